@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Response table: for each request rate the configuration of least power that holds the SLO,
+ * derived from a surface at load time (measures: docs/evaluation.md).
+ *
+ * Tails under load come from the Lindley recursion over the surface's sampled service times with
+ * Poisson arrivals (k servers for k workers; the batching rule replayed), at a fixed seed. Power
+ * at rate x is idle + x/C (busy - idle). A configuration is feasible at x if x <= 0.95 C and the
+ * upper 95 % confidence bound of its tail is within headroom x SLO. Power differences below
+ * max(1 W, 2 standard errors) are ties: more CUs first, then the neighbour row's choice. */
+#pragma once
+
+#include "response/surface.h"
+
+#define TABLE_STEPS	      40 /* rate steps between 0 and R */
+#define TABLE_MAX_ROWS	      64
+#define TABLE_MAX_UTILISATION 0.95
+
+enum table_gating { TABLE_GATING_NONE, TABLE_GATING_SE, TABLE_GATING_CU };
+
+struct table_options {
+	/* The SLO: factor of T0 if slo_ns == 0. */
+	double slo_factor;
+	uint64_t slo_ns;
+	uint32_t percentile;	  /* 1..99, 95 by default */
+	double rated_rps;	  /* 0: the surface's R */
+	double headroom;	  /* 0.9 */
+	enum table_gating gating; /* se and cu are modelled, not measured */
+	uint64_t poll_ns;	  /* for row 0: 3 requests per interval; 500 ms */
+	uint32_t max_batch;	  /* largest executed batch that may be chosen; 1 */
+	bool free_mask;		  /* false: only full-shape cells (mask left alone) */
+	uint64_t seed;		  /* 1 by default; same seed, same table */
+};
+#define TABLE_OPTIONS_DEFAULT                                                                      \
+	((struct table_options){.slo_factor = 2.0,                                                 \
+				.percentile = 95,                                                  \
+				.headroom = 0.9,                                                   \
+				.poll_ns = 500000000,                                              \
+				.max_batch = 1,                                                    \
+				.free_mask = true,                                                 \
+				.seed = 1})
+
+enum table_row_flag {
+	TABLE_ROW_BASELINE = 1u << 0, /* nothing feasible: this is B */
+	TABLE_ROW_MODELLED = 1u << 1, /* power is of a gating variant */
+};
+
+struct table_row {
+	double rate_rps; /* holds up to and including this rate */
+	uint32_t cell;	 /* index into surface->cells */
+	uint32_t max_mhz;
+	struct cu_shape shape;
+	uint32_t batch, workers;
+	double power_w;	      /* predicted at rate_rps */
+	double tail_ns;	      /* predicted tail (percentile) at rate_rps */
+	double tail_upper_ns; /* its upper 95 % confidence bound */
+	double service_ns;    /* mean service time, for the guard */
+	uint32_t flags;
+};
+
+struct response_table {
+	char model[MODEL_NAME_MAX + 1];
+	bool simulated;
+	enum table_gating gating;
+	uint64_t slo_ns, t0_ns;
+	uint32_t percentile;
+	double rated_rps;    /* R; load 1 */
+	double overload_rps; /* 0.95 C(B): above it the state is overload */
+	double idle_power_w; /* at the highest limit */
+	struct table_row baseline;
+	uint32_t n_rows; /* row 0 first, ascending rate */
+	struct table_row rows[TABLE_MAX_ROWS];
+};
+
+/* Derives the table. 0, or a negative errno with *ret_error filled (line 0): -EINVAL for options
+ * out of range, -EBADMSG if the surface has no baseline cell, -EDOM if not even B holds the SLO at
+ * the lowest rate. The result is one malloc()ed block. */
+int response_table_derive(const struct surface *s, const struct table_options *o,
+			  struct response_table **ret, struct surface_error *ret_error);
+
+/* The row for a demand bound: the first with rate_rps >= demand (look-up rounds up; no
+ * interpolation); NULL beyond the last (use ->baseline, reason overload). */
+const struct table_row *response_table_lookup(const struct response_table *t, double demand_rps);
+
+/* Tail of one cell at a rate, for the profiler's verification and the tests. Returns 0, or -EDOM
+ * if the rate is above 0.95 of its capacity. */
+int response_tail(const struct surface_cell *c, double rate_rps, uint32_t percentile, uint64_t seed,
+		  double *ret_tail_ns, double *ret_upper_ns);
