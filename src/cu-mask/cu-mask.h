@@ -44,7 +44,10 @@ static inline bool cu_shape_equal(struct cu_shape a, struct cu_shape b)
 
 /* n_se engines of cus active CUs each, one shader array, one XCC. */
 struct cu_topology cu_topology_even(uint32_t n_se, uint32_t cus);
-/* 0, or -EINVAL for counts that are zero or over the limits above. */
+/* 0, or -EINVAL for counts that are zero (an SE without a CU, too) or over the limits above, more
+ * than 16 CUs in a shader array, odd counts on WGP pairs, or XCCs of unequal size (the kernel's
+ * dealing does not reach all CUs of those). The functions below that can fail return its error;
+ * the others answer with nothing for such a topology. */
 int cu_topology_check(const struct cu_topology *t);
 uint32_t cu_topology_cus(const struct cu_topology *t);
 uint32_t cu_topology_se_cus(const struct cu_topology *t, uint32_t se);
@@ -54,12 +57,14 @@ uint32_t cu_topology_se_cus(const struct cu_topology *t, uint32_t se);
 struct cu_shape cu_shape_full(const struct cu_topology *t);
 
 /* The non-dominated shapes of the conserved policy (fewest SEs that hold n CUs, evenly split), in
- * ascending number of CUs; the last is the full shape. ret has room for max entries; returns
- * their number (32 on the MI50), or -ENOSPC. */
+ * ascending number of CUs; the last is the full shape (its mask is all CUs, so on a card with
+ * unequal SEs it comes last even where its own product is smaller). ret has room for max entries;
+ * returns their number (32 on the MI50), or -ENOSPC. */
 int cu_shapes(const struct cu_topology *t, struct cu_shape *ret, uint32_t max);
 
 /* Mask of n CUs by the conserved policy; remainders go to the first SEs. first_se rotates which
- * SEs are used. -EINVAL for n = 0, n over the card's CUs, or an odd n on WGP pairs. */
+ * SEs are used. Every XCC gets its part of n. -EINVAL for n = 0, n over the card's CUs, fewer than
+ * one CU for each XCC, or an odd n on WGP pairs. */
 int cu_mask_conserved(const struct cu_topology *t, uint32_t n, uint32_t first_se,
 		      struct cu_mask *ret);
 /* Mask of a shape starting at SE first_se (wrapping). The full shape and {0, 0} give all CUs.
