@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The governor of one card: sample -> estimate -> decide, for all models on it. Pure and
+ * deterministic: no I/O, no clock, no randomness, and no allocation after governor_new(). The
+ * daemon, the replay tool and the tests run these same objects; applying a decision is the
+ * caller's work (sequence.h says in which order).
+ *
+ * Precedence: hardware limits > operator's hold or pause > power cap > SLO by priority > energy.
+ * Any doubt goes up: about the card to full speed, about one model to its rated rate. */
+#pragma once
+
+#include "base/macros.h"
+#include "cu-mask/cu-mask.h"
+#include "response/table.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#define GOVERNOR_MAX_MODELS 64
+
+struct governor_model_config {
+	char name[MODEL_NAME_MAX + 1];
+	const struct response_table *table; /* borrowed, must outlive the governor; NULL: no usable
+					     * profile, the card runs at full speed for it */
+	const char *policy;		    /* a name of policy.h's table */
+	uint32_t priority;		    /* larger is more important; 100 */
+	bool use_mask;			    /* cu_mask = auto */
+};
+
+struct governor_config {
+	uint64_t poll_ns;
+	uint32_t n_levels, level_mhz[SURFACE_MAX_LEVELS]; /* of the card, ascending */
+	struct cu_topology topology;
+	uint64_t power_cap_uw; /* 0: none set by the operator */
+	uint32_t n_models;
+	struct governor_model_config models[GOVERNOR_MAX_MODELS];
+};
+
+enum governor_input_state {
+	GOVERNOR_NO_WORKER, /* no live connection of this model on the card */
+	GOVERNOR_INPUT_OK,
+	GOVERNOR_INPUT_MISSING, /* connected, but stale beat or invalid sample: not zero load */
+};
+
+/* What one model's workers did since the last step, summed over its connections. */
+struct governor_model_input {
+	enum governor_input_state state;
+	uint32_t workers;
+	uint64_t arrivals, starts, completions, failures, late; /* in this interval */
+	uint64_t in_flight;	/* arrivals - completions - failures, now */
+	uint64_t oldest_age_ns; /* age of the oldest unfinished request; 0 if none or unknown */
+	uint64_t busy_ns, executions; /* service time summed over executions in this interval */
+	uint64_t service_p95_ns;      /* of this interval; 0 unknown */
+	bool whole_interval;	      /* false in the interval in which a worker came or went */
+	bool mask_follows;	      /* all its workers can follow CU masks now */
+	bool batch_follows;
+	bool acknowledged; /* all its workers run under the last directive */
+};
+
+enum governor_card_flag {
+	GOVERNOR_CARD_SENSORS_LOST = 1u << 0,
+	GOVERNOR_CARD_READBACK_FAILED = 1u << 1, /* a write did not take, or drift */
+	GOVERNOR_CARD_FOREIGN_LOAD = 1u << 2,
+	GOVERNOR_CARD_THROTTLED = 1u << 3,     /* thermal throttling reported */
+	GOVERNOR_CARD_HOLD_FULL = 1u << 4,     /* an operator's hold: full speed */
+	GOVERNOR_CARD_PAUSED = 1u << 5,	       /* an operator's pause: baseline */
+	GOVERNOR_CARD_ADOPTED = 1u << 6,       /* first interval after a restart: hold */
+	GOVERNOR_CARD_FOREIGN_TABLE = 1u << 7, /* a surface does not fit this card */
+};
+
+struct governor_input {
+	uint64_t now_ns;
+	uint64_t interval_ns;		 /* since the last step */
+	uint32_t flags;			 /* enum governor_card_flag */
+	uint64_t power_uw, power_cap_uw; /* sensor and cap in force; 0 unknown */
+	uint32_t sclk_mhz, busy_percent;
+	uint32_t applied_max_mhz; /* limit in force now; 0: baseline */
+	struct governor_model_input models[GOVERNOR_MAX_MODELS];
+};
+
+enum governor_action {
+	GOVERNOR_RELEASE, /* give the card back as found (no worker, or paused) */
+	GOVERNOR_SET,	  /* clock limit and directives below */
+	GOVERNOR_HOLD,	  /* leave everything as it is */
+};
+
+/* Why; the first that applies, in order of precedence. Names by governor_reason_name(). */
+enum governor_reason {
+	GOVERNOR_REASON_NONE,
+	GOVERNOR_REASON_PAUSED,
+	GOVERNOR_REASON_NO_WORKER,
+	GOVERNOR_REASON_ADOPTED,
+	GOVERNOR_REASON_HOLD,
+	GOVERNOR_REASON_SENSORS_LOST,
+	GOVERNOR_REASON_READBACK_FAILED,
+	GOVERNOR_REASON_FOREIGN_LOAD,
+	GOVERNOR_REASON_FOREIGN_TABLE,
+	GOVERNOR_REASON_NO_TABLE,
+	GOVERNOR_REASON_SEVERAL_MODELS, /* more than one active model: full speed for now */
+	GOVERNOR_REASON_MISSING_INPUT,	/* this model counts with its rated rate */
+	GOVERNOR_REASON_FIRST_INTERVAL, /* likewise */
+	GOVERNOR_REASON_OVERLOAD,	/* demand beyond the table: B */
+	GOVERNOR_REASON_BACKLOG,	/* oldest request's age endangers the SLO: B */
+	GOVERNOR_REASON_POWER_CAP,
+	GOVERNOR_REASON_THROTTLED,
+	GOVERNOR_REASON_DWELL,	/* a lower configuration waits for its dwell time */
+	GOVERNOR_REASON_IDLE,	/* row 0 */
+	GOVERNOR_REASON_DEMAND, /* the table's row for the demand */
+	GOVERNOR_REASON_POLICY, /* a policy that does not follow demand */
+	GOVERNOR_REASON_MAX,
+};
+const char *governor_reason_name(enum governor_reason r);
+
+struct governor_model_decision {
+	double rate_rps;       /* measured in the interval */
+	double demand_rps;     /* the bound planned for */
+	uint32_t row;	       /* of the table; UINT32_MAX: baseline B */
+	struct cu_shape shape; /* {0, 0}: leave the mask alone (all CUs) */
+	uint32_t max_batch;
+	uint64_t max_wait_ns;
+	uint64_t boost_wait_ns; /* UINT64_MAX: none */
+	double tail_ns;		/* predicted */
+	enum governor_reason reason;
+};
+
+struct governor_decision {
+	uint64_t now_ns;
+	uint64_t number; /* 1, 2, ... */
+	enum governor_action action;
+	enum governor_reason reason;
+	uint32_t max_mhz;	  /* with GOVERNOR_SET: a level of the card */
+	uint64_t power_cap_uw;	  /* 0: the baseline's cap */
+	double predicted_power_w; /* NaN if unknown */
+	bool changed;		  /* differs from the previous decision */
+	uint32_t n_models;
+	struct governor_model_decision models[GOVERNOR_MAX_MODELS];
+};
+
+struct governor;
+
+/* Copies config (tables stay borrowed). 0, -ENOMEM, or -EINVAL (no level, unknown policy, too many
+ * models). */
+int governor_new(const struct governor_config *config, struct governor **ret);
+struct governor *governor_free(struct governor *g);
+DEFINE_CLEANUP(struct governor *, governor_free)
+
+/* One step. input->models has config->n_models valid entries; so has ret->models. Never fails. */
+void governor_step(struct governor *g, const struct governor_input *input,
+		   struct governor_decision *ret);
+
+/* Takes over what can be kept (demand, dwell) from a governor with another configuration, matched
+ * by model name: for a reload. */
+void governor_inherit(struct governor *g, const struct governor *old);
