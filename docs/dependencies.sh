@@ -1,0 +1,38 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Installs from Debian's archive what cofris needs: sh docs/dependencies.sh GROUP...
+# Groups: build (compile and run), quickstart, test, lint, bench. Needs root only if something is
+# missing.
+set -eu
+
+build="gcc libc6-dev cmake ninja-build pkg-config libsystemd-dev libinih-dev libcmocka-dev
+libfuse3-dev libjansson-dev libsmartcols-dev librocm-smi-dev"
+run="fuse3 librocm-smi64-1 dbus util-linux"
+quickstart="$run gnuplot-nox jq"
+test="$run python3 jq"
+lint="clang clang-format clang-tidy libclang-rt-14-dev git"
+bench="$run python3 g++ prometheus-cpp-dev"
+
+wanted=
+for group in "$@"; do
+	case $group in
+	build | quickstart | test | lint | bench) eval "wanted=\"\$wanted \$$group\"" ;;
+	*) echo "dependencies.sh: unknown group '$group'" >&2; exit 2 ;;
+	esac
+done
+
+missing=
+for package in $wanted; do
+	dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' ||
+		missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" -ne 0 ]; then
+	echo "dependencies.sh: missing packages:$missing; run as root, or install them first" >&2
+	exit 1
+fi
+echo "installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+apt-get -qq -o DPkg::Lock::Timeout=600 update
+# shellcheck disable=SC2086 # a list of words
+apt-get -qq -o DPkg::Lock::Timeout=600 install -y --no-install-recommends $missing >/dev/null
