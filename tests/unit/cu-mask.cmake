@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+cofris_test(test-cu-mask SOURCES test-cu-mask.c USES cofris-cu-mask LABELS unit)
