@@ -1,0 +1,239 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# The main job from nothing, on a simulated MI50: build, profile a model, govern it under a changing
+# load beside an ungoverned twin (a second simulated card, same seed, same requests), and say what
+# became of power and SLO. The last line on stdout is one JSON object.
+#   sudo sh docs/quickstart.sh [--model NAME] [--slo 2.0x|20ms] [--gating none|se|cu] [--seed N]
+#                              [--compression N] [--output DIR]
+set -eu
+
+usage() { sed -n '6,7s/^# \{0,1\}//p' "$0"; }
+die() { echo "quickstart: $*" >&2; exit 1; }
+say() { printf '\n== %s\n' "$*"; }
+
+here=$(cd "$(dirname "$0")/.." && pwd)
+model=resnet50 slo=2.0x gating=none seed=1 compression=10 out=$here/build/quickstart inside=no
+build=$here/build
+while [ $# -gt 0 ]; do
+	case $1 in
+	--model) model=${2:?}; shift ;;
+	--slo) slo=${2:?}; shift ;;
+	--gating) gating=${2:?}; shift ;;
+	--seed) seed=${2:?}; shift ;;
+	--compression) compression=${2:?}; shift ;;
+	--output) out=${2:?}; shift ;;
+	--build-dir) build=${2:?}; shift ;;
+	--inside) inside=yes ;;
+	-h | --help) usage; exit 0 ;;
+	*) usage >&2; die "unknown option '$1'" ;;
+	esac
+	shift
+done
+bin=$build/bin
+governed=0000:43:00.0 twin=0000:63:00.0
+
+if [ $inside = no ]; then
+	[ "$(id -u)" -eq 0 ] || die "needs root: the simulated card lives in a private mount namespace"
+	[ -c /dev/fuse ] || die "no /dev/fuse: the simulated card's files are a FUSE tree"
+	say "Packages and build"
+	sh "$here/docs/dependencies.sh" build quickstart
+	cmake -S "$here" -B "$build" -G Ninja >/dev/null
+	cmake --build "$build" --target cofris-programs
+	rm -rf "$out"
+	mkdir -p "$out"
+	# Sockets live in a short path that an unprivileged daemon can reach.
+	COFRIS_QUICKSTART_RUN=$(mktemp -d /tmp/cofris-quickstart.XXXXXX)
+	export COFRIS_QUICKSTART_RUN
+	chmod 755 "$COFRIS_QUICKSTART_RUN"
+	say "No AMD card is used: everything below runs on two simulated MI50s (real librocm_smi64 on a simulated sysfs)"
+	rc=0
+	"$bin/cofris-sim" --device mi50 --count 2 --gating "$gating" --seed "$seed" \
+		--runtime-dir "$COFRIS_QUICKSTART_RUN/sim" -- \
+		sh "$0" --inside --model "$model" --slo "$slo" --gating "$gating" --seed "$seed" \
+		--compression "$compression" --output "$out" --build-dir "$build" || rc=$?
+	rm -rf "$COFRIS_QUICKSTART_RUN"
+	exit $rc
+fi
+
+# ---- inside the simulated machine ----
+run=$COFRIS_QUICKSTART_RUN
+bus=unix:path=$run/bus
+pids=
+cleanup() {
+	for pid in $pids; do kill "$pid" 2>/dev/null || true; done
+	wait
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+wait_for() { # DESCRIPTION COMMAND...
+	what=$1
+	shift
+	n=0
+	until "$@" >/dev/null 2>&1; do
+		n=$((n + 1))
+		[ $n -lt 200 ] || { tail -n 20 "$out"/*.log >&2; die "timed out: $what"; }
+		sleep 0.05
+	done
+}
+stat() { "$bin/cofris-sim" stat --json; }
+state() { stat | jq -cS '.cards[0] | {perf_level, cap_uw, range_low_mhz, range_high_mhz}'; }
+
+start_actuator() {
+	mkdir -p "$run/actuator"
+	setpriv --bounding-set=-all --inh-caps=-all --no-new-privs \
+		"$bin/cofris-actuator" --runtime-dir "$run/actuator" --allow-simulated \
+		--peer-uid 65534 >>"$out/cofris-actuator.log" 2>&1 &
+	actuator=$!
+	pids="$pids $actuator"
+	wait_for "the actuator's socket" test -S "$run/actuator/control.sock"
+}
+
+start_bus() {
+	cat >"$run/bus.conf" <<-CONF
+		<busconfig><type>custom</type><listen>$bus</listen><auth>EXTERNAL</auth>
+		<policy context="default"><allow user="*"/><allow own="*"/>
+		<allow send_destination="*"/><allow receive_sender="*"/></policy></busconfig>
+	CONF
+	dbus-daemon --config-file="$run/bus.conf" --nofork >>"$out/bus.log" 2>&1 &
+	pids="$pids $!"
+	wait_for "the bus" test -S "$run/bus"
+}
+
+start_daemon() {
+	cat >"$run/cofris.conf" <<-CONF
+		[daemon]
+		allow_simulated = yes
+
+		[gpu $governed]
+		enabled = yes
+		gating = $gating
+
+		[model $model]
+		slo = $slo
+	CONF
+	mkdir -p "$run/cofris"
+	chown 65534:65534 "$run/cofris"
+	setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all \
+		--no-new-privs "$bin/cofrisd" --runtime-dir "$run/cofris" --config "$run/cofris.conf" \
+		--actuator "$run/actuator/control.sock" --surfaces "$run/surfaces" --bus "$bus" \
+		--record "$run/cofris/record" >>"$out/cofrisd.log" 2>&1 &
+	daemon=$!
+	pids="$pids $daemon"
+	wait_for "cofrisd" "$bin/cofrisctl" --bus "$bus" status
+}
+
+start_worker() { # CARD SOCKET NAME
+	"$bin/cofris-worker" --model "$model" --engine plant --gpu "$1" --socket "$2" \
+		--load "$here/profiles/loads/day.csv" --time-compression "$compression" \
+		--rated-rps "$rated" --seed "$seed" --report "$out/$3.csv" \
+		>"$out/$3.json" 2>>"$out/$3.log" &
+	started=$!
+	pids="$pids $started"
+}
+
+say "Profiling $model on the simulated card (real card: once per model, a few minutes)"
+start_actuator
+mkdir -p "$run/surfaces/gfx906-60cu"
+surface=$run/surfaces/gfx906-60cu/$model.csv
+"$bin/cofris-profile" --model "$model" --gpu "$governed" --grid quick --slo "$slo" \
+	--actuator "$run/actuator/control.sock" --output "$surface" 2>&1 | tee "$out/profile.log"
+[ -s "$surface" ] || die "the profile failed"
+cp "$surface" "$out/"
+table=$("$bin/cofris-profile" table "$surface" --slo "$slo" --gating "$gating" --json)
+slo_ms=$(printf '%s' "$table" | jq .slo_ms)
+rated=$(printf '%s' "$table" | jq .rated_rps)
+
+say "Governing $model under profiles/loads/day.csv, 15 min compressed $compression times"
+found=$(state)
+start_bus
+start_daemon
+before=$(stat)
+start_worker "$governed" "$run/cofris/worker.sock" governed
+worker=$started
+start_worker "$twin" /nonexistent/worker.sock ungoverned
+twin_worker=$started
+printf '%6s %8s %6s %4s %12s %12s %14s\n' time rps MHz CUs 'W governed' 'W twin' 'p95/SLO ms'
+second=0
+: >"$out/run.tsv"
+previous=$before
+while kill -0 "$worker" 2>/dev/null; do
+	sleep 1
+	second=$((second + 1))
+	now=$(stat)
+	status=$("$bin/cofrisctl" --bus "$bus" status --json) || continue
+	# Mean power of the second just past, from the simulator's energy.
+	printf '%s\n%s\n%s\n' "$previous" "$now" "$status" | jq -rs --arg t $second --argjson slo "$slo_ms" '
+		. as [$a, $b, $s]
+		| def watts(i): ($b.cards[i].energy_j - $a.cards[i].energy_j)
+			/ (($b.device_ns - $a.device_ns) / 1e9);
+		$s.gpus[0] as $g | $g.models[0] as $m
+		| [$t, $m.rate_rps, $b.cards[0].sclk_mhz, $m.cus, watts(0), watts(1), $m.p95_ms, $slo]
+		| @tsv' >"$run/line" || continue
+	previous=$now
+	cat "$run/line" >>"$out/run.tsv"
+	awk -F '\t' '{ printf "%5ds %8.1f %6d %4d %12.1f %12.1f %8.2f/%.2f\n", $1, $2, $3, $4, $5, $6, $7, $8 }' \
+		"$run/line"
+done
+wait "$worker" || die "the governed worker failed"
+wait "$twin_worker" || die "the twin's worker failed"
+after=$(stat)
+
+say "Stopping the governor"
+kill "$daemon"
+wait "$daemon" || die "cofrisd did not stop cleanly"
+restored=false
+wait_for "the card as found" sh -c "[ \"\$($bin/cofris-sim stat --json | jq -cS '.cards[0] | {perf_level, cap_uw, range_low_mhz, range_high_mhz}')\" = '$found' ]" && restored=true
+cp "$run/cofris/record" "$out/record"
+"$bin/cofris-replay" --inputs "$out/record"
+
+say "The run, as a plot"
+gnuplot <<EOG
+set terminal svg size 960,720 background "white"
+set output "$out/run.svg"
+set multiplot layout 3,1 title "$model on a simulated MI50, governed beside its ungoverned twin"
+set grid; set key top left; set xrange [0:*]
+set ylabel "power, W"
+plot "$out/run.tsv" using 1:6 with lines lw 2 title "ungoverned twin", "" using 1:5 with lines lw 2 title "governed"
+set ylabel "sclk, MHz"; set y2label "requests/s"; set y2tics
+plot "$out/run.tsv" using 1:3 with steps lw 2 title "sclk", "" using 1:2 axes x1y2 with lines title "requests/s"
+unset y2label; unset y2tics
+set ylabel "latency, ms"; set xlabel "time, s"
+plot "$out/run.tsv" using 1:7 with lines lw 2 title "p95", "" using 1:8 with lines title "SLO"
+unset multiplot
+EOG
+echo "plot: $out/run.svg"
+echo "Power and latency above and below are of the simulated card (plant engine), not measured on hardware."
+
+# Lateness in device time; both reports have the same requests in the same order.
+late=$(paste -d , "$out/governed.csv" "$out/ungoverned.csv" | awk -F , -v slo="$slo_ms" '
+	/^#/ { next }
+	!n_columns { n_columns = NF / 2; for (i = 1; i <= n_columns; i++) column[$i] = i; next }
+	{
+		a = column["arrival_ns"]; e = column["end_ns"]; s = column["status"]; k = n_columns
+		if ($1 != $(1 + k)) { print "reports differ at request " $1 > "/dev/stderr"; exit 1 }
+		late_g = $s != "ok" || ($e - $a) / 1e6 > slo
+		late_u = $(s + k) != "ok" || ($(e + k) - $(a + k)) / 1e6 > slo
+		n++; g += late_g; x += late_g && !late_u
+	}
+	END { if (!n) exit 1; printf "{\"n\":%d,\"late\":%d,\"excess\":%d}", n, g, x }')
+
+printf '%s\n%s\n%s\n%s\n' "$before" "$after" "$late" "$(cat "$out/governed.json")" | jq -cs \
+	--arg model "$model" --arg gating "$gating" --argjson slo_ms "$slo_ms" \
+	--argjson restored $restored --rawfile run "$out/run.tsv" '
+	. as [$a, $b, $l, $w]
+	| (($b.device_ns - $a.device_ns) / 1e9) as $seconds
+	| def watts(i): ($b.cards[i].energy_j - $a.cards[i].energy_j) / $seconds;
+	def column(i): [$run | split("\n")[] | select(. != "") | split("\t")[i] | tonumber];
+	def round_to(n): (. * n | round) / n;
+	{simulated: true, engine: "plant", model: $model, gating: $gating, slo_ms: ($slo_ms | round_to(1000)),
+	 requests: $l.n,
+	 ungoverned_mean_power_w: (watts(1) | round_to(100)),
+	 governed_mean_power_w: (watts(0) | round_to(100)),
+	 power_saved_pct: (100 * (1 - watts(0) / watts(1)) | round_to(100)),
+	 slo_attainment_pct: (100 * (1 - $l.late / $l.n) | round_to(1000)),
+	 excess_late_pct: (100 * $l.excess / $l.n | round_to(1000)),
+	 p95_ms: ($w.p95_ms | round_to(1000)),
+	 min_cus: (column(3) | min), max_cus: (column(3) | max),
+	 min_sclk_mhz: (column(2) | min), max_sclk_mhz: (column(2) | max),
+	 baseline_restored: $restored, plot: "run.svg"}' | tee "$out/result.json"

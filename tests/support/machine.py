@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A simulated machine for system tests: cofris-sim with the real daemons inside.
+
+A test file defines cases with @case(...) and ends with main(). Each case runs in a simulator of its
+own: "test_x.py CASE" starts cofris-sim with itself as the command, and the copy inside runs the
+case. Waiting is always for a condition with a deadline, never for a time alone. Environment:
+COFRIS_BUILD (the build folder), COFRIS_SOURCE.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+BUILD = os.environ["COFRIS_BUILD"]
+SOURCE = os.environ["COFRIS_SOURCE"]
+BIN = os.path.join(BUILD, "bin")
+DAEMON_UID = 65534  # any unprivileged one
+BDF = ["0000:43:00.0", "0000:63:00.0"]
+
+_cases = {}
+
+
+def case(count=1, sim=()):
+    """Registers a test; sim: further options of cofris-sim."""
+
+    def register(function):
+        _cases[function.__name__] = (function, count, list(sim))
+        return function
+
+    return register
+
+
+def main():
+    if len(sys.argv) == 2 and sys.argv[1] == "--list":
+        print("\n".join(_cases))
+        return
+    if len(sys.argv) != 2 or sys.argv[1] not in _cases:
+        sys.exit(f"usage: {sys.argv[0]} --list | CASE")
+    function, count, options = _cases[sys.argv[1]]
+    if "COFRIS_SIM" in os.environ:
+        with Machine() as machine:
+            function(machine)
+        print(f"{function.__name__}: ok")
+        return
+    if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
+        print("needs root and /dev/fuse")
+        sys.exit(77)
+    folder = tempfile.mkdtemp(prefix="cofris-test-")
+    os.chmod(folder, 0o755)
+    command = [os.path.join(BIN, "cofris-sim"), "--device", "mi50", "--count", str(count),
+               "--runtime-dir", folder, *options, "--", "/usr/bin/python3", *sys.argv]
+    try:
+        sys.exit(subprocess.run(command, env={**os.environ, "COFRIS_TEST_DIR": folder}).returncode)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Failure(AssertionError):
+    pass
+
+
+def check(condition, text):
+    if not condition:
+        raise Failure(text)
+
+
+def wait_for(what, condition, timeout=10.0, period=0.02):
+    """Polls until condition() is true and returns its value; fails after timeout seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise Failure(f"not within {timeout} s: {what}")
+        time.sleep(period)
+
+
+class Machine:
+    """The inside of one simulator: starts programs, asks the simulator, cleans up."""
+
+    def __init__(self):
+        self.dir = os.environ["COFRIS_TEST_DIR"]
+        self.children = []
+        self.logs = {}
+        self.bus_address = f"unix:path={self.dir}/bus"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        for child in reversed(self.children):
+            if child.poll() is None:
+                try:
+                    os.kill(child.pid, signal.SIGCONT)
+                except ProcessLookupError:
+                    pass
+                child.kill()
+            child.wait()
+        if kind is not None:
+            for name, path in self.logs.items():
+                with open(path, errors="replace") as f:
+                    text = f.read()[-4000:]
+                print(f"---- {name}\n{text}", file=sys.stderr)
+
+    # -- processes ---------------------------------------------------------------------------
+
+    def spawn(self, name, command, env=None):
+        log = os.path.join(self.dir, f"{name}.log")
+        self.logs[name] = log
+        with open(log, "ab") as out:
+            child = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL,
+                                     env={**os.environ, **(env or {})})
+        self.children.append(child)
+        return child
+
+    def log(self, name):
+        with open(self.logs[name], errors="replace") as f:
+            return f.read()
+
+    def capture(self, command, check_exit=True, timeout=60):
+        result = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+        if check_exit and result.returncode != 0:
+            raise Failure(f"{command} exited {result.returncode}: {result.stderr}")
+        return result
+
+    def start_bus(self):
+        config = os.path.join(self.dir, "bus.conf")
+        with open(config, "w") as f:
+            f.write(f"""<busconfig><type>custom</type><listen>{self.bus_address}</listen>
+<auth>EXTERNAL</auth><policy context="default"><allow user="*"/><allow own="*"/>
+<allow send_destination="*"/><allow receive_sender="*"/></policy></busconfig>""")
+        child = self.spawn("bus", ["dbus-daemon", f"--config-file={config}", "--nofork"])
+        wait_for("the bus socket", lambda: os.path.exists(f"{self.dir}/bus"))
+        return child
+
+    def start_actuator(self, *options, backend="rsmi"):
+        """uid 0 with an empty capability set, as the unit runs it."""
+        run = os.path.join(self.dir, "actuator")
+        os.makedirs(run, exist_ok=True)
+        os.chmod(run, 0o755)
+        child = self.spawn("actuator", [
+            "setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs",
+            os.path.join(BIN, "cofris-actuator"), "--runtime-dir", run, "--allow-simulated",
+            "--backend", backend, "--peer-uid", str(DAEMON_UID), *options])
+        wait_for("the actuator's socket", lambda: self.can_connect(f"{run}/control.sock"))
+        return child
+
+    def can_connect(self, path):
+        import socket
+
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+            try:
+                s.connect(path)
+            except OSError:
+                return False
+        return True
+
+    @property
+    def actuator_socket(self):
+        return os.path.join(self.dir, "actuator", "control.sock")
+
+    def surface(self, model="resnet50", scale=1):
+        """A surface without a sweep, where the daemon looks for it."""
+        folder = os.path.join(self.dir, "surfaces", "gfx906-60cu")
+        os.makedirs(folder, exist_ok=True)
+        path = os.path.join(folder, f"{model}.csv")
+        self.capture([os.path.join(BUILD, "tests", "make-surface"),
+                      f"{SOURCE}/profiles/devices/mi50.ini", f"{SOURCE}/profiles/models/{model}.ini",
+                      path, str(scale)])
+        os.chmod(path, 0o644)
+        return path
+
+    def write_config(self, text=None, gpu=BDF[0], model="resnet50", slo="2.0x", daemon="", extra=""):
+        path = os.path.join(self.dir, "cofris.conf")
+        if text is None:
+            text = (f"[daemon]\nallow_simulated = yes\n{daemon}\n[gpu {gpu}]\nenabled = yes\n{extra}\n"
+                    f"[model {model}]\nslo = {slo}\nallow = 0\n")
+        with open(path, "w") as f:
+            f.write(text)
+        os.chmod(path, 0o644)
+        return path
+
+    def start_daemon(self, *options, wait=True):
+        """An unprivileged uid with an empty capability set, as the unit runs it."""
+        run = os.path.join(self.dir, "run")
+        os.makedirs(run, exist_ok=True)
+        os.chown(run, DAEMON_UID, DAEMON_UID)
+        before = self.log("cofrisd").count("ready") if "cofrisd" in self.logs else 0
+        child = self.spawn("cofrisd", [
+            "setpriv", f"--reuid={DAEMON_UID}", f"--regid={DAEMON_UID}", "--clear-groups",
+            "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs",
+            os.path.join(BIN, "cofrisd"), "--runtime-dir", run,
+            "--config", os.path.join(self.dir, "cofris.conf"),
+            "--actuator", self.actuator_socket, "--surfaces", os.path.join(self.dir, "surfaces"),
+            "--bus", self.bus_address, *options])
+        if wait:
+            wait_for("cofrisd says ready", lambda: self.log("cofrisd").count("ready") > before)
+        return child
+
+    @property
+    def worker_socket(self):
+        return os.path.join(self.dir, "run", "worker.sock")
+
+    def start_worker(self, *options, gpu=BDF[0], model="resnet50", governed=True, name="worker"):
+        socket = self.worker_socket if governed else "/nonexistent/worker.sock"
+        return self.spawn(name, [
+            os.path.join(BIN, "cofris-worker"), "--model", model, "--engine", "plant",
+            "--gpu", gpu, "--socket", socket, *options])
+
+    def setup(self, backend="rsmi", **config):
+        """Bus, actuator, surface, configuration and daemon."""
+        self.start_bus()
+        self.surface()
+        self.write_config(**config)
+        actuator = self.start_actuator(backend=backend)
+        return actuator, self.start_daemon()
+
+    # -- what is seen ------------------------------------------------------------------------
+
+    def stat(self):
+        """What the simulator knows, card by card (hidden state included)."""
+        return json.loads(self.capture([os.path.join(BIN, "cofris-sim"), "stat", "--json"]).stdout)["cards"]
+
+    def card(self, index=0):
+        return self.stat()[index]
+
+    def baseline(self, index=0):
+        """The state that must come back: what restoring is judged by."""
+        c = self.card(index)
+        return {k: c[k] for k in ("perf_level", "cap_uw", "range_low_mhz", "range_high_mhz")}
+
+    def fault(self, spec):
+        self.capture([os.path.join(BIN, "cofris-sim"), "fault", spec])
+
+    def heal(self):
+        self.capture([os.path.join(BIN, "cofris-sim"), "heal"])
+
+    def writes(self):
+        path = os.path.join(self.dir, "writes.log")
+        if not os.path.exists(path):
+            return []
+        with open(path) as f:
+            return f.read().splitlines()
+
+    def status(self):
+        result = self.capture([os.path.join(BIN, "cofrisctl"), "--bus", self.bus_address,
+                               "status", "--json"])
+        return json.loads(result.stdout)
