@@ -6,6 +6,7 @@
  *   service time  sum over kernel classes of count * max(launch, max(compute, memory) + dispatch)
  *   power         idle + busy share * (uncore + ungated CUs * P_CU(f, V))
  *                 + flop rate * e_flop * (V/Vmax)^2 + byte rate * e_byte, + leakage(temperature)
+ *   P_CU(f, V)    cu_active_idle_w * (V/Vmax)^2 * (s * f/fmax + 1 - s), s = cu_clock_share
  */
 #pragma once
 
@@ -17,6 +18,7 @@
 
 #define PLANT_MAX_LEVELS  32
 #define PLANT_MAX_KERNELS 512
+#define PLANT_MAX_BATCH	  4096
 
 enum plant_gating { PLANT_GATING_NONE, PLANT_GATING_SE, PLANT_GATING_CU };
 enum plant_perf_level {
@@ -45,15 +47,23 @@ struct plant_device {
 	/* power */
 	double idle_w, uncore_w, cu_active_idle_w, pj_per_flop, pj_per_byte;
 	double cap_w, cap_min_w, cap_max_w;
-	double leakage_w_per_k;
+	double cu_clock_share; /* part of a CU's active-idle power that falls with the clock too */
+	double half_card_saving;  /* share saved by SEs without a CU once half of the SEs have none
+				   */
+	double idle_active_share; /* share of active-idle power drawn between requests at a clock
+				   * above DPM's idle level */
+	double leakage_w_per_k;	  /* per K above the temperature of an idle card, at top voltage */
 	/* heat: one thermal RC */
 	double ambient_c, thermal_ohm_k_per_w, thermal_tau_s, throttle_c, emergency_c;
+	double limiter_ms; /* filter and period of the power limiter */
 	/* clocks */
 	double switch_ms;		   /* from a write to the new clock */
 	double dpm_ramp_ms;		   /* how fast auto follows the load */
 	double dpm_up_busy, dpm_down_busy; /* shares of busy time */
+	double dpm_hold_ms;		   /* below dpm_down_busy for so long: one level down */
+	uint32_t dpm_idle_level;	   /* where an idle card comes to rest */
 	/* sensors */
-	double power_resolution_w, sensor_period_ms, sensor_noise_w;
+	double power_resolution_w, sensor_period_ms, sensor_filter_ms, sensor_noise_w;
 };
 
 struct plant_kernel {
@@ -82,7 +92,7 @@ struct plant_cost {
 	double flop, bytes; /* work done */
 	double busy_cus;    /* mean CUs with a workgroup over ns (for occupancy) */
 };
-/* shape must be a shape of the device ({0, 0} = all CUs). batch >= 1. */
+/* shape must be a shape of the device ({0, 0} = all CUs); batch is 1..PLANT_MAX_BATCH. */
 struct plant_cost plant_request_cost(const struct plant_device *d, const struct plant_model *m,
 				     uint32_t sclk_mhz, struct cu_shape shape, uint32_t batch);
 
@@ -90,7 +100,8 @@ struct plant_cost plant_request_cost(const struct plant_device *d, const struct 
 double plant_voltage_mv(const struct plant_device *d, uint32_t sclk_mhz);
 /* Active-idle power of one ungated CU, W. */
 double plant_cu_active_idle_w(const struct plant_device *d, uint32_t sclk_mhz);
-/* CUs that draw active-idle power under a mask of this shape. */
+/* CUs that draw active-idle power under a mask of this shape. Without gating that is all of them,
+ * less the small saving that cards show with half of their SEs unused (half_card_saving). */
 uint32_t plant_ungated_cus(const struct plant_device *d, enum plant_gating gating,
 			   struct cu_shape shape);
 
@@ -115,19 +126,21 @@ struct plant_activity {
 struct plant_card_options {
 	enum plant_gating gating;
 	uint64_t seed;	     /* sensor noise */
-	double time_factor;  /* the card's own service-time factor, 1.0 */
-	double power_factor; /* and power factor, 1.0 */
+	double time_factor;  /* the card's own service-time factor, 1.0; for those who time work */
+	double power_factor; /* of all its power, 1.0 */
 };
 
 struct plant_card;
-/* The device must outlive the card. Starts idle at ambient temperature, in auto, at now_ns. */
+/* The device must outlive the card. Starts idle at ambient temperature, in auto, at now_ns.
+ * -EINVAL for a factor that is not positive and finite. */
 int plant_card_new(const struct plant_device *d, const struct plant_card_options *o,
 		   uint64_t now_ns, struct plant_card **ret);
 struct plant_card *plant_card_free(struct plant_card *c);
 DEFINE_CLEANUP(struct plant_card *, plant_card_free)
 
 /* Settings as the driver takes them. They act from the card's last step on; the clock follows
- * switch_ms later. */
+ * switch_ms later. A second write before that replaces the first one and waits its own time. A
+ * level of low or high leaves its range behind for manual, as the driver does. */
 void plant_card_set_perf_level(struct plant_card *c, enum plant_perf_level level);
 /* Soft limits as level indices (lowest <= highest < n_levels), obeyed in manual only; a level of
  * auto resets them to the full range. */
@@ -136,6 +149,7 @@ void plant_card_set_cap_uw(struct plant_card *c, uint64_t cap_uw);
 
 /* Advances to now_ns with what ran meanwhile: clocks (DPM, cap and thermal throttling), heat,
  * energy, sensors. Any step length works; at most 2 ms is taken at once inside. */
+/* busy_ns is taken as at most the length of the step, and all work as spread evenly over it. */
 void plant_card_step(struct plant_card *c, uint64_t now_ns, const struct plant_activity *a);
 
 /* The state after the last step. "sensor" values have the real resolution and staleness. */
@@ -156,3 +170,4 @@ struct plant_card_state {
 	uint32_t sensor_sclk_mhz;
 };
 void plant_card_get(const struct plant_card *c, struct plant_card_state *ret);
+const struct plant_card_options *plant_card_get_options(const struct plant_card *c);

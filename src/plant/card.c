@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One card's state, advanced in slices of at most 2 ms: within a slice the clock is constant and
+ * the work is spread evenly, so power is constant and energy and heat are exact. */
+#include "base/units.h"
+#include "plant/plant.h"
+#include <errno.h>
+#include <math.h>
+
+#define SLICE_NS (2 * NSEC_PER_MSEC)
+
+/* Cooler by this than where a thermal step began before the step is taken back. */
+#define THERMAL_HYSTERESIS_K 0.5
+
+/* Keeps sensor noise apart from arrivals that were drawn from the same seed. */
+#define NOISE_STREAM UINT64_C(0x6e6f697365000000)
+
+struct range {
+	uint32_t low, high;
+};
+
+struct level {
+	double cu_w;		/* active-idle power of one CU */
+	double v2;		/* (V/Vmax)^2 */
+	double between_w;	/* drawn between requests beyond the idle power */
+	double switching_power; /* f V^2, against the top level */
+};
+
+struct plant_card {
+	const struct plant_device *device;
+	struct plant_card_options options;
+	struct level levels[PLANT_MAX_LEVELS];
+	uint32_t top;
+	double idle_c; /* where an idle card comes to rest */
+	uint64_t now_ns;
+
+	/* settings: what was written, and what the clock follows by now */
+	enum plant_perf_level perf_level;
+	struct range written, active, pending;
+	uint64_t pending_ns;
+	uint64_t cap_uw;
+
+	/* clock */
+	uint32_t level, dpm_level;
+	double dpm_busy;     /* busy share as DPM sees it */
+	uint64_t dpm_low_ns; /* how long it has been below dpm_down_busy */
+
+	/* limiters: the highest level that each allows */
+	uint32_t power_limit, thermal_limit;
+	double limiter_w;
+	uint64_t limiter_next_ns;
+
+	double power_w, energy_j, temp_c;
+
+	/* sensors: the firmware's filtered values, and what was last published */
+	double filtered_w, filtered_busy;
+	uint64_t sensor_next_ns, sensor_power_uw;
+	uint32_t sensor_busy_percent, sensor_sclk_mhz;
+};
+
+static double ms(uint64_t ns)
+{
+	return (double)ns * 1e-6;
+}
+
+static uint64_t ns_from_ms(double value)
+{
+	return (uint64_t)llround(value * 1e6);
+}
+
+/* The share of the way to its input that a first-order filter goes in dt. */
+static double approach(double dt, double tau)
+{
+	return tau > 0 ? -expm1(-dt / tau) : 1;
+}
+
+static uint64_t next_multiple(uint64_t now, uint64_t period)
+{
+	return now - now % period + period;
+}
+
+/* ---- clocks ---- */
+
+static struct range range_in_force(const struct plant_card *c)
+{
+	const struct range by_level[] = {
+		[PLANT_PERF_AUTO] = {0, c->top},
+		[PLANT_PERF_LOW] = {0, 0},
+		[PLANT_PERF_HIGH] = {c->top, c->top},
+		[PLANT_PERF_MANUAL] = c->written,
+	};
+
+	return by_level[c->perf_level];
+}
+
+static bool range_equal(struct range a, struct range b)
+{
+	return a.low == b.low && a.high == b.high;
+}
+
+/* The level that DPM and the limiters give within a range. The limiters may go below it: a soft
+ * minimum does not bind the firmware. */
+static uint32_t choose_level(const struct plant_card *c, struct range range)
+{
+	uint32_t level = CLAMP(c->dpm_level, range.low, range.high);
+
+	return MIN(level, MIN(c->power_limit, c->thermal_limit));
+}
+
+/* Writing again what is already on its way must not put it off. */
+static void request_range(struct plant_card *c)
+{
+	struct range wanted = range_in_force(c);
+
+	if (range_equal(wanted, c->active)) {
+		c->pending_ns = UINT64_MAX;
+	} else if (c->pending_ns == UINT64_MAX || !range_equal(wanted, c->pending)) {
+		c->pending = wanted;
+		c->pending_ns = c->now_ns + ns_from_ms(c->device->switch_ms);
+	}
+}
+
+/* Takes over a range whose time has come. */
+static void apply_pending(struct plant_card *c)
+{
+	if (c->pending_ns > c->now_ns)
+		return;
+	c->active = c->pending;
+	c->pending_ns = UINT64_MAX;
+	c->level = choose_level(c, c->active);
+}
+
+/* A busy card goes to the top of its range at once; one that has been idle for long enough comes
+ * down level by level. What lies between the two thresholds changes nothing. */
+static void follow_load(struct plant_card *c, double busy_share, uint64_t dt_ns)
+{
+	const struct plant_device *d = c->device;
+
+	c->dpm_busy += (busy_share - c->dpm_busy) * approach(ms(dt_ns), d->dpm_ramp_ms);
+	if (c->dpm_busy >= d->dpm_up_busy)
+		c->dpm_level = c->top;
+	if (c->dpm_busy >= d->dpm_down_busy) {
+		c->dpm_low_ns = 0;
+		return;
+	}
+	c->dpm_low_ns += dt_ns;
+	if (ms(c->dpm_low_ns) < d->dpm_hold_ms || c->dpm_level <= d->dpm_idle_level)
+		return;
+	c->dpm_level = MAX(MIN(c->dpm_level, c->active.high), d->dpm_idle_level + 1) - 1;
+	c->dpm_low_ns = 0;
+}
+
+/* ---- limiters ---- */
+
+static void limit_power(struct plant_card *c, double power_w, uint64_t dt_ns)
+{
+	const struct plant_device *d = c->device;
+	double cap_w = (double)c->cap_uw * 1e-6, next;
+
+	c->limiter_w += (power_w - c->limiter_w) * approach(ms(dt_ns), d->limiter_ms);
+	if (c->now_ns < c->limiter_next_ns)
+		return;
+	c->limiter_next_ns = next_multiple(c->now_ns, ns_from_ms(d->limiter_ms));
+	if (c->limiter_w > cap_w) {
+		c->power_limit = c->level > 0 ? c->level - 1 : 0;
+	} else if (c->power_limit < c->top) {
+		/* The whole power grows less than its switching part, so a step up that this
+		 * allows is never taken back at once. */
+		next = c->limiter_w * c->levels[c->power_limit + 1].switching_power /
+		       c->levels[c->power_limit].switching_power;
+		if (next <= cap_w)
+			c->power_limit++;
+	}
+}
+
+/* One level less for each equal step of the way from the throttling to the emergency
+ * temperature, where none is left. */
+static void limit_heat(struct plant_card *c)
+{
+	const struct plant_device *d = c->device;
+	double step_k = (d->emergency_c - d->throttle_c) / MAX(c->top, 1u);
+	double hot = ceil((c->temp_c - d->throttle_c) / step_k);
+	double cooled = ceil((c->temp_c + THERMAL_HYSTERESIS_K - d->throttle_c) / step_k);
+	double taken = c->top - c->thermal_limit;
+
+	taken = CLAMP(MAX(hot, MIN(taken, cooled)), 0, (double)c->top);
+	c->thermal_limit = c->top - (uint32_t)taken;
+}
+
+/* ---- sensors ---- */
+
+static double noise_w(const struct plant_card *c)
+{
+	uint64_t seed = c->options.seed ^ NOISE_STREAM;
+	uint64_t n = 2 * (c->sensor_next_ns / ns_from_ms(c->device->sensor_period_ms));
+
+	if (c->device->sensor_noise_w == 0)
+		return 0;
+	return c->device->sensor_noise_w * sqrt(2 * plant_exponential(seed, n)) *
+	       cos(2 * M_PI * plant_uniform(seed, n + 1));
+}
+
+static void publish_sensors(struct plant_card *c)
+{
+	double resolution = c->device->power_resolution_w, steps;
+
+	steps = floor((c->filtered_w + noise_w(c)) / resolution + 0.5);
+	c->sensor_power_uw = (uint64_t)llround(MAX(steps, 0.0) * resolution * 1e6);
+	c->sensor_busy_percent = (uint32_t)lround(100 * c->filtered_busy);
+	c->sensor_sclk_mhz = c->device->level_mhz[c->level];
+	c->sensor_next_ns = next_multiple(c->now_ns, ns_from_ms(c->device->sensor_period_ms));
+}
+
+static void feed_sensors(struct plant_card *c, double power_w, double busy_share, uint64_t dt_ns)
+{
+	double share = approach(ms(dt_ns), c->device->sensor_filter_ms);
+
+	c->filtered_w += (power_w - c->filtered_w) * share;
+	c->filtered_busy += (busy_share - c->filtered_busy) * share;
+	if (c->now_ns >= c->sensor_next_ns)
+		publish_sensors(c);
+}
+
+/* ---- power and heat ---- */
+
+/* Work per ns of a step. */
+struct rates {
+	double busy_share, ungated_cus, flop, bytes;
+};
+
+static double slice_power_w(const struct plant_card *c, const struct rates *a)
+{
+	const struct plant_device *d = c->device;
+	const struct level *level = &c->levels[c->level];
+	double power_w = d->idle_w + (1 - a->busy_share) * level->between_w;
+
+	power_w += a->busy_share * d->uncore_w + a->ungated_cus * level->cu_w;
+	/* pJ per ns is mW. */
+	power_w += (a->flop * d->pj_per_flop * level->v2 + a->bytes * d->pj_per_byte) * 1e-3;
+	power_w += d->leakage_w_per_k * level->v2 * fmax(0, c->temp_c - c->idle_c);
+	return power_w * c->options.power_factor;
+}
+
+static void slice(struct plant_card *c, uint64_t dt_ns, const struct rates *a)
+{
+	const struct plant_device *d = c->device;
+	double power_w = slice_power_w(c, a);
+	double steady_c = d->ambient_c + power_w * d->thermal_ohm_k_per_w;
+
+	c->now_ns += dt_ns;
+	c->energy_j += power_w * (double)dt_ns * 1e-9;
+	c->temp_c += (steady_c - c->temp_c) * approach((double)dt_ns * 1e-9, d->thermal_tau_s);
+	follow_load(c, a->busy_share, dt_ns);
+	limit_power(c, power_w, dt_ns);
+	limit_heat(c);
+	c->level = choose_level(c, c->active);
+	feed_sensors(c, power_w, a->busy_share, dt_ns);
+}
+
+void plant_card_step(struct plant_card *c, uint64_t now_ns, const struct plant_activity *a)
+{
+	uint64_t start_ns = c->now_ns;
+	double before_j = c->energy_j, length = (double)(now_ns - start_ns);
+	struct rates rates;
+
+	if (now_ns <= start_ns)
+		return;
+	rates = (struct rates){
+		.busy_share = fmin(1, (double)a->busy_ns / length),
+		.ungated_cus = a->ungated_cu_ns / length,
+		.flop = a->flop / length,
+		.bytes = a->bytes / length,
+	};
+	while (c->now_ns < now_ns) {
+		uint64_t end_ns = MIN(now_ns, c->now_ns + SLICE_NS);
+
+		apply_pending(c);
+		end_ns = MIN(end_ns, c->pending_ns);
+		slice(c, end_ns - c->now_ns, &rates);
+	}
+	apply_pending(c);
+	c->power_w = (c->energy_j - before_j) / (length * 1e-9);
+}
+
+/* ---- settings and state ---- */
+
+void plant_card_set_perf_level(struct plant_card *c, enum plant_perf_level level)
+{
+	c->perf_level = level;
+	if (level != PLANT_PERF_MANUAL)
+		c->written = range_in_force(c);
+	request_range(c);
+}
+
+void plant_card_set_range(struct plant_card *c, uint32_t lowest, uint32_t highest)
+{
+	c->written.high = MIN(highest, c->top);
+	c->written.low = MIN(lowest, c->written.high);
+	request_range(c);
+}
+
+void plant_card_set_cap_uw(struct plant_card *c, uint64_t cap_uw)
+{
+	c->cap_uw = cap_uw;
+}
+
+void plant_card_get(const struct plant_card *c, struct plant_card_state *ret)
+{
+	const uint32_t *mhz = c->device->level_mhz;
+	bool pending = c->pending_ns != UINT64_MAX;
+	uint32_t unlimited = CLAMP(c->dpm_level, c->active.low, c->active.high);
+
+	*ret = (struct plant_card_state){
+		.now_ns = c->now_ns,
+		.perf_level = c->perf_level,
+		.range_low = c->written.low,
+		.range_high = c->written.high,
+		.cap_uw = c->cap_uw,
+		.sclk_mhz = mhz[c->level],
+		.sclk_next_mhz = mhz[pending ? choose_level(c, c->pending) : c->level],
+		.sclk_next_ns = c->pending_ns,
+		.power_w = c->power_w,
+		.energy_j = c->energy_j,
+		.temp_c = c->temp_c,
+		.throttled_thermal = c->thermal_limit < unlimited,
+		.throttled_power = c->power_limit < unlimited,
+		.sensor_power_uw = c->sensor_power_uw,
+		.sensor_busy_percent = c->sensor_busy_percent,
+		.sensor_sclk_mhz = c->sensor_sclk_mhz,
+	};
+}
+
+const struct plant_card_options *plant_card_get_options(const struct plant_card *c)
+{
+	return &c->options;
+}
+
+static void fill_levels(struct plant_card *c)
+{
+	const struct plant_device *d = c->device;
+	uint32_t cus = cu_topology_cus(&d->topology);
+
+	for (uint32_t i = 0; i < d->n_levels; i++) {
+		double v = d->level_mv[i] / d->level_mv[c->top];
+		double f = (double)d->level_mhz[i] / d->level_mhz[c->top];
+		double cu_w = plant_cu_active_idle_w(d, d->level_mhz[i]);
+
+		c->levels[i] = (struct level){
+			.cu_w = cu_w,
+			.v2 = v * v,
+			.switching_power = f * v * v,
+		};
+		if (i > d->dpm_idle_level)
+			c->levels[i].between_w = d->idle_active_share * (d->uncore_w + cus * cu_w);
+	}
+}
+
+static bool factor_is_valid(double factor)
+{
+	return isfinite(factor) && factor > 0;
+}
+
+int plant_card_new(const struct plant_device *d, const struct plant_card_options *o,
+		   uint64_t now_ns, struct plant_card **ret)
+{
+	struct plant_card *c;
+
+	if (!factor_is_valid(o->time_factor) || !factor_is_valid(o->power_factor))
+		return -EINVAL;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	c->device = d;
+	c->options = *o;
+	c->top = d->n_levels - 1;
+	fill_levels(c);
+	c->idle_c = d->ambient_c + d->idle_w * d->thermal_ohm_k_per_w;
+	c->now_ns = now_ns;
+	c->perf_level = PLANT_PERF_AUTO;
+	c->written = c->active = c->pending = (struct range){0, c->top};
+	c->pending_ns = UINT64_MAX;
+	c->cap_uw = (uint64_t)llround(d->cap_w * 1e6);
+	c->level = c->dpm_level = d->dpm_idle_level;
+	c->power_limit = c->thermal_limit = c->top;
+	c->temp_c = d->ambient_c;
+	c->power_w = c->limiter_w = c->filtered_w = d->idle_w * o->power_factor;
+	c->limiter_next_ns = now_ns;
+	c->sensor_next_ns = now_ns;
+	publish_sensors(c);
+	*ret = c;
+	return 0;
+}
+
+struct plant_card *plant_card_free(struct plant_card *c)
+{
+	free(c);
+	return NULL;
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a request costs, and what a CU draws, as functions of clock and mask. */
+#include "plant/plant.h"
+#include <math.h>
+
+static uint32_t top_mhz(const struct plant_device *d)
+{
+	return d->level_mhz[d->n_levels - 1];
+}
+
+double plant_voltage_mv(const struct plant_device *d, uint32_t sclk_mhz)
+{
+	const uint32_t *mhz = d->level_mhz;
+	uint32_t i = 1;
+
+	if (sclk_mhz <= mhz[0])
+		return d->level_mv[0];
+	if (sclk_mhz >= top_mhz(d))
+		return d->level_mv[d->n_levels - 1];
+	while (mhz[i] < sclk_mhz)
+		i++;
+	return d->level_mv[i - 1] + (d->level_mv[i] - d->level_mv[i - 1]) *
+					    (sclk_mhz - mhz[i - 1]) / (mhz[i] - mhz[i - 1]);
+}
+
+double plant_cu_active_idle_w(const struct plant_device *d, uint32_t sclk_mhz)
+{
+	double v = plant_voltage_mv(d, sclk_mhz) / d->level_mv[d->n_levels - 1];
+	double f = (double)sclk_mhz / top_mhz(d);
+
+	return d->cu_active_idle_w * v * v * (d->cu_clock_share * f + 1 - d->cu_clock_share);
+}
+
+static bool shape_is_full(const struct plant_device *d, struct cu_shape shape)
+{
+	return cu_shape_cus(shape) == 0 || cu_shape_equal(shape, cu_shape_full(&d->topology));
+}
+
+static uint32_t shape_cus(const struct plant_device *d, struct cu_shape shape)
+{
+	return shape_is_full(d, shape) ? cu_topology_cus(&d->topology) : cu_shape_cus(shape);
+}
+
+uint32_t plant_ungated_cus(const struct plant_device *d, enum plant_gating gating,
+			   struct cu_shape shape)
+{
+	uint32_t all = cu_topology_cus(&d->topology), in_used_ses;
+
+	if (shape_is_full(d, shape))
+		return all;
+	in_used_ses = (uint32_t)lround((double)all * shape.n_se / d->topology.n_se);
+	if (gating == PLANT_GATING_CU)
+		return cu_shape_cus(shape);
+	if (gating == PLANT_GATING_SE)
+		return in_used_ses;
+	if (shape.n_se * 2 > d->topology.n_se)
+		return all;
+	return all - (uint32_t)lround(d->half_card_saving * (all - in_used_ses));
+}
+
+struct placement {
+	double clock_hz;     /* core clock */
+	uint32_t n_se, c;    /* SEs in use, and the CUs of each */
+	double bytes_per_ns; /* what these CUs can draw from memory */
+};
+
+static struct placement place(const struct plant_device *d, uint32_t sclk_mhz,
+			      struct cu_shape shape)
+{
+	struct cu_shape used = shape_is_full(d, shape) ? cu_shape_full(&d->topology) : shape;
+	double drawn = shape_cus(d, shape) * d->cu_gbps * sclk_mhz / top_mhz(d);
+
+	return (struct placement){
+		.clock_hz = sclk_mhz * 1e6,
+		.n_se = used.n_se,
+		.c = used.cus_per_se,
+		.bytes_per_ns = fmin(d->memory_gbps, drawn),
+	};
+}
+
+/* Workgroups that the busiest CU gets: dealt round-robin over the SEs, then over the SE's CUs. */
+static double waves(const struct placement *p, double workgroups)
+{
+	return ceil(ceil(workgroups / p->n_se) / p->c);
+}
+
+struct plant_cost plant_request_cost(const struct plant_device *d, const struct plant_model *m,
+				     uint32_t sclk_mhz, struct cu_shape shape, uint32_t batch)
+{
+	struct placement p = place(d, sclk_mhz, shape);
+	double cu_flop_per_ns = d->flop_per_clock_cu * d->efficiency * p.clock_hz * 1e-9;
+	double cu_ns = 0;
+	struct plant_cost cost = {0};
+
+	for (uint32_t i = 0; i < m->n_kernels; i++) {
+		const struct plant_kernel *k = &m->kernels[i];
+		double bytes = k->fixed_bytes + (k->bytes - k->fixed_bytes) * batch;
+		double w = waves(&p, (double)k->workgroups * batch);
+		double compute = w * (k->flop / k->workgroups) / cu_flop_per_ns;
+		double execution = fmax(compute, bytes / p.bytes_per_ns);
+		double ns = fmax(d->launch_us * 1e3, execution + d->dispatch_us * 1e3);
+
+		cost.ns += k->count * ns;
+		cost.flop += k->count * k->flop * batch;
+		cost.bytes += k->count * bytes;
+		cu_ns += k->count * execution * k->workgroups * batch / w;
+	}
+	cost.busy_cus = cu_ns / cost.ns;
+	return cost;
+}
