@@ -17,6 +17,7 @@
 #define SURFACE_MAX_LOADS      512
 #define SURFACE_MAX_BYTES      (32u << 20)
 #define SURFACE_MAX_LEVELS     64
+#define SURFACE_MAX_WORKERS    64
 
 enum surface_flag {
 	SURFACE_THROTTLED = 1u << 0,

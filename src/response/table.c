@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "response/table.h"
+
+#include "response/tail.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <string.h>
+
+#define ROW0_REQUESTS	3.0 /* per poll interval */
+#define ROW0_STEP	0.5 /* of R, that row 0 must survive */
+#define TIE_MIN_W	1.0
+#define TIE_ERRORS	2.0
+#define NEVER_CHOSEN	(SURFACE_THROTTLED | SURFACE_UNSTABLE | SURFACE_STRUCK)
+#define RATE_TOLERANCE	1e-9 /* for sums of steps that should meet R or 0.95 C(B) */
+#define ABOVE_RATED_MAX (TABLE_MAX_ROWS - TABLE_STEPS - 1)
+
+/* A cell that may be chosen. */
+struct candidate {
+	uint32_t cell;
+	bool full;	   /* the whole card: no mask */
+	bool infeasible;   /* at some rate, so at all higher ones, too */
+	double idle_w;	   /* at its clock */
+	double busy_w;	   /* by the gating variant */
+	double power_w;	   /* at the rate in hand */
+	double power_se_w; /* its standard error */
+};
+
+struct derivation {
+	const struct surface *surface;
+	const struct surface_cell *baseline;
+	struct table_options options;
+	struct tail_lab *lab;
+	struct response_table *table;
+	struct surface_error *error;
+	struct candidate *candidates, **by_power;
+	uint32_t n_candidates;
+	double limit_ns;	     /* headroom x SLO */
+	const struct candidate *row; /* choice of the row before */
+};
+
+static int _printf_(3, 4) refuse(struct surface_error *error, int r, const char *format, ...)
+{
+	va_list ap;
+
+	if (!error)
+		return r;
+	error->line = 0;
+	va_start(ap, format);
+	(void)vsnprintf(error->text, sizeof(error->text), format, ap);
+	va_end(ap);
+	return r;
+}
+
+static int check_options(const struct table_options *o, struct surface_error *error)
+{
+	if (o->slo_ns == 0 && !(o->slo_factor >= 0.1 && o->slo_factor <= 1000))
+		return refuse(error, -EINVAL, "SLO factor %g: expected 0.1 to 1000", o->slo_factor);
+	if (o->percentile < 1 || o->percentile > 99)
+		return refuse(error, -EINVAL, "percentile %u: expected 1 to 99", o->percentile);
+	if (!(o->rated_rps >= 0 && o->rated_rps <= 1e9))
+		return refuse(error, -EINVAL, "rated rate %g: expected 0 to 1e9", o->rated_rps);
+	if (!(o->headroom > 0 && o->headroom <= 10))
+		return refuse(error, -EINVAL, "headroom %g: expected above 0, up to 10",
+			      o->headroom);
+	if (o->poll_ns < 1000000 || o->poll_ns > UINT64_C(3600000000000))
+		return refuse(error, -EINVAL, "poll interval: expected 1 ms to 1 h");
+	if (o->max_batch < 1)
+		return refuse(error, -EINVAL, "largest batch 0: expected at least 1");
+	if (o->gating != TABLE_GATING_NONE && o->gating != TABLE_GATING_SE &&
+	    o->gating != TABLE_GATING_CU)
+		return refuse(error, -EINVAL, "unknown gating variant");
+	return 0;
+}
+
+/* Power at a clock limit; levels that were not measured lie on the line between their neighbours.
+ * NaN if no level was. */
+static double level_power(const struct surface *s, const double *power_w, uint32_t max_mhz)
+{
+	int below = -1, above = -1;
+
+	for (uint32_t i = 0; i < s->n_levels; i++) {
+		if (isnan(power_w[i]))
+			continue;
+		if (s->level_mhz[i] <= max_mhz)
+			below = (int)i;
+		if (s->level_mhz[i] >= max_mhz && above < 0)
+			above = (int)i;
+	}
+	if (below < 0 || above < 0 || below == above)
+		return below < 0 && above < 0 ? NAN : power_w[below < 0 ? above : below];
+	return power_w[below] + (power_w[above] - power_w[below]) *
+					(max_mhz - s->level_mhz[below]) /
+					(s->level_mhz[above] - s->level_mhz[below]);
+}
+
+/* CUs that a gated card would switch off under the shape. */
+static uint32_t gated_cus(const struct surface *s, struct cu_shape shape, enum table_gating gating)
+{
+	switch (gating) {
+	case TABLE_GATING_SE:
+		return s->n_cus - s->n_cus * shape.n_se / s->n_se;
+	case TABLE_GATING_CU:
+		return s->n_cus - cu_shape_cus(shape);
+	default:
+		return 0;
+	}
+}
+
+/* As the paper models it: measured power minus the active-idle power of each CU that is off. */
+static int busy_power(const struct derivation *d, const struct surface_cell *c, bool full,
+		      double idle_w, double *ret_w)
+{
+	const struct surface *s = d->surface;
+	double active_idle_w;
+
+	if (full || d->options.gating == TABLE_GATING_NONE) {
+		*ret_w = c->power_w;
+		return 0;
+	}
+	active_idle_w = level_power(s, s->active_idle_power_w, c->max_mhz);
+	if (isnan(active_idle_w))
+		return refuse(
+			d->error, -EINVAL,
+			"power gating cannot be modelled: the surface has no active-idle power");
+	*ret_w = MAX(c->power_w - gated_cus(s, c->shape, d->options.gating) *
+					  MAX(active_idle_w - idle_w, 0.0) / s->n_cus,
+		     idle_w);
+	return 0;
+}
+
+static bool may_be_chosen(const struct derivation *d, const struct surface_cell *c, bool full)
+{
+	if (c == d->baseline)
+		return true;
+	/* The number of workers is the server's own; nobody can set it. */
+	return !(c->flags & NEVER_CHOSEN) && c->batch <= d->options.max_batch &&
+	       c->workers == d->baseline->workers && (full || d->options.free_mask);
+}
+
+static int collect_candidates(struct derivation *d)
+{
+	const struct surface *s = d->surface;
+
+	d->candidates = calloc(s->n_cells, sizeof(*d->candidates));
+	d->by_power = calloc(s->n_cells, sizeof(struct candidate *));
+	if (!d->candidates || !d->by_power)
+		return refuse(d->error, -ENOMEM, "out of memory");
+	for (uint32_t i = 0; i < s->n_cells; i++) {
+		const struct surface_cell *c = &s->cells[i];
+		struct candidate *new = &d->candidates[d->n_candidates];
+		int r;
+
+		*new = (struct candidate){.cell = i};
+		new->full = cu_shape_equal(c->shape, d->baseline->shape);
+		if (!may_be_chosen(d, c, new->full))
+			continue;
+		new->idle_w = level_power(s, s->idle_power_w, c->max_mhz);
+		if (isnan(new->idle_w))
+			return refuse(d->error, -EINVAL, "the surface has no idle power");
+		r = busy_power(d, c, new->full, new->idle_w, &new->busy_w);
+		if (r < 0)
+			return r;
+		d->n_candidates++;
+	}
+	return 0;
+}
+
+static const struct surface_cell *cell_of(const struct derivation *d, const struct candidate *c)
+{
+	return &d->surface->cells[c->cell];
+}
+
+/* Power at a rate: idle + x / C (busy - idle), and its standard error from those of C and busy. */
+static void set_power(const struct derivation *d, struct candidate *c, double rate_rps)
+{
+	const struct surface_cell *cell = cell_of(d, c);
+	double load = rate_rps / cell->capacity_rps, above_idle_w = c->busy_w - c->idle_w;
+
+	c->power_w = c->idle_w + load * above_idle_w;
+	c->power_se_w =
+		load * hypot(cell->power_se, above_idle_w * cell->capacity_se / cell->capacity_rps);
+}
+
+static bool is_tie(const struct candidate *a, const struct candidate *b)
+{
+	double noise_w = TIE_ERRORS * hypot(a->power_se_w, b->power_se_w);
+
+	return fabs(a->power_w - b->power_w) < MAX(TIE_MIN_W, noise_w);
+}
+
+static int compare_power(const void *a, const void *b)
+{
+	const struct candidate *x = *(const struct candidate *const *)a;
+	const struct candidate *y = *(const struct candidate *const *)b;
+
+	if (x->power_w != y->power_w)
+		return x->power_w < y->power_w ? -1 : 1;
+	return (x->cell > y->cell) - (x->cell < y->cell);
+}
+
+/* Sorts those that can serve the rate by their power at it; returns their number. */
+static uint32_t sort_by_power(struct derivation *d, double rate_rps)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < d->n_candidates; i++) {
+		struct candidate *c = &d->candidates[i];
+
+		if (c->infeasible || rate_rps > TABLE_MAX_UTILISATION *
+							cell_of(d, c)->capacity_rps *
+							(1 + RATE_TOLERANCE))
+			continue;
+		set_power(d, c, rate_rps);
+		d->by_power[n++] = c;
+	}
+	qsort(d->by_power, n, sizeof(struct candidate *), compare_power);
+	return n;
+}
+
+struct request {
+	double rate_rps;
+	double step_rps; /* a step to be survived, or 0 */
+};
+
+static bool is_feasible(struct derivation *d, struct candidate *c, const struct request *q)
+{
+	const struct surface_cell *cell = cell_of(d, c);
+
+	if (c->infeasible)
+		return false;
+	if (!tail_within(d->lab, cell, q->rate_rps, d->options.percentile, d->limit_ns)) {
+		c->infeasible = true;
+		return false;
+	}
+	if (q->step_rps <= 0)
+		return true;
+	return step_is_survived(d->lab, cell, d->baseline, q->step_rps,
+				(double)d->options.poll_ns + d->surface->settle_ms * 1e6,
+				d->options.percentile, (double)d->table->slo_ns);
+}
+
+static bool no_rival(const struct candidate *full, const struct candidate *c)
+{
+	return full && !c->full && (c->power_w >= full->power_w || is_tie(full, c));
+}
+
+/* The cheapest that is feasible, of the whole card only or of all that are worth a mask. */
+static struct candidate *cheapest(struct derivation *d, uint32_t n, const struct request *q,
+				  bool full_only, const struct candidate *full)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		struct candidate *c = d->by_power[i];
+
+		if ((c->full || !full_only) && !no_rival(full, c) && is_feasible(d, c, q))
+			return c;
+	}
+	return NULL;
+}
+
+/* Among ties: more CUs, then the row before, then less power. */
+static bool is_preferred(const struct derivation *d, const struct candidate *a,
+			 const struct candidate *b)
+{
+	uint32_t cus_a = cu_shape_cus(cell_of(d, a)->shape);
+	uint32_t cus_b = cu_shape_cus(cell_of(d, b)->shape);
+
+	if (cus_a != cus_b)
+		return cus_a > cus_b;
+	if ((a == d->row) != (b == d->row))
+		return a == d->row;
+	return compare_power(&a, &b) < 0;
+}
+
+/* The choice for a rate, or NULL. */
+static struct candidate *choose(struct derivation *d, const struct request *q)
+{
+	struct candidate *full = NULL, *best, *chosen;
+	uint32_t n;
+
+	n = sort_by_power(d, q->rate_rps);
+	/* A mask that gates nothing must be worth its trouble against leaving it alone. */
+	if (d->options.gating == TABLE_GATING_NONE)
+		full = cheapest(d, n, q, /* full_only= */ true, NULL);
+	best = chosen = cheapest(d, n, q, /* full_only= */ false, full);
+	for (uint32_t i = 0; i < n && best; i++) {
+		struct candidate *c = d->by_power[i];
+
+		if (c != best && is_tie(best, c) && !no_rival(full, c) &&
+		    is_preferred(d, c, chosen) && is_feasible(d, c, q))
+			chosen = c;
+	}
+	return chosen;
+}
+
+static void fill_row(struct derivation *d, const struct candidate *c, double rate_rps,
+		     uint32_t flags, struct table_row *ret)
+{
+	const struct surface_cell *cell = cell_of(d, c);
+	struct candidate at_rate = *c;
+
+	set_power(d, &at_rate, rate_rps);
+	*ret = (struct table_row){
+		.rate_rps = rate_rps,
+		.cell = c->cell,
+		.max_mhz = cell->max_mhz,
+		.shape = cell->shape,
+		.batch = cell->batch,
+		.workers = cell->workers,
+		.power_w = at_rate.power_w,
+		.service_ns = tail_mean_service_ns(cell),
+		.flags =
+			flags |
+			(d->options.gating == TABLE_GATING_NONE ? 0 : (uint32_t)TABLE_ROW_MODELLED),
+	};
+	tail_estimate(d->lab, cell, rate_rps, d->options.percentile, &ret->tail_ns,
+		      &ret->tail_upper_ns);
+}
+
+static const struct candidate *baseline_candidate(const struct derivation *d)
+{
+	for (uint32_t i = 0; i < d->n_candidates; i++)
+		if (cell_of(d, &d->candidates[i]) == d->baseline)
+			return &d->candidates[i];
+	return NULL; /* not reached: the baseline may always be chosen */
+}
+
+static void add_row(struct derivation *d, double rate_rps, double step_rps)
+{
+	const struct request q = {.rate_rps = rate_rps, .step_rps = step_rps};
+	const struct candidate *c = choose(d, &q);
+	struct response_table *t = d->table;
+
+	fill_row(d, c ? c : baseline_candidate(d), rate_rps, c ? 0 : TABLE_ROW_BASELINE,
+		 &t->rows[t->n_rows++]);
+	d->row = c;
+}
+
+/* Rows 1 .. 40 up to R, then steps of the same size up to the overload rate, or larger ones where
+ * R is so small that they would be too many. Those that row 0 covers are left out. */
+static void add_rows(struct derivation *d, double row0_rps)
+{
+	struct response_table *t = d->table;
+	double last_rps = MIN(t->rated_rps, t->overload_rps), above = t->overload_rps - last_rps;
+	uint32_t n_above;
+
+	for (uint32_t i = 1; i <= TABLE_STEPS; i++)
+		if (last_rps * i / TABLE_STEPS > row0_rps * (1 + RATE_TOLERANCE))
+			add_row(d, last_rps * i / TABLE_STEPS, 0);
+	n_above = (uint32_t)CLAMP(ceil(above / (last_rps / TABLE_STEPS) - RATE_TOLERANCE), 0.0,
+				  (double)ABOVE_RATED_MAX);
+	for (uint32_t i = 1; i <= n_above; i++)
+		add_row(d,
+			i == n_above ? t->overload_rps
+				     : last_rps + MAX(above / n_above, last_rps / TABLE_STEPS) * i,
+			0);
+}
+
+static int set_objective(struct derivation *d)
+{
+	const struct table_options *o = &d->options;
+	const struct surface *s = d->surface;
+	struct response_table *t = d->table;
+	double t0_ns = s->t0_ns, upper_ns;
+
+	t->rated_rps = o->rated_rps > 0 ? o->rated_rps : s->rated_rps;
+	t->overload_rps = TABLE_MAX_UTILISATION * d->baseline->capacity_rps;
+	/* The surface's T0 is about its own R and percentile. */
+	if (t->rated_rps != s->rated_rps || o->percentile != s->percentile) {
+		if (t->rated_rps <= t->overload_rps)
+			tail_estimate(d->lab, d->baseline, t->rated_rps, o->percentile, &t0_ns,
+				      &upper_ns);
+		else if (o->slo_ns == 0)
+			return refuse(d->error, -EINVAL,
+				      "rated rate %g is above %g, which the card can serve: an SLO "
+				      "factor has no meaning",
+				      t->rated_rps, t->overload_rps);
+	}
+	t->t0_ns = (uint64_t)llround(t0_ns);
+	t->slo_ns = o->slo_ns ? o->slo_ns : (uint64_t)llround(o->slo_factor * t0_ns);
+	d->limit_ns = o->headroom * (double)t->slo_ns;
+	return 0;
+}
+
+static int derive(struct derivation *d)
+{
+	struct response_table *t = d->table;
+	double row0_rps, tail_ns, upper_ns;
+	int r;
+
+	r = set_objective(d);
+	if (r < 0)
+		return r;
+	r = collect_candidates(d);
+	if (r < 0)
+		return r;
+	row0_rps = MIN(ROW0_REQUESTS * 1e9 / (double)d->options.poll_ns,
+		       MIN(t->rated_rps, t->overload_rps));
+	tail_estimate(d->lab, d->baseline, row0_rps, d->options.percentile, &tail_ns, &upper_ns);
+	if (tail_ns > (double)t->slo_ns)
+		return refuse(
+			d->error, -EDOM,
+			"the SLO of %.3f ms cannot be met: the whole card at the highest clock "
+			"needs %.3f ms",
+			(double)t->slo_ns / 1e6, tail_ns / 1e6);
+	t->idle_power_w = baseline_candidate(d)->idle_w;
+	add_row(d, row0_rps, ROW0_STEP * t->rated_rps);
+	add_rows(d, row0_rps);
+	fill_row(d, baseline_candidate(d), t->overload_rps, 0, &t->baseline);
+	return 0;
+}
+
+int response_table_derive(const struct surface *s, const struct table_options *o,
+			  struct response_table **ret, struct surface_error *ret_error)
+{
+	_cleanup_(tail_lab_freep) struct tail_lab *lab = NULL;
+	_cleanup_(freep) struct response_table *t = NULL;
+	struct derivation d = {.surface = s, .options = *o, .error = ret_error};
+	int r;
+
+	r = check_options(o, ret_error);
+	if (r < 0)
+		return r;
+	d.baseline = surface_baseline(s);
+	if (!d.baseline)
+		return refuse(ret_error, -EBADMSG, "the surface has no baseline");
+	lab = tail_lab_new(o->seed);
+	t = calloc(1, sizeof(*t));
+	if (!lab || !t)
+		return refuse(ret_error, -ENOMEM, "out of memory");
+	(void)snprintf(t->model, sizeof(t->model), "%s", s->model);
+	t->simulated = s->simulated;
+	t->gating = o->gating;
+	t->percentile = o->percentile;
+	d.lab = lab;
+	d.table = t;
+	r = derive(&d);
+	free(d.candidates);
+	free(d.by_power);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(t);
+	return 0;
+}
+
+const struct table_row *response_table_lookup(const struct response_table *t, double demand_rps)
+{
+	for (uint32_t i = 0; i < t->n_rows; i++)
+		if (t->rows[i].rate_rps >= demand_rps)
+			return &t->rows[i];
+	return NULL;
+}
+
+int response_tail(const struct surface_cell *c, double rate_rps, uint32_t percentile, uint64_t seed,
+		  double *ret_tail_ns, double *ret_upper_ns)
+{
+	_cleanup_(tail_lab_freep) struct tail_lab *lab = NULL;
+
+	if (!(rate_rps > 0) || percentile < 1 || percentile > 99)
+		return -EINVAL;
+	if (rate_rps > TABLE_MAX_UTILISATION * c->capacity_rps)
+		return -EDOM;
+	lab = tail_lab_new(seed);
+	if (!lab)
+		return -ENOMEM;
+	tail_estimate(lab, c, rate_rps, percentile, ret_tail_ns, ret_upper_ns);
+	return 0;
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "response/tail.h"
+
+#include <math.h>
+#include <string.h>
+
+#define STUDENT_95 1.753 /* one-sided, TAIL_REPLICATIONS - 1 degrees of freedom */
+/* Early decisions: with three degrees of freedom a distance of 8 standard errors happens by chance
+ * about once in 500 times; the relative floor is for a scatter that is small by chance. */
+#define SURE_REPLICATIONS 4
+#define SURE_ERRORS	  8.0
+#define SURE_PART	  0.02
+
+/* splitmix64 (Steele, Lea and Flood, 2014). */
+static uint64_t next_random(uint64_t *state)
+{
+	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}
+
+/* In (0, 1). */
+static double next_uniform(uint64_t *state)
+{
+	return ((double)(next_random(state) >> 12) + 0.5) * 0x1p-52;
+}
+
+static double next_normal(uint64_t *state)
+{
+	double radius = sqrt(-2 * log(next_uniform(state)));
+
+	return radius * cos(2 * M_PI * next_uniform(state));
+}
+
+/* Gamma distribution (Marsaglia and Tsang, 2000). */
+static double next_gamma(uint64_t *state, double shape)
+{
+	double d = (shape < 1 ? shape + 1 : shape) - 1.0 / 3, scale = 1, x, v;
+
+	if (shape <= 0)
+		return 0;
+	if (shape < 1)
+		scale = pow(next_uniform(state), 1 / shape);
+	for (;;) {
+		x = next_normal(state);
+		v = pow(1 + x / sqrt(9 * d), 3);
+		if (v > 0 && log(next_uniform(state)) < x * x / 2 + d * (1 - v + log(v)))
+			return scale * d * v;
+	}
+}
+
+struct tail_lab *tail_lab_new(uint64_t seed)
+{
+	struct tail_lab *lab = calloc(1, sizeof(*lab));
+	uint64_t state = seed;
+	double now = 0;
+
+	if (!lab)
+		return NULL;
+	lab->seed = seed;
+	for (uint32_t i = 0; i < TAIL_DRAWS; i++) {
+		now -= log(next_uniform(&state));
+		lab->arrival[i] = now;
+		lab->service[i] = (float)((SURFACE_QUANTILES - 1) * next_uniform(&state));
+	}
+	return lab;
+}
+
+struct tail_lab *tail_lab_free(struct tail_lab *lab)
+{
+	free(lab);
+	return NULL;
+}
+
+/* Where quantile 0 %, 1 %, ... of n new samples lies in the distribution: order statistics of n
+ * uniform numbers, whose spacings are Dirichlet distributed (gamma variates over their sum). */
+static void resample(struct tail_lab *lab, uint32_t n)
+{
+	uint64_t state = lab->seed ^ UINT64_C(0x5bd1e995) * n;
+	double shape = (n - 1.0) / (SURFACE_QUANTILES - 1);
+
+	for (uint32_t r = 0; r < TAIL_REPLICATIONS; r++) {
+		double at[SURFACE_QUANTILES], sum = 0;
+
+		for (uint32_t q = 0; q < SURFACE_QUANTILES; q++)
+			at[q] = sum += next_gamma(&state, q == 0 ? 1 : shape);
+		sum += next_gamma(&state, 1);
+		for (uint32_t q = 0; q < SURFACE_QUANTILES; q++)
+			lab->resampled[r][q] = (float)((SURFACE_QUANTILES - 1) * at[q] / sum);
+	}
+	lab->samples = n;
+}
+
+double tail_mean_service_ns(const struct surface_cell *c)
+{
+	const float *q = c->service_ns;
+	double sum = (q[0] + (double)q[SURFACE_QUANTILES - 1]) / 2;
+
+	for (uint32_t i = 1; i < SURFACE_QUANTILES - 1; i++)
+		sum += q[i];
+	return sum / (SURFACE_QUANTILES - 1);
+}
+
+/* Serves requests from .. end. */
+static void serve(const struct tail_lab *lab, struct servers *s, const float *quantiles,
+		  uint32_t batch, double unit_ns, uint32_t from, uint32_t end, float *ret_sojourn)
+{
+	for (uint32_t i = from; i < end;) {
+		struct service take = servers_take(s, lab->arrival, unit_ns, i, end, batch);
+		double done = take.start_ns + quantile_at(quantiles, lab->service[i]);
+
+		s->free_at_ns[take.server] = done;
+		for (; take.n > 0; take.n--, i++)
+			ret_sojourn[i - from] = (float)(done - lab->arrival[i] * unit_ns);
+	}
+}
+
+/* The k-th smallest of n values, which are put in some order (quickselect). */
+static float select_kth(float *v, int n, int k)
+{
+	int low = 0, high = n - 1;
+
+	while (low < high) {
+		float pivot = v[low + (high - low) / 2];
+		int i = low, j = high;
+
+		while (i <= j) {
+			while (v[i] < pivot)
+				i++;
+			while (v[j] > pivot)
+				j--;
+			if (i <= j) {
+				float t = v[i];
+
+				v[i++] = v[j];
+				v[j--] = t;
+			}
+		}
+		if (k <= j)
+			high = j;
+		else if (k >= i)
+			low = i;
+		else
+			break;
+	}
+	return v[k];
+}
+
+static double tail_of(struct tail_lab *lab, const float *sojourn, int n, uint32_t percentile)
+{
+	memcpy(lab->scratch, sojourn, (size_t)n * sizeof(*sojourn));
+	return select_kth(lab->scratch, n, n * (int)percentile / 100);
+}
+
+/* Mean and variance as values come (Welford, 1962). */
+struct moments {
+	double n, mean, m2;
+};
+
+static void moments_add(struct moments *m, double x)
+{
+	double delta = x - m->mean;
+
+	m->n++;
+	m->mean += delta / m->n;
+	m->m2 += delta * (x - m->mean);
+}
+
+static double moments_variance(const struct moments *m)
+{
+	return m->n > 1 ? m->m2 / (m->n - 1) : 0;
+}
+
+struct run {
+	struct servers measured, resampled;
+	struct moments tail, difference;
+	double unit_ns;
+};
+
+static double standard_error(const struct run *run)
+{
+	return sqrt(moments_variance(&run->tail) / run->tail.n +
+		    moments_variance(&run->difference));
+}
+
+static void start_run(struct tail_lab *lab, const struct surface_cell *c, double rate_rps,
+		      struct run *ret)
+{
+	struct run run = {.unit_ns = 1e9 / rate_rps};
+
+	run.measured.n = CLAMP(c->workers, 1u, (uint32_t)SURFACE_MAX_WORKERS);
+	if (lab->samples != MAX(c->samples, 1u))
+		resample(lab, MAX(c->samples, 1u));
+	serve(lab, &run.measured, c->service_ns, c->batch, run.unit_ns, 0, TAIL_WARM_UP,
+	      lab->scratch);
+	run.resampled = run.measured;
+	*ret = run;
+}
+
+static void replicate(struct tail_lab *lab, const struct surface_cell *c, uint32_t percentile,
+		      uint32_t r, struct run *run)
+{
+	uint32_t from = TAIL_WARM_UP + r * TAIL_REQUESTS, end = from + TAIL_REQUESTS;
+	float *sojourn = lab->sojourn + (size_t)r * TAIL_REQUESTS;
+	float quantiles[SURFACE_QUANTILES], again[TAIL_REQUESTS];
+	double tail;
+
+	for (uint32_t q = 0; q < SURFACE_QUANTILES; q++)
+		quantiles[q] = quantile_at(c->service_ns, lab->resampled[r][q]);
+	serve(lab, &run->measured, c->service_ns, c->batch, run->unit_ns, from, end, sojourn);
+	serve(lab, &run->resampled, quantiles, c->batch, run->unit_ns, from, end, again);
+	tail = tail_of(lab, sojourn, TAIL_REQUESTS, percentile);
+	moments_add(&run->tail, tail);
+	moments_add(&run->difference, tail_of(lab, again, TAIL_REQUESTS, percentile) - tail);
+}
+
+static void finish_run(struct tail_lab *lab, const struct run *run, uint32_t percentile,
+		       double *ret_tail_ns, double *ret_upper_ns)
+{
+	/* All replications at once: the quantile of a short one is biased at high load. */
+	double tail = tail_of(lab, lab->sojourn, TAIL_REPLICATIONS * TAIL_REQUESTS, percentile);
+
+	*ret_tail_ns = tail;
+	*ret_upper_ns = tail + STUDENT_95 * standard_error(run);
+}
+
+void tail_estimate(struct tail_lab *lab, const struct surface_cell *c, double rate_rps,
+		   uint32_t percentile, double *ret_tail_ns, double *ret_upper_ns)
+{
+	struct run run;
+
+	start_run(lab, c, rate_rps, &run);
+	for (uint32_t r = 0; r < TAIL_REPLICATIONS; r++)
+		replicate(lab, c, percentile, r, &run);
+	finish_run(lab, &run, percentile, ret_tail_ns, ret_upper_ns);
+}
+
+/* 1 and -1: surely within and over the limit. */
+static int sure(const struct run *run, double limit_ns)
+{
+	double doubt = MAX(SURE_ERRORS * standard_error(run), SURE_PART * limit_ns);
+
+	if (run->tail.n < SURE_REPLICATIONS || fabs(run->tail.mean - limit_ns) < doubt)
+		return 0;
+	return run->tail.mean < limit_ns ? 1 : -1;
+}
+
+bool tail_within(struct tail_lab *lab, const struct surface_cell *c, double rate_rps,
+		 uint32_t percentile, double limit_ns)
+{
+	double tail, upper;
+	struct run run;
+
+	/* A sojourn is at least its service. */
+	if (c->service_ns[percentile] > limit_ns)
+		return false;
+	start_run(lab, c, rate_rps, &run);
+	for (uint32_t r = 0; r < TAIL_REPLICATIONS; r++) {
+		int verdict;
+
+		replicate(lab, c, percentile, r, &run);
+		verdict = sure(&run, limit_ns);
+		if (verdict != 0)
+			return verdict > 0;
+	}
+	finish_run(lab, &run, percentile, &tail, &upper);
+	return upper <= limit_ns;
+}

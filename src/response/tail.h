@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tail latency of one cell at a request rate, by simulation. Internal to src/response.
+ *
+ * Requests arrive Poisson, wait first-in first-out, and are served by k servers (the Lindley
+ * recursion for k = 1) with times drawn from the cell's 101 service quantiles. A free server takes
+ * what waits, up to the executed batch, and does not wait for more; a part of a batch is taken to
+ * last as long as a whole one, which is never too short.
+ *
+ * The run is cut into replications. Each is served twice with the same random numbers: with the
+ * measured quantiles, and with quantiles resampled as if the profile had been measured again with
+ * as many samples (bootstrap). The scatter of the first is simulation noise, which averages out
+ * over the replications; the scatter of the difference is the profile's, which does not. The upper
+ * confidence bound covers both. All cells and rates share the random numbers, so neighbours are
+ * compared without the noise that they have in common. */
+#pragma once
+
+#include "response/surface.h"
+
+#define TAIL_REPLICATIONS 16
+#define TAIL_REQUESTS	  1500 /* in each */
+#define TAIL_WARM_UP	  2000 /* before the first; from empty to steady at 0.95 load */
+#define TAIL_DRAWS	  (TAIL_WARM_UP + TAIL_REPLICATIONS * TAIL_REQUESTS)
+
+/* Random numbers drawn once, and work space. */
+struct tail_lab {
+	uint64_t seed;
+	double arrival[TAIL_DRAWS]; /* at one request per unit of time */
+	float service[TAIL_DRAWS];  /* where among the quantiles, 0 .. 100 */
+	uint32_t samples;	    /* that resampled[] is for; 0 = none yet */
+	float resampled[TAIL_REPLICATIONS][SURFACE_QUANTILES]; /* where the quantiles move to */
+	float sojourn[TAIL_REPLICATIONS * TAIL_REQUESTS];
+	float scratch[TAIL_REPLICATIONS * TAIL_REQUESTS];
+};
+
+struct servers {
+	uint32_t n;
+	double free_at_ns[SURFACE_MAX_WORKERS];
+};
+
+struct service {
+	uint32_t server, n; /* n requests from the first on */
+	double start_ns;
+};
+
+struct tail_lab *tail_lab_new(uint64_t seed);
+struct tail_lab *tail_lab_free(struct tail_lab *lab);
+DEFINE_CLEANUP(struct tail_lab *, tail_lab_free)
+
+/* Tail quantile and its upper 95 % bound; the rate is below what the cell can serve. */
+void tail_estimate(struct tail_lab *lab, const struct surface_cell *c, double rate_rps,
+		   uint32_t percentile, double *ret_tail_ns, double *ret_upper_ns);
+/* Whether the upper bound is within limit_ns; stops early when there is no doubt. */
+bool tail_within(struct tail_lab *lab, const struct surface_cell *c, double rate_rps,
+		 uint32_t percentile, double limit_ns);
+double tail_mean_service_ns(const struct surface_cell *c);
+
+/* Value at a position 0 .. 100 among quantiles, straight in between. */
+static inline float quantile_at(const float *quantiles, float position)
+{
+	uint32_t i = (uint32_t)position;
+
+	if (i >= SURFACE_QUANTILES - 1)
+		return quantiles[SURFACE_QUANTILES - 1];
+	return quantiles[i] + (position - (float)i) * (quantiles[i + 1] - quantiles[i]);
+}
+
+/* What the next free server takes: request i of those that arrive at arrival[] x unit_ns, and up
+ * to batch - 1 more that wait by then. */
+static inline struct service servers_take(const struct servers *s, const double *arrival,
+					  double unit_ns, uint32_t i, uint32_t end, uint32_t batch)
+{
+	struct service take = {.n = 1};
+
+	for (uint32_t j = 1; j < s->n; j++)
+		if (s->free_at_ns[j] < s->free_at_ns[take.server])
+			take.server = j;
+	take.start_ns = MAX(s->free_at_ns[take.server], arrival[i] * unit_ns);
+	while (take.n < batch && i + take.n < end && arrival[i + take.n] * unit_ns <= take.start_ns)
+		take.n++;
+	return take;
+}
+
+/* Whether a cell at idle survives a step to rate_rps: it serves on for react_ns, then the boost
+ * configuration takes over until the queue has been empty. True if, with 95 % confidence, no more
+ * than 1 - percentile of the requests in between miss slo_ns. */
+bool step_is_survived(const struct tail_lab *lab, const struct surface_cell *c,
+		      const struct surface_cell *boost, double rate_rps, double react_ns,
+		      uint32_t percentile, double slo_ns);
