@@ -17,13 +17,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SIM_MAGIC	  0x6d69736366u
+#define SIM_MAGIC	  0x6d697363u
 #define SIM_VERSION	  1
 #define SIM_MAX_CARDS	  8
 #define SIM_SLOTS	  64	       /* processes per card */
 #define SIM_CLOCK_HISTORY 256	       /* ring of clock changes */
 #define SIM_ENV		  "COFRIS_SIM" /* path of the shared file, set for COMMAND */
 
+/* An entry holds from its from_ns on and takes back every earlier one that starts then or later: a
+ * switch that is known beforehand is entered with its time to come, and may be replaced. */
 struct sim_clock {
 	uint64_t from_ns; /* device time from which this clock holds */
 	uint32_t sclk_mhz;
@@ -48,7 +50,7 @@ struct sim_slot {
 struct sim_card {
 	char bdf[16];
 	uint32_t gating; /* enum plant_gating */
-	uint32_t reserved;
+	uint32_t n_cus;	 /* all CUs of the card */
 	double time_factor;		     /* of service times on this very card */
 	_Alignas(64) _Atomic uint32_t epoch; /* futex word: bumped with each clock change and
 					      * each change of who is running */
@@ -97,10 +99,12 @@ struct sim_context *sim_context_free(struct sim_context *c);
 DEFINE_CLEANUP(struct sim_context *, sim_context_free)
 const struct plant_device *sim_context_device(const struct sim_context *c);
 void sim_context_set_queues(struct sim_context *c, uint32_t n_queues);
-/* The mask by its words (n_bits 0: all CUs); acts from the next moment on, also on running work. */
+/* The mask by its words (n_bits 0: all CUs); acts from the next moment on, also on running work.
+ * A mask without any CU, which would hang a queue, changes nothing. May be called from another
+ * thread than the one that runs. */
 void sim_context_set_mask(struct sim_context *c, const uint32_t *words, uint32_t n_bits);
 
-/* Runs one execution of the model, starting at device time start_ns (which may lie in the past:
+/* Runs one execution of the model (which must outlive the context), starting at device time start_ns (which may lie in the past:
  * the moment the previous one ended), with factor (jitter) on its time, and returns at its end in
  * wall time: *ret_end_ns is exact. Clock and mask changes and other processes on the card count
  * from when they happen. One execution at a time per context. Returns 0, or -EINTR if *stop
