@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A load curve: CSV with the header "t_s,load", the load relative to the rated rate (1 means R),
+ * straight between its points, over when its last point is reached. A step is two points close
+ * together. Lines starting with '#' and empty lines are skipped. */
+#pragma once
+
+#include "base/macros.h"
+#include <stdint.h>
+
+#define LOAD_CURVE_MAX_POINTS 100000
+#define LOAD_CURVE_MAX_LOAD   1000.0
+#define LOAD_CURVE_MAX_S      (366.0 * 86400.0)
+
+struct load_point {
+	double t_s, load;
+};
+
+struct load_curve {
+	uint32_t n; /* at least 2; t_s of the first is 0, then strictly ascending */
+	struct load_point *points;
+};
+
+struct load_curve_error {
+	unsigned int line; /* 1-based; 0: about the file as a whole */
+	char text[160];
+};
+
+/* Reads a curve to its end. 0; -EBADMSG for bad contents, -EFBIG for too many points, -ENOMEM or
+ * the errno of reading, each with *ret_error filled. */
+int load_curve_read(FILE *f, struct load_curve **ret, struct load_curve_error *ret_error);
+int load_curve_load(const char *path, struct load_curve **ret, struct load_curve_error *ret_error);
+/* Constant load 1 for duration_s (which may be LOAD_CURVE_MAX_S for "without an end"). */
+int load_curve_constant(double duration_s, struct load_curve **ret);
+struct load_curve *load_curve_free(struct load_curve *c);
+DEFINE_CLEANUP(struct load_curve *, load_curve_free)
