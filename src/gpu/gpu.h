@@ -69,7 +69,8 @@ struct gpu_backend;
 
 /* The operations. Each returns 0 or a negative errno: -EOPNOTSUPP where the card lacks the knob,
  * -EBADMSG for files whose contents are not what the kernel writes, -ENODEV if the card went away,
- * -EPERM during a reset or without rights, -EIO otherwise. All may block in the driver. */
+ * -EPERM during a reset, -EACCES without rights, otherwise the write's or read's own errno (-EINVAL
+ * for a value that the driver refused) or -EIO. All may block in the driver. */
 struct gpu_ops {
 	const char *name;
 	/* Opens the card at bdf below sysfs_root ("/sys" but for tests). */
@@ -111,3 +112,9 @@ DEFINE_CLEANUP(struct gpu *, gpu_close)
 /* Addresses of the AMD cards with a KFD node below sysfs_root, by own sysfs code. Returns the
  * number stored (at most max), or a negative errno. */
 int gpu_list(const char *sysfs_root, char (*ret_bdf)[PCI_BDF_LENGTH + 1], uint32_t max);
+
+/* A number that stays while the driver stays bound to the card and differs after it is bound anew:
+ * the inode of the card's "driver" link, which sysfs never gives out twice in a boot (its times are
+ * no use: they are those of the inode cache). 0 where there is no such link. -ENODEV without the
+ * card. */
+int gpu_bind_identity(const char *sysfs_root, const char *bdf, uint64_t *ret);
