@@ -19,10 +19,9 @@ struct range {
 };
 
 struct level {
-	double cu_w;		/* active-idle power of one CU */
-	double v2;		/* (V/Vmax)^2 */
-	double between_w;	/* drawn between requests beyond the idle power */
-	double switching_power; /* f V^2, against the top level */
+	double cu_w;	  /* active-idle power of one CU */
+	double v2;	  /* (V/Vmax)^2 */
+	double between_w; /* drawn between requests beyond the idle power */
 };
 
 struct plant_card {
@@ -149,27 +148,54 @@ static void follow_load(struct plant_card *c, double busy_share, uint64_t dt_ns)
 	c->dpm_low_ns = 0;
 }
 
-/* ---- limiters ---- */
+/* ---- power ---- */
 
-static void limit_power(struct plant_card *c, double power_w, uint64_t dt_ns)
+/* Work per ns of a step. */
+struct rates {
+	double busy_share, ungated_cus, flop, bytes;
+};
+
+static double power_at(const struct plant_card *c, uint32_t level_index, const struct rates *a)
 {
 	const struct plant_device *d = c->device;
-	double cap_w = (double)c->cap_uw * 1e-6, next;
+	const struct level *level = &c->levels[level_index];
+	double power_w = d->idle_w + (1 - a->busy_share) * level->between_w;
+
+	power_w += a->busy_share * d->uncore_w + a->ungated_cus * level->cu_w;
+	/* pJ per ns is mW. */
+	power_w += (a->flop * d->pj_per_flop * level->v2 + a->bytes * d->pj_per_byte) * 1e-3;
+	power_w += d->leakage_w_per_k * level->v2 * fmax(0, c->temp_c - c->idle_c);
+	return power_w * c->options.power_factor;
+}
+
+/* ---- limiters ---- */
+
+/* How much more the card would draw if the limiter let it go one level up. Work grows at most as
+ * the clock does, so a step up that this allows is not taken back at once. */
+static double next_level_w(const struct plant_card *c, const struct rates *a)
+{
+	const uint32_t *mhz = &c->device->level_mhz[c->power_limit];
+	double faster = (double)mhz[1] / mhz[0];
+	struct rates grown = *a;
+
+	grown.flop *= faster;
+	grown.bytes *= faster;
+	return power_at(c, c->power_limit + 1, &grown) - power_at(c, c->power_limit, a);
+}
+
+static void limit_power(struct plant_card *c, double power_w, const struct rates *a, uint64_t dt_ns)
+{
+	const struct plant_device *d = c->device;
+	double cap_w = (double)c->cap_uw * 1e-6;
 
 	c->limiter_w += (power_w - c->limiter_w) * approach(ms(dt_ns), d->limiter_ms);
 	if (c->now_ns < c->limiter_next_ns)
 		return;
 	c->limiter_next_ns = next_multiple(c->now_ns, ns_from_ms(d->limiter_ms));
-	if (c->limiter_w > cap_w) {
+	if (c->limiter_w > cap_w)
 		c->power_limit = c->level > 0 ? c->level - 1 : 0;
-	} else if (c->power_limit < c->top) {
-		/* The whole power grows less than its switching part, so a step up that this
-		 * allows is never taken back at once. */
-		next = c->limiter_w * c->levels[c->power_limit + 1].switching_power /
-		       c->levels[c->power_limit].switching_power;
-		if (next <= cap_w)
-			c->power_limit++;
-	}
+	else if (c->power_limit < c->top && c->limiter_w + next_level_w(c, a) <= cap_w)
+		c->power_limit++;
 }
 
 /* One level less for each equal step of the way from the throttling to the emergency
@@ -220,37 +246,19 @@ static void feed_sensors(struct plant_card *c, double power_w, double busy_share
 		publish_sensors(c);
 }
 
-/* ---- power and heat ---- */
-
-/* Work per ns of a step. */
-struct rates {
-	double busy_share, ungated_cus, flop, bytes;
-};
-
-static double slice_power_w(const struct plant_card *c, const struct rates *a)
-{
-	const struct plant_device *d = c->device;
-	const struct level *level = &c->levels[c->level];
-	double power_w = d->idle_w + (1 - a->busy_share) * level->between_w;
-
-	power_w += a->busy_share * d->uncore_w + a->ungated_cus * level->cu_w;
-	/* pJ per ns is mW. */
-	power_w += (a->flop * d->pj_per_flop * level->v2 + a->bytes * d->pj_per_byte) * 1e-3;
-	power_w += d->leakage_w_per_k * level->v2 * fmax(0, c->temp_c - c->idle_c);
-	return power_w * c->options.power_factor;
-}
+/* ---- time ---- */
 
 static void slice(struct plant_card *c, uint64_t dt_ns, const struct rates *a)
 {
 	const struct plant_device *d = c->device;
-	double power_w = slice_power_w(c, a);
+	double power_w = power_at(c, c->level, a);
 	double steady_c = d->ambient_c + power_w * d->thermal_ohm_k_per_w;
 
 	c->now_ns += dt_ns;
 	c->energy_j += power_w * (double)dt_ns * 1e-9;
 	c->temp_c += (steady_c - c->temp_c) * approach((double)dt_ns * 1e-9, d->thermal_tau_s);
 	follow_load(c, a->busy_share, dt_ns);
-	limit_power(c, power_w, dt_ns);
+	limit_power(c, power_w, a, dt_ns);
 	limit_heat(c);
 	c->level = choose_level(c, c->active);
 	feed_sensors(c, power_w, a->busy_share, dt_ns);
@@ -341,13 +349,11 @@ static void fill_levels(struct plant_card *c)
 
 	for (uint32_t i = 0; i < d->n_levels; i++) {
 		double v = d->level_mv[i] / d->level_mv[c->top];
-		double f = (double)d->level_mhz[i] / d->level_mhz[c->top];
 		double cu_w = plant_cu_active_idle_w(d, d->level_mhz[i]);
 
 		c->levels[i] = (struct level){
 			.cu_w = cu_w,
 			.v2 = v * v,
-			.switching_power = f * v * v,
 		};
 		if (i > d->dpm_idle_level)
 			c->levels[i].between_w = d->idle_active_share * (d->uncore_w + cus * cu_w);
