@@ -7,18 +7,16 @@
 #include <math.h>
 #include <string.h>
 
-/* The shortest form that reads back as the same value; float for a quantile, which has 9 digits. */
+/* Enough digits to read back as the same value; quantiles are floats, which have 9. */
 static int write_number(FILE *f, double value, bool single)
 {
 	char text[40];
 
 	if (!isfinite(value))
 		return -EINVAL;
-	for (int digits = single ? 6 : 15; digits <= (single ? 9 : 17); digits++) {
-		(void)snprintf(text, sizeof(text), "%.*g", digits, value);
-		if (single ? strtof(text, NULL) == (float)value : strtod(text, NULL) == value)
-			break;
-	}
+	(void)snprintf(text, sizeof(text), "%.*g", single ? 9 : 15, value);
+	if (!single && strtod(text, NULL) != value)
+		(void)snprintf(text, sizeof(text), "%.17g", value);
 	(void)fputs(text, f);
 	return 0;
 }
