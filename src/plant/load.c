@@ -324,20 +324,29 @@ static void fill_derived(struct device_file *f)
 	f->device.vram_bytes = (uint64_t)f->vram_mib << 20;
 }
 
+/* What was read, as a block of its own; NULL with *error filled if there is no memory. */
+static void *copy_out(const void *read, size_t size, struct ini_error *error)
+{
+	void *copy = malloc(size);
+
+	if (!copy) {
+		(void)ini_error_set(error, -ENOMEM, "out of memory");
+		return NULL;
+	}
+	return memcpy(copy, read, size);
+}
+
 int plant_device_load(const char *path, struct plant_device **ret, struct ini_error *ret_error)
 {
-	_cleanup_(freep) struct plant_device *device = calloc(1, sizeof(*device));
 	struct device_file file = {0};
 	struct reader reader = {.keys = device_keys,
 				.n_keys = ARRAY_SIZE(device_keys),
 				.base = (char *)&file};
+	struct plant_device *device;
 	const struct key *missing;
 	const char *problem;
 	int r;
 
-	*ret_error = (struct ini_error){0};
-	if (!device)
-		return ini_error_set(ret_error, -ENOMEM, "out of memory");
 	r = parse_path(path, device_row, &reader, ret_error);
 	if (r < 0)
 		return r;
@@ -349,8 +358,10 @@ int plant_device_load(const char *path, struct plant_device **ret, struct ini_er
 	problem = contradiction(&file);
 	if (problem)
 		return ini_error_set(ret_error, -EINVAL, "%s", problem);
-	*device = file.device;
-	*ret = TAKE_PTR(device);
+	device = copy_out(&file.device, sizeof(file.device), ret_error);
+	if (!device)
+		return -ENOMEM;
+	*ret = device;
 	return 0;
 }
 
@@ -373,7 +384,7 @@ static const struct key kernel_keys[] = {
 };
 
 struct model_file {
-	struct plant_model *model;
+	struct plant_model model;
 	struct reader head, kernel;
 	unsigned int kernel_line; /* of the section line */
 	bool in_kernel, kernel_bad;
@@ -404,7 +415,7 @@ static int finish_kernel(struct model_file *f, struct ini_error *error)
 static int begin_kernel(struct model_file *f, unsigned int line, const char *name,
 			struct ini_error *error)
 {
-	struct plant_model *m = f->model;
+	struct plant_model *m = &f->model;
 	struct plant_kernel *k;
 
 	if (m->n_kernels == PLANT_MAX_KERNELS)
@@ -455,26 +466,23 @@ static int check_model(const struct model_file *f, struct ini_error *error)
 
 	if (missing)
 		return ini_error_set(error, -ENODATA, "[model] lacks the key '%s'", missing->name);
-	if (!model_name_is_valid(f->model->name))
+	if (!model_name_is_valid(f->model.name))
 		return ini_error_set(error, -EINVAL, "name = %s: not a model's name",
-				     f->model->name);
-	if (f->model->n_kernels == 0)
+				     f->model.name);
+	if (f->model.n_kernels == 0)
 		return ini_error_set(error, -ENODATA, "no [kernel NAME] section");
 	return 0;
 }
 
 int plant_model_load(const char *path, struct plant_model **ret, struct ini_error *ret_error)
 {
-	_cleanup_(freep) struct plant_model *model = calloc(1, sizeof(*model));
-	struct model_file file = {.model = model,
-				  .head = {.keys = model_keys,
-					   .n_keys = ARRAY_SIZE(model_keys),
-					   .base = (char *)model}};
+	struct model_file file = {0};
+	struct plant_model *model;
 	int r;
 
-	*ret_error = (struct ini_error){0};
-	if (!model)
-		return ini_error_set(ret_error, -ENOMEM, "out of memory");
+	file.head = (struct reader){.keys = model_keys,
+				    .n_keys = ARRAY_SIZE(model_keys),
+				    .base = (char *)&file.model};
 	r = parse_path(path, model_row, &file, ret_error);
 	if (r == 0)
 		r = finish_kernel(&file, ret_error);
@@ -485,6 +493,9 @@ int plant_model_load(const char *path, struct plant_model **ret, struct ini_erro
 	r = check_model(&file, ret_error);
 	if (r < 0)
 		return r;
-	*ret = TAKE_PTR(model);
+	model = copy_out(&file.model, sizeof(file.model), ret_error);
+	if (!model)
+		return -ENOMEM;
+	*ret = model;
 	return 0;
 }

@@ -144,7 +144,9 @@ static void test_energy_is_the_formula_for_given_activity(void **state)
 
 	(void)state;
 	without_leakage();
+	fixture.device->idle_active_share = 0.25;
 	for (size_t i = 0; i < ARRAY_SIZE(levels); i++) {
+		double cu_w = plant_cu_active_idle_w(d, d->level_mhz[levels[i]]);
 		double v = d->level_mv[levels[i]] / 1058, before_j, expected_j;
 
 		new_card(1.05);
@@ -153,10 +155,11 @@ static void test_energy_is_the_formula_for_given_activity(void **state)
 		step(NSEC_PER_SEC, 0);
 		before_j = get().energy_j;
 		plant_card_step(fixture.card, fixture.now_ns + NSEC_PER_SEC, &a);
-		expected_j = d->idle_w + 0.7 * d->uncore_w +
-			     0.7 * 45 * plant_cu_active_idle_w(d, d->level_mhz[levels[i]]) +
-			     2.2e12 * d->pj_per_flop * 1e-12 * v * v +
-			     1.1e11 * d->pj_per_byte * 1e-12;
+		expected_j = d->idle_w + 0.7 * d->uncore_w + 0.7 * 45 * cu_w;
+		expected_j += 2.2e12 * d->pj_per_flop * 1e-12 * v * v;
+		expected_j += 1.1e11 * d->pj_per_byte * 1e-12;
+		if (levels[i] > d->dpm_idle_level)
+			expected_j += 0.3 * 0.25 * (d->uncore_w + 60 * cu_w);
 		assert_close("energy", get().energy_j - before_j, 1.05 * expected_j, 1e-6);
 		assert_close("power", get().power_w, 1.05 * expected_j, 1e-6);
 		drop_card(NULL);
@@ -532,24 +535,35 @@ static void test_a_cap_that_cannot_be_met_leaves_the_lowest_clock(void **state)
 	assert_true(get().throttled_power);
 }
 
-static void test_a_cap_does_not_make_the_clock_flutter(void **state)
+/* Clock changes in a second under a cap, after one second to settle. */
+static uint32_t changes_under_cap(uint64_t cap_w)
 {
 	uint32_t changes = 0, mhz;
 
-	(void)state;
-	for (uint64_t cap_w = 120; cap_w <= 220; cap_w += 5) {
-		new_card(1);
-		plant_card_set_cap_uw(fixture.card, cap_w * UW_PER_W);
-		run(NSEC_PER_SEC, 1);
+	new_card(1);
+	plant_card_set_cap_uw(fixture.card, cap_w * UW_PER_W);
+	run(NSEC_PER_SEC, 1);
+	mhz = get().sclk_mhz;
+	for (int i = 0; i < 1000; i++) {
+		step(MS, 1);
+		changes += get().sclk_mhz != mhz;
 		mhz = get().sclk_mhz;
-		for (int i = 0; i < 1000; i++) {
-			step(MS, 1);
-			changes += get().sclk_mhz != mhz;
-			mhz = get().sclk_mhz;
-		}
-		drop_card(NULL);
 	}
-	assert_true(changes <= 2);
+	drop_card(NULL);
+	return changes;
+}
+
+static void test_a_cap_does_not_make_the_clock_flutter(void **state)
+{
+	static const double pj_per_flop[] = {1.5, 8};
+
+	(void)state;
+	/* One change is heat's: a card at the edge of its cap leaks itself over it. */
+	for (size_t i = 0; i < ARRAY_SIZE(pj_per_flop); i++) {
+		fixture.device->pj_per_flop = pj_per_flop[i];
+		for (uint64_t cap_w = 120; cap_w <= 220; cap_w++)
+			assert_in_range(changes_under_cap(cap_w), 0, 1);
+	}
 }
 
 static void test_temperature_follows_one_time_constant(void **state)
@@ -573,22 +587,30 @@ static void test_temperature_follows_one_time_constant(void **state)
 	assert_false(get().throttled_thermal);
 }
 
-static void test_a_hot_card_leaks(void **state)
+static void test_a_hot_card_leaks_by_temperature_and_voltage(void **state)
 {
+	static const struct {
+		enum plant_perf_level level;
+		double mv;
+	} cases[] = {{PLANT_PERF_HIGH, 1058}, {PLANT_PERF_LOW, 741}};
 	const struct plant_device *d = fixture.device;
-	double cold_w, hot_w, hot_c;
 
 	(void)state;
-	new_card(1);
-	plant_card_set_perf_level(fixture.card, PLANT_PERF_HIGH);
-	step(11 * MS, 0);
-	step(MS, 1);
-	cold_w = get().power_w;
-	step(600 * NSEC_PER_SEC, 1);
-	step(MS, 1);
-	hot_w = get().power_w;
-	hot_c = get().temp_c;
-	assert_close("leakage", hot_w - cold_w, d->leakage_w_per_k * (hot_c - 19), 0.01);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		double cold_w, hot_w, share = pow(cases[i].mv / 1058, 2);
+
+		new_card(1);
+		plant_card_set_perf_level(fixture.card, cases[i].level);
+		step(11 * MS, 0);
+		step(MS, 1);
+		cold_w = get().power_w;
+		step(600 * NSEC_PER_SEC, 1);
+		step(MS, 1);
+		hot_w = get().power_w;
+		assert_close("leakage", hot_w - cold_w,
+			     d->leakage_w_per_k * share * (get().temp_c - 19), 0.01);
+		drop_card(NULL);
+	}
 }
 
 static void test_heat_throttles_step_by_step_and_lets_go(void **state)
@@ -812,7 +834,7 @@ int main(void)
 		CARD_TEST(test_a_cap_that_cannot_be_met_leaves_the_lowest_clock),
 		CARD_TEST(test_a_cap_does_not_make_the_clock_flutter),
 		CARD_TEST(test_temperature_follows_one_time_constant),
-		CARD_TEST(test_a_hot_card_leaks),
+		CARD_TEST(test_a_hot_card_leaks_by_temperature_and_voltage),
 		CARD_TEST(test_heat_throttles_step_by_step_and_lets_go),
 		CARD_TEST(test_at_the_emergency_temperature_the_clock_is_the_lowest),
 		CARD_TEST(test_the_power_sensor_has_its_resolution),
