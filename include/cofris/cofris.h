@@ -146,6 +146,11 @@ COFRIS_API int cofris_directive(struct cofris_channel *channel, uint64_t seen_ep
 /* Whether a daemon is connected and its beat is fresh: 1 or 0. */
 COFRIS_API int cofris_connected(struct cofris_channel *channel);
 
+/* Why there is no connection, for a log: the daemon's refusal or a failed call in words; empty while
+ * connected and before the first attempt. Cut at size. Returns 1 if there is a text, or 0. Takes a
+ * lock for microseconds. */
+COFRIS_API int cofris_problem(struct cofris_channel *channel, char *ret_text, size_t size);
+
 /* The library's version, as "0.1.0". */
 COFRIS_API const char *cofris_version(void);
 

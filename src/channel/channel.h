@@ -59,7 +59,7 @@ int channel_connection_receive(struct channel_connection *c, const struct channe
 /* Creates the sealed memfd and eventfd and sends them. lease_ns: how long the worker keeps a
  * directive after the daemon's beat has stopped. 0 or a negative errno. */
 int channel_connection_welcome(struct channel_connection *c, uint64_t lease_ns);
-/* Sends a refusal with a text for the worker's log. Best effort. */
+/* Sends a refusal with a text for the worker's log, cut at what the message holds. Best effort. */
 void channel_connection_refuse(struct channel_connection *c, int error, const char *why);
 
 /* The directive, always rewritten whole; epoch must be larger than before. Announces it with a
@@ -73,8 +73,12 @@ struct channel_directive {
 	uint32_t sclk_mhz;
 };
 void channel_connection_direct(struct channel_connection *c, const struct channel_directive *d);
-/* The daemon's beat: call each tick. */
+/* The daemon's beat: call each tick. Also lets the worker ask for a wake again. */
 void channel_connection_beat(struct channel_connection *c);
+/* When the wake fd is readable: empties it and lets the worker ask again. Returns 1 if a worker
+ * asked for a boost, 0 if not. Use this, never read(): the worker shares the eventfd, so it can
+ * make it block, or empty it between poll() and read(). */
+int channel_connection_take_wake(struct channel_connection *c);
 
 /* A histogram of one latency series, 32 sub-buckets an octave (channel-layout.h). */
 struct channel_histogram {
@@ -101,7 +105,9 @@ struct channel_sample {
  * are read first), the epoch may not be one never sent. Returns 0; -EBADMSG for a sample that fails
  * (the last good one stays the base); -ENXIO before the welcome. */
 int channel_connection_sample(struct channel_connection *c, struct channel_sample *ret);
-/* Total-latency and service-time histograms of the bank of the given epoch; large, so apart. */
-enum channel_series { CHANNEL_TOTAL, CHANNEL_SERVICE, CHANNEL_FIRST_TOKEN, CHANNEL_PER_TOKEN };
+/* The histogram of a series (enum channel_series, in channel-layout.h) in a bank (epoch & 1),
+ * cumulative like the counters; large, so apart. Returns 0; -EINVAL for an unknown series or bank;
+ * -EBADMSG if it holds less than at an earlier call, or more than a count can be; -ENXIO before the
+ * welcome. */
 int channel_connection_histogram(struct channel_connection *c, enum channel_series series,
 				 uint32_t bank, struct channel_histogram *ret);
