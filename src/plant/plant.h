@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The model of a GPU: service times, power, heat, clocks and sensors, from kernel classes and
- * published facts (docs/plant.md). Pure: no I/O but the two loaders, no clock, no global state;
+ * published facts (named in profiles/devices). Pure: no I/O but the two loaders, no global state;
  * time comes in as device time in ns from any origin and never runs backwards.
  *
  *   service time  sum over kernel classes of count * max(launch, max(compute, memory) + dispatch)
