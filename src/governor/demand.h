@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Estimate of one model's demand: an upper bound of the arrival rate in the next interval, from the
+ * counts of the past ones.
+ *
+ *	    count
+ *	      |            bound of the next count
+ *	      |   ________________
+ *	      |  |  . .  .   .    |______          . = counts
+ *	      |  | .   .   .  . .        |____
+ *	      |__|                   . .  . .
+ *	      |. .                           .  .
+ *	      +-----------------------------------> time
+ *	         ^ a rise shows in one interval;   ^ a fall is believed after several
+ *
+ * The mean is the count over the exposure, both forgotten with a time constant. The bound is the
+ * upper prediction limit of a Poisson count with that mean, widened by what is not known of the
+ * mean and by dispersion above Poisson. Counts of the last intervals, alone and together, are held
+ * against the mean; where chance does not explain them, the past is dropped and only they count. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define DEMAND_HISTORY 16
+
+enum demand_change { DEMAND_SAME, DEMAND_ROSE, DEMAND_FELL, DEMAND_FIRST };
+
+struct demand {
+	double count, exposure_s; /* forgotten together */
+	double dispersion;	  /* variance over mean of the counts, 1 for Poisson */
+	uint32_t n_history;	  /* intervals below, newest last */
+	double history_count[DEMAND_HISTORY], history_s[DEMAND_HISTORY];
+	double interval_s; /* of the last one: the next is taken to be as long */
+};
+
+void demand_init(struct demand *d);
+/* One whole interval's count. interval_ns of 0 is ignored (DEMAND_SAME). */
+enum demand_change demand_update(struct demand *d, uint64_t arrivals, uint64_t interval_ns);
+bool demand_known(const struct demand *d); /* at least one interval since demand_init() */
+double demand_mean_rps(const struct demand *d);
+double demand_bound_rps(const struct demand *d);

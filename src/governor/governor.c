@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One step: estimate each model's demand, let the card's precedence decide whether a plan is wanted
+ * at all, plan for the active model, and write the decision. Reasons are ordered by precedence, so
+ * of two that apply the smaller is told. */
+#include "governor/governor.h"
+#include "base/units.h"
+#include "governor/demand.h"
+#include "governor/guard.h"
+#include "governor/pacer.h"
+#include "governor/planner.h"
+#include "governor/policy.h"
+#include "governor/thermal.h"
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+struct model {
+	const struct policy *policy;
+	struct demand demand;
+	struct pacer pacer;
+	double rate_rps; /* last measured */
+	bool doubted;	 /* its demand was not known in the last step */
+};
+
+struct governor {
+	struct governor_config config;
+	struct cu_shape full_shape;
+	struct thermal thermal;
+	uint64_t number;
+	bool decided; /* previous is valid */
+	struct governor_decision previous;
+	struct model models[GOVERNOR_MAX_MODELS];
+};
+
+static const char *const reason_names[GOVERNOR_REASON_MAX] = {
+	[GOVERNOR_REASON_NONE] = "none",
+	[GOVERNOR_REASON_PAUSED] = "paused",
+	[GOVERNOR_REASON_ADOPTED] = "adopted",
+	[GOVERNOR_REASON_NO_WORKER] = "no-worker",
+	[GOVERNOR_REASON_HOLD] = "hold",
+	[GOVERNOR_REASON_SENSORS_LOST] = "sensors-lost",
+	[GOVERNOR_REASON_READBACK_FAILED] = "readback-failed",
+	[GOVERNOR_REASON_FOREIGN_LOAD] = "foreign-load",
+	[GOVERNOR_REASON_FOREIGN_TABLE] = "foreign-table",
+	[GOVERNOR_REASON_NO_TABLE] = "no-table",
+	[GOVERNOR_REASON_SEVERAL_MODELS] = "several-models",
+	[GOVERNOR_REASON_MISSING_INPUT] = "missing-input",
+	[GOVERNOR_REASON_FIRST_INTERVAL] = "first-interval",
+	[GOVERNOR_REASON_OVERLOAD] = "overload",
+	[GOVERNOR_REASON_BACKLOG] = "backlog",
+	[GOVERNOR_REASON_POWER_CAP] = "power-cap",
+	[GOVERNOR_REASON_THROTTLED] = "throttled",
+	[GOVERNOR_REASON_DWELL] = "dwell",
+	[GOVERNOR_REASON_IDLE] = "idle",
+	[GOVERNOR_REASON_DEMAND] = "demand",
+	[GOVERNOR_REASON_POLICY] = "policy",
+};
+
+const char *governor_reason_name(enum governor_reason r)
+{
+	return (unsigned int)r < GOVERNOR_REASON_MAX ? reason_names[r] : "unknown";
+}
+
+static bool config_is_valid(const struct governor_config *c)
+{
+	if (c->n_levels == 0 || c->n_levels > SURFACE_MAX_LEVELS ||
+	    c->n_models > GOVERNOR_MAX_MODELS)
+		return false;
+	for (uint32_t i = 0; i < c->n_levels; i++)
+		if (c->level_mhz[i] == 0 || (i > 0 && c->level_mhz[i] <= c->level_mhz[i - 1]))
+			return false;
+	for (uint32_t i = 0; i < c->n_models; i++) {
+		const struct response_table *t = c->models[i].table;
+
+		if (!c->models[i].policy || !policy_find(c->models[i].policy))
+			return false;
+		if (t && (t->n_rows == 0 || t->n_rows > TABLE_MAX_ROWS))
+			return false;
+	}
+	return true;
+}
+
+int governor_new(const struct governor_config *config, struct governor **ret)
+{
+	struct governor *g;
+
+	if (!config_is_valid(config))
+		return -EINVAL;
+	g = calloc(1, sizeof(*g));
+	if (!g)
+		return -ENOMEM;
+	g->config = *config;
+	g->full_shape = cu_shape_full(&config->topology);
+	for (uint32_t i = 0; i < config->n_models; i++) {
+		g->models[i].policy = policy_find(config->models[i].policy);
+		g->config.models[i].policy = g->models[i].policy->name;
+		demand_init(&g->models[i].demand);
+		pacer_init(&g->models[i].pacer);
+	}
+	*ret = g;
+	return 0;
+}
+
+struct governor *governor_free(struct governor *g)
+{
+	free(g);
+	return NULL;
+}
+
+/* Estimate. */
+
+static bool is_active(const struct governor_model_input *in)
+{
+	return in->state != GOVERNOR_NO_WORKER;
+}
+
+/* Why the demand of an active model is not known, or GOVERNOR_REASON_NONE. */
+static enum governor_reason doubt(const struct governor_input *input,
+				  const struct governor_model_input *in)
+{
+	if (in->state != GOVERNOR_INPUT_OK || input->interval_ns == 0)
+		return GOVERNOR_REASON_MISSING_INPUT;
+	return in->whole_interval ? GOVERNOR_REASON_NONE : GOVERNOR_REASON_FIRST_INTERVAL;
+}
+
+static void model_estimate(struct model *m, const struct governor_input *input,
+			   const struct governor_model_input *in)
+{
+	enum governor_reason why;
+	enum demand_change change;
+
+	if (!is_active(in)) {
+		demand_init(&m->demand);
+		pacer_init(&m->pacer);
+		m->rate_rps = 0;
+		m->doubted = false;
+		return;
+	}
+	why = doubt(input, in);
+	if (why != GOVERNOR_REASON_MISSING_INPUT)
+		m->rate_rps =
+			(double)in->arrivals * (double)NSEC_PER_SEC / (double)input->interval_ns;
+	/* Another set of workers may have another demand: the past is not theirs. */
+	if (why == GOVERNOR_REASON_FIRST_INTERVAL)
+		demand_init(&m->demand);
+	if (why == GOVERNOR_REASON_NONE) {
+		change = demand_update(&m->demand, in->arrivals, input->interval_ns);
+		if (change != DEMAND_SAME || m->doubted)
+			pacer_expect_change(&m->pacer, input->now_ns);
+	}
+	m->doubted = why != GOVERNOR_REASON_NONE;
+}
+
+/* Decide: the card. */
+
+static const struct {
+	uint32_t flag;
+	enum governor_reason reason;
+} full_speed_flags[] = {
+	{GOVERNOR_CARD_HOLD_FULL, GOVERNOR_REASON_HOLD},
+	{GOVERNOR_CARD_SENSORS_LOST, GOVERNOR_REASON_SENSORS_LOST},
+	{GOVERNOR_CARD_READBACK_FAILED, GOVERNOR_REASON_READBACK_FAILED},
+	{GOVERNOR_CARD_FOREIGN_LOAD, GOVERNOR_REASON_FOREIGN_LOAD},
+	{GOVERNOR_CARD_FOREIGN_TABLE, GOVERNOR_REASON_FOREIGN_TABLE},
+};
+
+struct active {
+	uint32_t n, last; /* how many, and the index of one of them */
+	bool never_writes, lacks_table;
+};
+
+static struct active find_active(const struct governor *g, const struct governor_input *input)
+{
+	struct active a = {0};
+
+	for (uint32_t i = 0; i < g->config.n_models; i++) {
+		if (!is_active(&input->models[i]))
+			continue;
+		a.n++;
+		a.last = i;
+		a.never_writes |= g->models[i].policy->never_writes;
+		a.lacks_table |= g->models[i].policy->needs_table && !g->config.models[i].table;
+	}
+	return a;
+}
+
+/* What is done without a plan, and why; GOVERNOR_REASON_NONE: plan. */
+static enum governor_reason precedence(const struct governor_input *input, const struct active *a,
+				       enum governor_action *ret_action)
+{
+	*ret_action = GOVERNOR_RELEASE;
+	if (input->flags & GOVERNOR_CARD_PAUSED)
+		return GOVERNOR_REASON_PAUSED;
+	/* Workers need a moment to connect to a new daemon: an adopted setting outlives it. */
+	if (input->flags & GOVERNOR_CARD_ADOPTED) {
+		*ret_action = GOVERNOR_HOLD;
+		return GOVERNOR_REASON_ADOPTED;
+	}
+	if (a->n == 0)
+		return GOVERNOR_REASON_NO_WORKER;
+	/* Only an operator's order makes a policy write that never does. */
+	if (a->never_writes && !(input->flags & GOVERNOR_CARD_HOLD_FULL))
+		return GOVERNOR_REASON_POLICY;
+
+	*ret_action = GOVERNOR_SET;
+	for (size_t i = 0; i < ARRAY_SIZE(full_speed_flags); i++)
+		if (input->flags & full_speed_flags[i].flag)
+			return full_speed_flags[i].reason;
+	if (a->lacks_table)
+		return GOVERNOR_REASON_NO_TABLE;
+	return a->n > 1 ? GOVERNOR_REASON_SEVERAL_MODELS : GOVERNOR_REASON_NONE;
+}
+
+/* Decide: one model. */
+
+static void describe(const struct governor *g, uint32_t i, const struct governor_model_input *in,
+		     uint32_t row, struct governor_model_decision *d)
+{
+	const struct governor_model_config *config = &g->config.models[i];
+	const struct table_row *r;
+
+	d->row = row;
+	d->boost_wait_ns = UINT64_MAX;
+	if (!config->table)
+		return;
+	r = planner_row(config->table, row);
+	if (row != PACER_ROW_BASELINE && config->use_mask && in->mask_follows &&
+	    !cu_shape_equal(r->shape, g->full_shape))
+		d->shape = r->shape;
+	if (in->batch_follows)
+		d->max_batch = r->batch;
+	d->tail_ns = r->tail_ns;
+}
+
+static void policy_view_fill(const struct governor *g, uint32_t i, struct policy_view *ret)
+{
+	const struct model *m = &g->models[i];
+
+	*ret = (struct policy_view){
+		.table = g->config.models[i].table,
+		.rate_rps = m->rate_rps,
+		.mean_rps = demand_mean_rps(&m->demand),
+		.bound_rps = demand_bound_rps(&m->demand),
+	};
+}
+
+static enum governor_reason first(enum governor_reason a, enum governor_reason b)
+{
+	return a == GOVERNOR_REASON_NONE || (b != GOVERNOR_REASON_NONE && b < a) ? b : a;
+}
+
+/* The row wanted for the demand, doubt included. */
+static struct policy_plan model_want(const struct governor *g, uint32_t i,
+				     const struct governor_input *input)
+{
+	const struct response_table *t = g->config.models[i].table;
+	const struct policy *policy = g->models[i].policy;
+	enum governor_reason why = doubt(input, &input->models[i]);
+	struct policy_plan plan = {0};
+	struct policy_view view;
+
+	policy_view_fill(g, i, &view);
+	policy->plan(&view, &plan);
+	if (!policy->estimates || why == GOVERNOR_REASON_NONE)
+		return plan;
+	plan.demand_rps = MAX(plan.demand_rps, t->rated_rps);
+	plan.row = MAX(plan.row, planner_lookup(t, t->rated_rps));
+	plan.reason = first(plan.reason, why);
+	return plan;
+}
+
+/* The row to run: the wanted one, raised by the guard and held by the pacer. */
+static void model_pace(struct governor *g, uint32_t i, const struct governor_input *input,
+		       struct policy_plan *plan)
+{
+	const struct response_table *t = g->config.models[i].table;
+	const struct governor_model_input *in = &input->models[i];
+	struct model *m = &g->models[i];
+	bool dwelling;
+
+	if (m->policy->guarded && in->state == GOVERNOR_INPUT_OK &&
+	    guard_danger(t, m->pacer.row, in)) {
+		pacer_boost(&m->pacer, input->now_ns);
+		plan->row = PACER_ROW_BASELINE;
+		plan->reason = first(plan->reason, GOVERNOR_REASON_BACKLOG);
+		return;
+	}
+	if (!m->policy->paced)
+		return;
+	plan->row = pacer_step(&m->pacer, t, input->now_ns, plan->row, &dwelling);
+	if (dwelling)
+		plan->reason = first(plan->reason, GOVERNOR_REASON_DWELL);
+}
+
+static void model_decide(struct governor *g, uint32_t i, const struct governor_input *input,
+			 struct governor_decision *ret)
+{
+	const struct response_table *t = g->config.models[i].table;
+	const struct governor_model_input *in = &input->models[i];
+	struct governor_model_decision *d = &ret->models[i];
+	struct policy_plan plan = model_want(g, i, input);
+	uint32_t row;
+
+	ret->max_mhz = g->config.level_mhz[g->config.n_levels - 1];
+	if (t) {
+		model_pace(g, i, input, &plan);
+		if (!in->batch_follows && plan.row != PACER_ROW_BASELINE)
+			plan.row = planner_with_own_batch(t, plan.row);
+		row = planner_inside_cap(t, plan.row, g->config.power_cap_uw);
+		if (row != plan.row)
+			plan.reason = first(plan.reason, GOVERNOR_REASON_POWER_CAP);
+		plan.row = row;
+		ret->max_mhz = planner_level_mhz(&g->config, t, row);
+		ret->predicted_power_w = planner_row(t, row)->power_w;
+	}
+	d->demand_rps = plan.demand_rps;
+	d->reason = plan.reason;
+	describe(g, i, in, plan.row, d);
+	if (t && g->models[i].policy->guarded)
+		d->boost_wait_ns = guard_boost_wait_ns(t, plan.row);
+	ret->reason = plan.reason;
+}
+
+/* Full speed, or nothing of ours: all CUs, and whatever the pacers waited for is void. */
+static void decide_without_plan(struct governor *g, const struct governor_input *input,
+				const struct active *a, struct governor_decision *ret)
+{
+	const struct governor_config *c = &g->config;
+	const struct response_table *t = a->n == 1 ? c->models[a->last].table : NULL;
+
+	for (uint32_t i = 0; i < c->n_models; i++) {
+		struct governor_model_decision *d = &ret->models[i];
+
+		if (!is_active(&input->models[i]))
+			continue;
+		if (ret->action == GOVERNOR_SET)
+			pacer_force_baseline(&g->models[i].pacer, input->now_ns);
+		d->demand_rps = demand_bound_rps(&g->models[i].demand);
+		d->reason = ret->reason;
+		describe(g, i, &input->models[i], PACER_ROW_BASELINE, d);
+	}
+	if (ret->action == GOVERNOR_HOLD)
+		ret->max_mhz = input->applied_max_mhz;
+	if (ret->action != GOVERNOR_SET)
+		return;
+	ret->max_mhz = c->level_mhz[c->n_levels - 1];
+	/* The operator's hold outranks the operator's cap; the card still enforces that. */
+	if (t && ret->reason != GOVERNOR_REASON_HOLD) {
+		uint32_t row = planner_inside_cap(t, PACER_ROW_BASELINE, c->power_cap_uw);
+
+		ret->max_mhz = planner_level_mhz(c, t, row);
+		ret->predicted_power_w = planner_row(t, row)->power_w;
+	}
+}
+
+static void apply_thermal(struct governor *g, const struct governor_input *input,
+			  struct governor_decision *ret)
+{
+	double busy_ns = 0, executions = 0;
+	uint32_t limit_mhz;
+
+	for (uint32_t i = 0; i < g->config.n_models; i++) {
+		busy_ns += (double)input->models[i].busy_ns;
+		executions += (double)input->models[i].executions;
+	}
+	limit_mhz = thermal_step(&g->thermal, g->config.level_mhz, g->config.n_levels,
+				 input->now_ns, input->flags & GOVERNOR_CARD_THROTTLED,
+				 executions > 0 ? busy_ns / executions : 0, ret->max_mhz);
+	if (limit_mhz == ret->max_mhz)
+		return;
+	ret->max_mhz = limit_mhz;
+	ret->reason = first(ret->reason, GOVERNOR_REASON_THROTTLED);
+}
+
+static bool model_differs(const struct governor_model_decision *a,
+			  const struct governor_model_decision *b)
+{
+	return !cu_shape_equal(a->shape, b->shape) || a->max_batch != b->max_batch ||
+	       a->max_wait_ns != b->max_wait_ns || a->boost_wait_ns != b->boost_wait_ns;
+}
+
+static bool differs(const struct governor_decision *a, const struct governor_decision *b)
+{
+	if (a->action != b->action)
+		return true;
+	if (a->action != GOVERNOR_SET)
+		return false;
+	if (a->max_mhz != b->max_mhz || a->power_cap_uw != b->power_cap_uw)
+		return true;
+	for (uint32_t i = 0; i < a->n_models; i++)
+		if (model_differs(&a->models[i], &b->models[i]))
+			return true;
+	return false;
+}
+
+static void decision_begin(struct governor *g, const struct governor_input *input,
+			   struct governor_decision *ret)
+{
+	/* Also the padding: decisions are compared and kept as bytes. */
+	memset(ret, 0, sizeof(*ret));
+	ret->now_ns = input->now_ns;
+	ret->number = ++g->number;
+	ret->power_cap_uw = g->config.power_cap_uw;
+	ret->predicted_power_w = NAN;
+	ret->n_models = g->config.n_models;
+	for (uint32_t i = 0; i < ret->n_models; i++) {
+		ret->models[i].rate_rps = g->models[i].rate_rps;
+		ret->models[i].row = PACER_ROW_BASELINE;
+		ret->models[i].boost_wait_ns = UINT64_MAX;
+		ret->models[i].reason = GOVERNOR_REASON_NO_WORKER;
+	}
+}
+
+void governor_step(struct governor *g, const struct governor_input *input,
+		   struct governor_decision *ret)
+{
+	struct active active;
+
+	for (uint32_t i = 0; i < g->config.n_models; i++)
+		model_estimate(&g->models[i], input, &input->models[i]);
+	decision_begin(g, input, ret);
+	active = find_active(g, input);
+	ret->reason = precedence(input, &active, &ret->action);
+	if (ret->reason == GOVERNOR_REASON_NONE)
+		model_decide(g, active.last, input, ret);
+	else
+		decide_without_plan(g, input, &active, ret);
+	if (ret->action == GOVERNOR_SET)
+		apply_thermal(g, input, ret);
+	ret->changed = !g->decided || differs(ret, &g->previous);
+	g->previous = *ret;
+	g->decided = true;
+}
+
+/* Inherit. */
+
+/* The new table's row for the rate that the old one's row was good for. */
+static uint32_t row_in(const struct response_table *old, const struct response_table *table,
+		       uint32_t row)
+{
+	if (!old || !table || row >= old->n_rows)
+		return PACER_ROW_BASELINE;
+	return planner_lookup(table, old->rows[row].rate_rps);
+}
+
+void governor_inherit(struct governor *g, const struct governor *old)
+{
+	g->number = old->number;
+	g->thermal = old->thermal;
+	for (uint32_t i = 0; i < g->config.n_models; i++) {
+		struct governor_model_config *c = &g->config.models[i];
+
+		for (uint32_t j = 0; j < old->config.n_models; j++) {
+			const struct governor_model_config *o = &old->config.models[j];
+			const struct policy *policy = g->models[i].policy;
+
+			if (strcmp(c->name, o->name) != 0)
+				continue;
+			g->models[i] = old->models[j];
+			g->models[i].policy = policy;
+			g->models[i].pacer.row =
+				row_in(o->table, c->table, old->models[j].pacer.row);
+			g->models[i].pacer.peak =
+				row_in(o->table, c->table, old->models[j].pacer.peak);
+		}
+	}
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Danger to the SLO that the estimate of demand does not show: a queue that has already formed. */
+#pragma once
+
+#include "governor/governor.h"
+
+/* Whether the oldest unfinished request ends late if it still needs one service time: that of the
+ * row it runs under, or the one observed if that is longer. */
+bool guard_danger(const struct response_table *t, uint32_t row,
+		  const struct governor_model_input *in);
+/* The wait at the start of an execution from which a boost is useful: whoever waited longer than
+ * SLO - service time of the row - service time of B has no room left for one more service at full
+ * speed, which is what it takes to raise the clock and serve on. UINT64_MAX where nothing can be
+ * gained: at B's clock and mask already, or if no service times are known. */
+uint64_t guard_boost_wait_ns(const struct response_table *t, uint32_t row);

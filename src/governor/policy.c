@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "governor/policy.h"
+#include <string.h>
+
+static const struct policy *const policies[] = {
+	&policy_cofris,
+	&policy_coordinated,
+	&policy_maximum,
+	&policy_auto,
+};
+
+const struct policy *policy_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(policies); i++)
+		if (strcmp(policies[i]->name, name) == 0)
+			return policies[i];
+	return NULL;
+}
+
+const char *policy_name(unsigned int i)
+{
+	return i < ARRAY_SIZE(policies) ? policies[i]->name : NULL;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The policies: which row of a model's table is wanted, given its demand. One row of the table in
+ * policy.c each; what holds for all of them (doubt, power cap, throttling, precedence) is not here.
+ */
+#pragma once
+
+#include "governor/governor.h"
+
+struct policy_view {
+	const struct response_table *table; /* NULL only for policies without needs_table */
+	double rate_rps;		    /* arrivals of the last interval over its length */
+	double mean_rps, bound_rps;	    /* the estimate (demand.h) */
+};
+
+struct policy_plan {
+	uint32_t row; /* PACER_ROW_BASELINE: B */
+	double demand_rps;
+	enum governor_reason reason;
+};
+
+struct policy {
+	const char *name;
+	bool never_writes; /* the card stays as found */
+	bool needs_table;
+	bool estimates; /* doubts about its input raise its demand to R */
+	bool paced;	/* goes down slowly */
+	bool guarded;	/* a queue in danger raises it to B */
+	void (*plan)(const struct policy_view *view, struct policy_plan *ret);
+};
+
+/* NULL for an unknown name. */
+const struct policy *policy_find(const char *name);
+/* Names by index, for texts; NULL beyond the last. */
+const char *policy_name(unsigned int i);
+
+extern const struct policy policy_cofris, policy_coordinated, policy_maximum, policy_auto;
