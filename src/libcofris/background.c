@@ -31,9 +31,10 @@ static struct area *present_area(struct cofris_channel *c)
 
 /* A thread that entered before the pointer changed may still write to the old area. After the
  * barrier, every thread whose inside word is 0 has either left or will load the new pointer. */
-static void area_retire(struct cofris_channel *c, struct area *a)
+static void area_retire(struct cofris_channel *c, struct area *a, uint64_t now)
 {
 	c->retired = a;
+	c->retired_look_ns = now + CHANNEL_BEAT_NS;
 	c->retired_inside = UINT64_MAX;
 	threads_barrier();
 }
@@ -41,10 +42,13 @@ static void area_retire(struct cofris_channel *c, struct area *a)
 /* Looks, at most 4 times a second, which threads have been seen outside since. Acquire pairs with
  * leave() (request.c). Without membarrier() the first look comes a beat after the change, by when
  * every store of the time of the change has long left its processor. */
-static void area_reclaim(struct cofris_channel *c)
+static void area_reclaim(struct cofris_channel *c, uint64_t now)
 {
 	const struct thread_slot *shared = &thread_slots[CHANNEL_SHARED_SHARD];
 
+	if (!c->retired || now < c->retired_look_ns)
+		return;
+	c->retired_look_ns = now + CHANNEL_BEAT_NS;
 	for (uint64_t left = c->retired_inside; left != 0; left &= left - 1) {
 		unsigned int slot = (unsigned int)__builtin_ctzll(left);
 
@@ -88,6 +92,7 @@ static int apply(struct cofris_channel *c, const struct channel_directive_record
 		.sclk_mhz = d->sclk_mhz,
 	};
 	uint64_t begun_ns = now_ns();
+	uint32_t forks = c->forks;
 	int queues = 0;
 
 	memcpy(public.cu_mask, d->cu_mask, sizeof(public.cu_mask));
@@ -96,10 +101,12 @@ static int apply(struct cofris_channel *c, const struct channel_directive_record
 		queues = c->apply(c->userdata, &public);
 		(void)pthread_mutex_lock(&c->lock);
 	}
-	/* The callback may have forked; then the child's only thread is here, with nothing to do.
-	 */
-	if (!present_area(c))
+	/* The callback has forked, and this is the child's copy of a thread that the child starts
+	 * anew if it goes on using the channel. */
+	if (c->forks != forks) {
+		(void)pthread_mutex_unlock(&c->lock);
 		pthread_exit(NULL);
+	}
 	if (queues < 0)
 		return queues;
 	channel_put_in_force(c, d, public.epoch);
@@ -235,7 +242,7 @@ static void publish(struct cofris_channel *c, struct area *a, uint64_t lease_ns,
 	atomic_store_explicit(&c->bank, 0, memory_order_relaxed);
 	/* Release pairs with the acquire in enter() (request.c). */
 	atomic_store_explicit(&c->area, a, memory_order_release);
-	area_retire(c, before);
+	area_retire(c, before, now);
 }
 
 /* Takes both fds, or none. */
@@ -386,8 +393,7 @@ static void step(struct cofris_channel *c, uint64_t now)
 		problem(c, "no answer to the HELLO", ETIMEDOUT);
 		hang_up(c, now);
 	}
-	if (c->retired && now >= c->next_beat_ns)
-		area_reclaim(c);
+	area_reclaim(c, now);
 	/* One retired area at most: until it is free, no new one. */
 	if (c->socket < 0 && now >= c->next_attempt_ns && !c->retired)
 		try_connect(c, now);
@@ -409,8 +415,10 @@ static uint64_t next_wake_ns(const struct cofris_channel *c, uint64_t now)
 {
 	uint64_t next = UINT64_MAX;
 
-	if (c->welcomed || c->in_force || c->retired)
+	if (c->welcomed || c->in_force)
 		next = c->next_beat_ns;
+	if (c->retired)
+		next = earlier(next, c->retired_look_ns);
 	if (c->socket < 0 && !c->retired)
 		next = earlier(next, c->next_attempt_ns);
 	if (c->socket >= 0 && !c->welcomed)

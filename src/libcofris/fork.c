@@ -62,6 +62,7 @@ static void let_go(struct cofris_channel *c)
 	c->socket = c->stop_fd = -1;
 	c->has_thread = c->welcomed = c->in_force = c->held = false;
 	c->connections = 0;
+	c->forks++;
 	c->next_attempt_ns = c->next_beat_ns = 0;
 	c->backoff_ns = BACKOFF_MIN_NS;
 	atomic_store_explicit(&c->connected, 0, memory_order_relaxed);

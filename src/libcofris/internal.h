@@ -44,7 +44,8 @@ extern struct thread_slot thread_slots[CHANNEL_SHARDS];
 /* One more than the calling thread's slot; 0 before its first call. Initial-exec, as the call into
  * the dynamic loader that a library's thread-local variables otherwise take costs more than all the
  * counting; the four bytes fit into the room that the loader keeps for this. */
-extern _Thread_local uint32_t thread_slot_plus_1 __attribute__((tls_model("initial-exec")));
+#define INITIAL_EXEC __attribute__((tls_model("initial-exec")))
+extern _Thread_local uint32_t thread_slot_plus_1 INITIAL_EXEC;
 
 /* Once per process, before any slot is claimed. 0 or a negative errno. */
 int threads_init(void);
@@ -119,6 +120,7 @@ struct cofris_channel {
 	uint64_t connections;	 /* ever welcomed */
 	struct area *retired;	 /* may still be written to */
 	uint64_t retired_inside; /* slots that have not been seen outside since */
+	uint64_t retired_look_ns;
 
 	/* The lease: the daemon's beat and epoch last seen in the present area, and until when they
 	 * vouch for its directive. */
@@ -129,6 +131,7 @@ struct cofris_channel {
 	bool held;		/* ... of the one before, until held_until_ns */
 	uint64_t held_until_ns;
 	uint32_t forked_generation; /* the parent's at the fork */
+	uint32_t forks;		    /* between this process and the one that opened */
 
 	struct cofris_channel *next; /* in fork.c's list */
 };

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 struct thread_slot thread_slots[CHANNEL_SHARDS];
-_Thread_local uint32_t thread_slot_plus_1;
+_Thread_local uint32_t thread_slot_plus_1 INITIAL_EXEC;
 
 static pthread_key_t exit_key;
 static _Atomic uint64_t slots_used;
