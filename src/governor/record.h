@@ -23,8 +23,9 @@
 #define RECORD_STEP_BYTES_MAX	((GOVERNOR_MAX_MODELS + 1) * 640)
 #define RECORD_CONFIG_BYTES_MAX (4096 + GOVERNOR_MAX_MODELS * (TABLE_MAX_ROWS + 4) * 512)
 
-/* Each formats whole lines into buffer and returns their length (a NUL follows), or -ENOSPC with
- * buffer undefined. No allocation; the same arguments give the same bytes in any locale. */
+/* Each formats whole lines into buffer and returns their length (a NUL follows), -ENOSPC with
+ * buffer undefined, or -EINVAL for a model's name that is none. No allocation; the same arguments
+ * give the same bytes in any locale. */
 int record_format_start(char *buffer, size_t size);
 /* bdf: for the reader's eyes, or NULL. inherit: this governor took over from the card's previous
  * one with governor_inherit(). */
@@ -50,6 +51,8 @@ struct record_item {
 	enum record_kind kind;
 	uint32_t card;
 	unsigned int line; /* where it begins */
+	const char *text;  /* of an input or decision: its lines as read, the reader's */
+	size_t text_length;
 	uint32_t n_models; /* of an input */
 	bool inherit;	   /* of a configuration */
 	char bdf[PCI_BDF_LENGTH + 1];
@@ -73,5 +76,5 @@ DEFINE_CLEANUP(struct record_reader *, record_reader_free)
 
 /* The next item, whole and checked (kind RECORD_END at the end of the file). An input or decision
  * before its card's configuration, or with another number of models, is refused. 0, or -EBADMSG,
- * -ENOMEM or the errno of reading, with *ret_error filled. */
+ * -ENOMEM or the errno of reading, with *ret_error filled and *ret undefined. */
 int record_read(struct record_reader *r, struct record_item *ret, struct record_error *ret_error);

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "governor/record-format.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <string.h>
+
+struct output {
+	char *buffer;
+	size_t size, length;
+	int r;
+};
+
+static void _printf_(2, 3) put(struct output *o, const char *format, ...)
+{
+	va_list ap;
+	int n;
+
+	if (o->r < 0)
+		return;
+	va_start(ap, format);
+	n = vsnprintf(o->buffer + o->length, o->size - o->length, format, ap);
+	va_end(ap);
+	if (n < 0 || (size_t)n >= o->size - o->length)
+		o->r = -ENOSPC;
+	else
+		o->length += (size_t)n;
+}
+
+/* 17 digits come back as the same double. The locale's radix, of whatever bytes, becomes a point.
+ */
+static void put_double(struct output *o, double value)
+{
+	char text[64];
+	size_t n = 0;
+
+	if (isnan(value)) {
+		put(o, " nan");
+		return;
+	}
+	(void)snprintf(text, sizeof(text), "%.17g", value);
+	for (const char *p = text; *p; p++) {
+		bool radix = !strchr("0123456789+-einf", *p);
+
+		if (!radix || n == 0 || text[n - 1] != '.')
+			text[n++] = radix ? '.' : *p;
+	}
+	text[n] = '\0';
+	put(o, " %s", text);
+}
+
+static uint64_t integer(const struct record_field *f, const void *p)
+{
+	switch (f->type) {
+	case RECORD_U16:
+		return *(const uint16_t *)p;
+	case RECORD_U64:
+		return *(const uint64_t *)p;
+	case RECORD_BOOL:
+		return *(const bool *)p;
+	default:
+		return *(const uint32_t *)p;
+	}
+}
+
+/* Enums have the size of an int, and none here is negative. */
+static void put_name(struct output *o, const struct record_field *f, unsigned int value)
+{
+	put(o, " %s", value < f->max ? f->name_of(value) : "unknown");
+}
+
+static void put_field(struct output *o, const struct record_field *f, const void *object)
+{
+	const void *p = (const char *)object + f->offset;
+
+	switch (f->type) {
+	case RECORD_DOUBLE:
+	case RECORD_FINITE:
+	case RECORD_POWER:
+		put_double(o, *(const double *)p);
+		break;
+	case RECORD_MODEL_NAME:
+		if (!model_name_is_valid(p))
+			o->r = o->r < 0 ? o->r : -EINVAL;
+		put(o, " %s", (const char *)p);
+		break;
+	case RECORD_NAME:
+		put_name(o, f, *(const unsigned int *)p);
+		break;
+	default:
+		put(o, " %" PRIu64, integer(f, p));
+	}
+}
+
+static void put_fields(struct output *o, const struct record_line *line, const void *object)
+{
+	for (unsigned int i = 0; i < line->n_fields; i++)
+		put_field(o, &line->fields[i], object);
+	put(o, "\n");
+}
+
+static int finish(const struct output *o)
+{
+	return o->r < 0 ? o->r : (int)o->length;
+}
+
+int record_format_start(char *buffer, size_t size)
+{
+	struct output o = {buffer, size};
+
+	put(&o, "cofris-record %d\n", RECORD_VERSION);
+	return finish(&o);
+}
+
+static void put_card(struct output *o, uint32_t card, const char *bdf, bool inherit,
+		     const struct governor_config *c)
+{
+	const struct cu_topology *t = &c->topology;
+
+	put(o, "card %" PRIu32 " %s %d %" PRIu64 " %" PRIu64 " %" PRIu32, card, bdf ? bdf : "-",
+	    inherit, c->poll_ns, c->power_cap_uw, c->n_levels);
+	for (uint32_t i = 0; i < c->n_levels; i++)
+		put(o, " %" PRIu32, c->level_mhz[i]);
+	put(o, " %" PRIu32 " %" PRIu32 " %" PRIu32 " %d", t->n_se, t->n_sh_per_se, t->n_xcc,
+	    t->wgp_pairs);
+	for (uint32_t se = 0; se < MIN(t->n_se, (uint32_t)CU_MAX_SE); se++)
+		for (uint32_t sh = 0; sh < MIN(t->n_sh_per_se, (uint32_t)CU_MAX_SH); sh++)
+			put(o, " %u", t->active[se][sh]);
+	put(o, " %" PRIu32 "\n", c->n_models);
+}
+
+static void put_table(struct output *o, uint32_t card, uint32_t index,
+		      const struct response_table *t)
+{
+	put(o, "table %" PRIu32 " %" PRIu32, card, index);
+	put_fields(o, &record_line_table, t);
+	for (uint32_t i = 0; i <= t->n_rows; i++) {
+		put(o, "row %" PRIu32 " %" PRIu32 " %" PRIu32, card, index, i);
+		put_fields(o, &record_line_row, i < t->n_rows ? &t->rows[i] : &t->baseline);
+	}
+}
+
+/* The first model with the same table; a table is written there. */
+static uint32_t table_index(const struct governor_config *c, uint32_t model)
+{
+	uint32_t i = 0;
+
+	while (c->models[i].table != c->models[model].table)
+		i++;
+	return i;
+}
+
+static void put_model(struct output *o, uint32_t card, uint32_t index,
+		      const struct governor_config *c)
+{
+	const struct governor_model_config *m = &c->models[index];
+
+	if (!model_name_is_valid(m->name))
+		o->r = o->r < 0 ? o->r : -EINVAL;
+	put(o, "model %" PRIu32 " %" PRIu32 " %s %s %" PRIu32 " %d", card, index, m->name,
+	    m->policy, m->priority, m->use_mask);
+	if (m->table)
+		put(o, " %" PRIu32 "\n", table_index(c, index));
+	else
+		put(o, " -\n");
+}
+
+int record_format_config(char *buffer, size_t size, uint32_t card, const char *bdf, bool inherit,
+			 const struct governor_config *config)
+{
+	struct output o = {buffer, size};
+
+	put_card(&o, card, bdf, inherit, config);
+	for (uint32_t i = 0; i < config->n_models; i++)
+		if (config->models[i].table && table_index(config, i) == i)
+			put_table(&o, card, i, config->models[i].table);
+	for (uint32_t i = 0; i < config->n_models; i++)
+		put_model(&o, card, i, config);
+	put(&o, "ready %" PRIu32 "\n", card);
+	return finish(&o);
+}
+
+int record_format_input(char *buffer, size_t size, uint32_t card, uint32_t n_models,
+			const struct governor_input *input)
+{
+	struct output o = {buffer, size};
+
+	put(&o, "input %" PRIu32, card);
+	put_fields(&o, &record_line_input, input);
+	for (uint32_t i = 0; i < n_models; i++) {
+		put(&o, "in %" PRIu32 " %" PRIu32, card, i);
+		put_fields(&o, &record_line_in, &input->models[i]);
+	}
+	return finish(&o);
+}
+
+int record_format_decision(char *buffer, size_t size, uint32_t card,
+			   const struct governor_decision *decision)
+{
+	struct output o = {buffer, size};
+
+	put(&o, "decision %" PRIu32, card);
+	put_fields(&o, &record_line_decision, decision);
+	for (uint32_t i = 0; i < decision->n_models; i++) {
+		put(&o, "out %" PRIu32 " %" PRIu32, card, i);
+		put_fields(&o, &record_line_out, &decision->models[i]);
+	}
+	return finish(&o);
+}
