@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Single measurements on a rig. Functions that return int give 0 or the rig's negative errno. */
+#pragma once
+
+#include "profiler/grid.h"
+#include "profiler/rig.h"
+#include "profiler/stats.h"
+#include "response/surface.h"
+
+/* The sensors over a span of time. */
+struct sensor_span {
+	struct readings power_w, sclk_mhz, temp_c;
+	uint32_t n, n_throttled, n_drift;
+};
+
+/* What is carried from one measurement to the next. */
+struct lab {
+	struct rig *rig;
+	double settle_ms;    /* longest time that the clock took to get there */
+	double power_step_w; /* smallest change of the power reading seen */
+	double sensor_hz;    /* fastest rate of changes seen */
+};
+
+/* The actuator counts CUs by SE; several shader arrays share them evenly. */
+struct cu_topology lab_topology(const struct actuator_card *card);
+
+/* Puts a configuration into force and waits until the card and the worker are there. */
+int lab_configure(struct lab *lab, const struct grid_cell *cell, uint64_t slo_ns);
+/* Mean power with nothing running, under a clock limit. */
+int lab_idle_power(struct lab *lab, uint32_t max_mhz, uint64_t time_ns, double *ret_w);
+/* Mean power of what runs now, after the clock has settled under the limit. */
+int lab_busy_power(struct lab *lab, uint32_t max_mhz, uint64_t time_ns, double *ret_w);
+/* Measures the configuration in force under a closed loop. */
+int lab_measure_cell(struct lab *lab, const struct grid_cell *cell, uint64_t time_ns,
+		     struct surface_cell *ret);
+
+/* An open-loop run at the configuration in force. */
+struct load_result {
+	struct surface_load load;
+	struct estimate late; /* share of requests beyond the SLO, from batch means */
+	uint32_t batches;     /* behind its standard error, those with requests */
+};
+int lab_measure_load(struct lab *lab, const struct grid_cell *cell, double rate_rps,
+		     uint64_t time_ns, struct load_result *ret);
