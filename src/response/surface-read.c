@@ -76,7 +76,7 @@ static int read_line(struct reader *r)
 static int parse_ranged(struct reader *r, const struct field *f, const char *text, bool whole,
 			double *ret)
 {
-	double value;
+	double value = 0;
 	uint32_t u = 0;
 	int e;
 
@@ -129,7 +129,7 @@ static int parse_columns(struct reader *r, const struct field *f, const char *te
 static int parse_levels(struct reader *r, const struct field *f, char *text)
 {
 	struct surface *s = r->surface;
-	double value;
+	double value = 0;
 	char *word;
 	int e;
 
@@ -195,7 +195,7 @@ static int parse_flags(struct reader *r, const struct field *f, char *text, uint
 static int parse_field(struct reader *r, const struct field *f, char *text, void *base)
 {
 	void *target = (char *)base + f->offset;
-	double value;
+	double value = 0;
 	int e;
 
 	switch (f->kind) {
@@ -346,7 +346,7 @@ static int check_config(struct reader *r, uint32_t max_mhz, struct cu_shape shap
 static int read_quantiles(struct reader *r, const struct field *f, char **text, float *ret)
 {
 	for (unsigned int i = 0; i < SURFACE_QUANTILES; i++) {
-		double value;
+		double value = 0;
 		int e;
 
 		e = parse_ranged(r, f, strsep(text, ","), /* whole= */ false, &value);

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Response surface: what cofris-profile measured for one model on one kind of card, as a CSV file
  * with a "# key = value" header (docs/cofris-surface.5.scd). Read strictly: refusals name
- * file:line and what was expected. */
+ * file:line and what was expected.
+ *
+ * The first line is "# cofris-surface = 1". The keys follow in any order, each once, then rows in
+ * any order: "cell,..." and "load,..." with the columns that the keys cell_columns and load_columns
+ * name. All is printable ASCII, in lines of at most 4096 bytes that end in a newline. An unknown
+ * power is "-"; flags are joined by "+", none is "-". A file that was written whole states its
+ * number of rows, so one that was cut off is found out; an unfinished sweep's does not. */
 #pragma once
 
 #include "base/macros.h"
@@ -56,7 +62,7 @@ struct surface_load {
 struct surface {
 	char model[MODEL_NAME_MAX + 1];
 	char model_digest[65];				  /* sha256 in hex, or "" */
-	char gpu_name[96], gfx[16], driver[64], date[32]; /* date: ISO 8601 UTC */
+	char gpu_name[96], gfx[16], driver[64], date[32]; /* date: YYYY-MM-DDThh:mm:ssZ */
 	uint32_t n_cus, n_se;
 	uint32_t n_levels, level_mhz[SURFACE_MAX_LEVELS]; /* ascending sclk levels */
 	bool simulated;					  /* source = measured | simulated */
@@ -68,7 +74,8 @@ struct surface {
 	double t0_ns;					/* its sojourn quantile of B at R */
 	double sensor_hz;				/* changed power readings per second seen */
 	double settle_ms;				/* clock switch time seen, or 0 */
-	double idle_power_w[SURFACE_MAX_LEVELS];	/* at clock limit level i; NaN = unknown */
+	double idle_power_w[SURFACE_MAX_LEVELS];	/* at clock limit level i; NaN = unknown,
+							 * never at the highest */
 	double active_idle_power_w[SURFACE_MAX_LEVELS]; /* NaN = unknown */
 	uint32_t n_cells, n_loads;
 	struct surface_cell *cells; /* sorted by max_mhz, CUs, n_se, batch, workers; unique */
@@ -88,7 +95,9 @@ int surface_read(FILE *f, struct surface **ret, struct surface_error *ret_error)
 struct surface *surface_free(struct surface *s);
 DEFINE_CLEANUP(struct surface *, surface_free)
 
-/* Writes the whole file. Returns 0 or a negative errno (ferror() included). */
+/* Writes the whole file, and flushes. Returns 0 or a negative errno (ferror() included); -EINVAL
+ * for what the reader would not take: a value that is not finite, text that is not printable ASCII.
+ */
 int surface_write(FILE *f, const struct surface *s);
 /* The header and single rows, for a sweep that writes cell by cell. */
 int surface_write_header(FILE *f, const struct surface *s);

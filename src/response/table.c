@@ -301,19 +301,18 @@ static void fill_row(struct derivation *d, const struct candidate *c, double rat
 	struct candidate at_rate = *c;
 
 	set_power(d, &at_rate, rate_rps);
-	*ret = (struct table_row){
-		.rate_rps = rate_rps,
-		.cell = c->cell,
-		.max_mhz = cell->max_mhz,
-		.shape = cell->shape,
-		.batch = cell->batch,
-		.workers = cell->workers,
-		.power_w = at_rate.power_w,
-		.service_ns = tail_mean_service_ns(cell),
-		.flags =
-			flags |
-			(d->options.gating == TABLE_GATING_NONE ? 0 : (uint32_t)TABLE_ROW_MODELLED),
-	};
+	/* Member by member: the same options must give the same bytes, padding included. */
+	ret->rate_rps = rate_rps;
+	ret->cell = c->cell;
+	ret->max_mhz = cell->max_mhz;
+	ret->shape = cell->shape;
+	ret->batch = cell->batch;
+	ret->workers = cell->workers;
+	ret->power_w = at_rate.power_w;
+	ret->service_ns = tail_mean_service_ns(cell);
+	ret->flags = flags;
+	if (d->options.gating != TABLE_GATING_NONE)
+		ret->flags |= TABLE_ROW_MODELLED;
 	tail_estimate(d->lab, cell, rate_rps, d->options.percentile, &ret->tail_ns,
 		      &ret->tail_upper_ns);
 }

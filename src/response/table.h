@@ -6,7 +6,23 @@
  * Poisson arrivals (k servers for k workers; the batching rule replayed), at a fixed seed. Power
  * at rate x is idle + x/C (busy - idle). A configuration is feasible at x if x <= 0.95 C and the
  * upper 95 % confidence bound of its tail is within headroom x SLO. Power differences below
- * max(1 W, 2 standard errors) are ties: more CUs first, then the neighbour row's choice. */
+ * max(1 W, 2 standard errors) are ties: more CUs first, then the neighbour row's choice, then less
+ * power. Chosen are cells of the profiled number of workers without a flag; the baseline always
+ * may be. Without gating a mask must beat the best cell of the whole card by more than a tie.
+ *
+ * Row 0 holds 3 requests per poll interval (or R, if that is less), and is the cheapest that also
+ * survives a step from idle to 0.5 R: it serves on for one interval and the surface's settling
+ * time, B takes over, and of all requests until the queue is empty no more than the percentile
+ * allows miss the SLO. Further rows are the multiples of R / 40 above row 0's rate, up to R, then
+ * steps of R / 40 (or larger ones, 23 at most) up to 0.95 C(B).
+ *
+ * The bound covers the simulation's noise and that the profile is of a finite number of samples
+ * (bootstrap). It was tried on services from near constant to exponential: it holds in 94 to 97 %
+ * of profiles of 100 to 2000 samples.
+ *
+ * Executed batches above 1: x / C takes batches as full, which they are not at low rates, so the
+ * power of such a row is a lower bound there; the tail is not (a part of a batch is taken to last
+ * as long as a whole one). */
 #pragma once
 
 #include "response/surface.h"
@@ -72,8 +88,10 @@ struct response_table {
 };
 
 /* Derives the table. 0, or a negative errno with *ret_error filled (line 0): -EINVAL for options
- * out of range, -EBADMSG if the surface has no baseline cell, -EDOM if not even B holds the SLO at
- * the lowest rate. The result is one malloc()ed block. */
+ * out of range, an SLO factor with a rated rate that B cannot serve, or a gating variant without
+ * active-idle power; -EBADMSG if the surface has no baseline cell, -EDOM if not even B holds the
+ * SLO at the lowest rate, -ENOMEM. The result is one malloc()ed block; the same surface and options
+ * give the same bytes. Takes some 0.1 to 0.3 s for 288 cells. */
 int response_table_derive(const struct surface *s, const struct table_options *o,
 			  struct response_table **ret, struct surface_error *ret_error);
 
@@ -81,7 +99,8 @@ int response_table_derive(const struct surface *s, const struct table_options *o
  * interpolation); NULL beyond the last (use ->baseline, reason overload). */
 const struct table_row *response_table_lookup(const struct response_table *t, double demand_rps);
 
-/* Tail of one cell at a rate, for the profiler's verification and the tests. Returns 0, or -EDOM
- * if the rate is above 0.95 of its capacity. */
+/* Tail of one cell at a rate, for the profiler's verification and the tests. Returns 0, -EINVAL
+ * for a rate or percentile out of range, -EDOM if the rate is above 0.95 of its capacity, or
+ * -ENOMEM. */
 int response_tail(const struct surface_cell *c, double rate_rps, uint32_t percentile, uint64_t seed,
 		  double *ret_tail_ns, double *ret_upper_ns);

@@ -9,7 +9,7 @@
 
 static char *write_text(const struct surface *s, size_t *ret_size)
 {
-	char *text = NULL;
+	static char *text; /* the stream keeps its address, which a compiler cannot see end */
 	FILE *f = open_memstream(&text, ret_size);
 
 	assert_non_null(f);

@@ -232,10 +232,10 @@ static struct judgement judge_card(unsigned int i, double headroom, uint64_t *ra
 static struct judgement judge_cards(unsigned int cards, double headroom)
 {
 	struct judgement all = {0};
-	uint64_t random = SEED;
 
-	print_message("seed %ju, headroom %.2f\n", (uintmax_t)random, headroom);
+	print_message("seed %ju, headroom %.2f\n", (uintmax_t)SEED, headroom);
 	for (unsigned int i = 0; i < cards; i++) {
+		uint64_t random = SEED + i;
 		struct judgement one = judge_card(i, headroom, &random);
 
 		all.rows += one.rows;
