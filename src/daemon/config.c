@@ -155,7 +155,7 @@ static int parse_slo(const struct row *row, const char *value, void *field)
 
 static int parse_policy(const struct row *row _unused_, const char *value, void *field)
 {
-	if (!governor_policy_find(value))
+	if (!policy_find(value))
 		return -EINVAL;
 	(void)snprintf(field, CONFIG_VALUE_MAX, "%s", value);
 	return 0;
@@ -436,15 +436,24 @@ static int unknown_key(struct ini_error *error, enum section_kind kind, const ch
 	return unknown_name(error, "key", key, nearest_key(kind, key));
 }
 
+static const char *nearest_policy(const char *value)
+{
+	const char *names[16];
+	unsigned int n = 0;
+
+	while (n < ARRAY_SIZE(names) && policy_name(n)) {
+		names[n] = policy_name(n);
+		n++;
+	}
+	return nearest_name(value, names, n);
+}
+
 static const char *nearest_value(const struct row *row, const char *value)
 {
 	unsigned int n = 0;
 
-	if (row->parse == parse_policy) {
-		const char *const *names = governor_policy_names(&n);
-
-		return nearest_name(value, names, n);
-	}
+	if (row->parse == parse_policy)
+		return nearest_policy(value);
 	if (!row->choices)
 		return NULL;
 	while (row->choices[n])
@@ -567,7 +576,7 @@ static int by_bytes(const struct dirent **a, const struct dirent **b)
 static int load_folder(struct loader *l, const char *root, const char *folder,
 		       struct config_error *error)
 {
-	char path[PATH_MAX + 256];
+	char path[CONFIG_PATH_MAX];
 	struct dirent **entries;
 	int n, r = 0;
 
@@ -686,6 +695,11 @@ const char *config_mode_name(uint32_t mode)
 const char *config_gating_name(uint32_t gating)
 {
 	return gating_choices[gating];
+}
+
+const char *config_on_drift_name(uint32_t on_drift)
+{
+	return drift_choices[on_drift];
 }
 
 bool config_key_at(unsigned int index, struct config_key *ret)

@@ -15,6 +15,7 @@
 #define CONFIG_MAX_MODELS 64 /* as many as one governor takes */
 #define CONFIG_MAX_ALLOW  32
 #define CONFIG_VALUE_MAX  192 /* a value is shorter than a line, see INI_LINE_MAX */
+#define CONFIG_PATH_MAX	  (PATH_MAX + 256)
 
 enum config_mode { CONFIG_GOVERN, CONFIG_OBSERVE };
 enum config_on_foreign_load { CONFIG_FOREIGN_FULL_SPEED, CONFIG_FOREIGN_IGNORE };
@@ -67,7 +68,7 @@ struct config {
 };
 
 struct config_error {
-	char file[PATH_MAX];
+	char file[CONFIG_PATH_MAX];
 	unsigned int line; /* 0: the file as a whole */
 	char text[320];
 };
@@ -89,6 +90,8 @@ struct config *config_free(struct config *c);
 DEFINE_CLEANUP(struct config *, config_free)
 
 /* "file:line: text", or without the line if it is about the whole file. */
+/* Room for any of them. */
+#define CONFIG_TEXT_MAX (CONFIG_PATH_MAX + 400)
 void config_error_format(const struct config_error *e, char *buffer, size_t size);
 
 /* The section in force for a card: its own, else "*", else NULL. */
@@ -100,6 +103,7 @@ bool config_allows(const struct config_model *m, uid_t uid);
 /* Names of the values, as they stand in the file. */
 const char *config_mode_name(uint32_t mode);
 const char *config_gating_name(uint32_t gating);
+const char *config_on_drift_name(uint32_t on_drift);
 
 /* For documents and tests: every key that the table knows, in order; NULL past the end. */
 struct config_key {

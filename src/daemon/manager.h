@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cofrisd as a whole: the event loop with its tick, the workers' sessions, one unit per governed
+ * card, the actuator's link and the bus. */
+#pragma once
+
+#include "base/macros.h"
+#include "daemon/admission.h"
+#include "daemon/config.h"
+#include "daemon/foreign.h"
+#include "daemon/link.h"
+#include "daemon/tables.h"
+#include "governor/record.h"
+#include <sys/queue.h>
+#include <systemd/sd-event.h>
+
+struct bus;
+struct session;
+struct unit;
+TAILQ_HEAD(session_list, session);
+TAILQ_HEAD(unit_list, unit);
+
+struct manager_options {
+	const char *config_file; /* NULL: the standard set */
+	const char *runtime_dir, *actuator_path;
+	int actuator_fd; /* a predecessor's connection, kept by the service manager; or -1 */
+	struct tables_place place;
+	const char *bus_address; /* NULL: the system bus; "none": no bus */
+	const char *record_file; /* NULL: none */
+};
+
+struct manager {
+	struct manager_options options;
+	struct config *config;
+	struct config_error config_error; /* of the last reload; text empty if it was good */
+	sd_event *event;
+	sd_event_source *tick, *late_tick, *listen, *startup;
+	struct link *link;
+	int actuator_error; /* 0: connected and listed */
+	bool cards_known;   /* a list has come since the start */
+	bool adopting;	    /* the connection was a predecessor's */
+	uint64_t ask_ns, ask_pause_ns;
+
+	struct session_list sessions;
+	uint32_t n_sessions;
+	int accept_error; /* of the last accept, so that it is logged once */
+	struct admission_log refused, misbehaved;
+	struct unit_list units; /* cards with an enabled section */
+	uint32_t n_units_ever;
+	char own_cgroup[CGROUP_MAX];
+
+	struct bus *bus; /* NULL without one */
+	bool bus_settled, cards_settled, ready, stopping;
+	uint64_t last_tick_ns, watchdog_ns, last_watchdog_ns;
+	char status[192]; /* one line for people: what is governed, or why nothing is */
+	FILE *record;
+	char *record_buffer;
+};
+
+int manager_new(const struct manager_options *options, struct manager **ret);
+struct manager *manager_free(struct manager *m);
+DEFINE_CLEANUP(struct manager *, manager_free)
+/* Runs until SIGTERM or SIGINT; the exit status, or a negative errno. */
+int manager_run(struct manager *m);
+
+uint64_t manager_now_ns(const struct manager *m);
+/* Lease of settings and directives: max(2 s, 4 polls). */
+uint64_t manager_lease_ns(const struct manager *m);
+struct unit *manager_find_unit(const struct manager *m, const char *bdf);
+/* A worker asked for a look before the next tick; followed at most 10 times a second. */
+void manager_early_tick(struct manager *m);
+/* Reads the configuration again, derives every table, and only then swaps. On any error the old
+ * one stays, and why gets the text with file:line. 0 or a negative errno. */
+int manager_reload(struct manager *m, char *why, size_t size);
+/* bus_settled or cards_settled has become true: that part of the start-up has come to its end,
+ * good or bad. */
+void manager_startup_progress(struct manager *m);
+/* A claim has been given back while stopping. */
+void manager_stop_progress(struct manager *m);
+bool manager_observes(const struct manager *m);
+/* Appends n bytes that are already in record_buffer; a full disk ends the record, not the daemon.
+ */
+void manager_record(struct manager *m, int n);

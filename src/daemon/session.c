@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/session.h"
+#include "base/log.h"
+#include "base/units.h"
+#include "daemon/unit.h"
+#include <errno.h>
+#include <string.h>
+
+/* More than these at once wait for the next turn of the loop, behind the tick. */
+#define SESSION_ACCEPT_MAX 16
+#define SESSION_HELLO_USEC (1 * USEC_PER_SEC)
+#define SESSION_WAKE_USEC  (100 * 1000)
+
+struct session *session_free(struct session *s)
+{
+	if (!s)
+		return NULL;
+	if (s->unit)
+		unit_remove_worker(s->unit, s);
+	TAILQ_REMOVE(&s->manager->sessions, s, entry);
+	s->manager->n_sessions--;
+	sd_event_source_disable_unref(s->io);
+	sd_event_source_disable_unref(s->wake);
+	sd_event_source_disable_unref(s->hello_timer);
+	channel_connection_free(s->connection);
+	free(s);
+	return NULL;
+}
+
+/* Refusals come from strangers, so each user's is logged once. */
+static void refuse(struct session *s, struct admission_log *log, int error, const char *why)
+{
+	const struct channel_peer *peer = channel_connection_peer(s->connection);
+
+	if (admission_log_once(log, peer->uid))
+		log_warning("Refused a worker (pid %d, uid %u): %s", peer->pid, peer->uid, why);
+	channel_connection_refuse(s->connection, error, why);
+	session_free(s);
+}
+
+static int on_wake(sd_event_source *source _unused_, int fd _unused_, uint32_t revents _unused_,
+		   void *userdata)
+{
+	struct session *s = userdata;
+
+	if (channel_connection_take_wake(s->connection) > 0)
+		manager_early_tick(s->manager);
+	return 0;
+}
+
+/* The worker can write its eventfd as often as it likes; the loop looks 10 times a second. */
+static int watch_wake(struct session *s)
+{
+	int r;
+
+	r = sd_event_add_io(s->manager->event, &s->wake, channel_connection_wake_fd(s->connection),
+			    EPOLLIN, on_wake, s);
+	if (r < 0)
+		return r;
+	return sd_event_source_set_ratelimit(s->wake, SESSION_WAKE_USEC, 1);
+}
+
+/* The card that a HELLO names, or the only one there is. */
+static int find_card(struct manager *m, const struct channel_hello *hello, struct unit **ret,
+		     char why[ADMISSION_TEXT])
+{
+	struct unit *u;
+
+	if (hello->n_devices > 1) {
+		(void)snprintf(why, ADMISSION_TEXT,
+			       "a worker on several cards opens one channel for each");
+		return -EOPNOTSUPP;
+	}
+	if (hello->n_devices == 1) {
+		u = manager_find_unit(m, hello->devices[0].bdf);
+		if (!u) {
+			(void)snprintf(why, ADMISSION_TEXT,
+				       "card %s is not governed: no enabled [gpu] section, or no "
+				       "such card",
+				       hello->devices[0].bdf);
+			return -ENODEV;
+		}
+	} else {
+		u = TAILQ_FIRST(&m->units);
+		if (!u || TAILQ_NEXT(u, entry)) {
+			(void)snprintf(why, ADMISSION_TEXT,
+				       u ? "several cards are governed: the worker must name its"
+					 : "no card is governed");
+			return -ENODEV;
+		}
+	}
+	*ret = u;
+	return 0;
+}
+
+static int join(struct session *s, const struct channel_hello *hello, char why[ADMISSION_TEXT])
+{
+	struct manager *m = s->manager;
+	const struct channel_peer *peer = channel_connection_peer(s->connection);
+	struct unit *u;
+	int r;
+
+	r = admission_judge(m->config, peer, hello, why);
+	if (r < 0)
+		return r;
+	r = find_card(m, hello, &u, why);
+	if (r < 0)
+		return r;
+	(void)strcpy(s->model, hello->model);
+	(void)strcpy(s->instance, hello->instance);
+	s->model_index = (uint32_t)(config_find_model(m->config, hello->model) - m->config->models);
+	s->follows_mask = hello->follows & CHANNEL_FOLLOWS_CU_MASK;
+	s->follows_batch = hello->follows & CHANNEL_FOLLOWS_BATCH;
+	if (cgroup_of("/proc", peer->pid, s->cgroup, sizeof(s->cgroup)) < 0)
+		s->cgroup[0] = '\0';
+	meter_init(&s->meter, manager_now_ns(m));
+	r = channel_connection_welcome(s->connection, manager_lease_ns(m));
+	if (r >= 0)
+		r = watch_wake(s);
+	if (r >= 0)
+		r = unit_add_worker(u, s);
+	if (r < 0)
+		(void)snprintf(why, ADMISSION_TEXT, "no room for another worker: %s", strerror(-r));
+	return r;
+}
+
+static int on_message(sd_event_source *source _unused_, int fd _unused_, uint32_t revents _unused_,
+		      void *userdata)
+{
+	struct session *s = userdata;
+	const struct channel_hello *hello;
+	char text[ADMISSION_TEXT];
+	const char *why = "";
+	int r;
+
+	r = channel_connection_receive(s->connection, &hello, &why);
+	if (r == 0)
+		return 0;
+	if (r == -ECONNRESET) {
+		session_free(s);
+		return 0;
+	}
+	if (r < 0) {
+		refuse(s, &s->manager->misbehaved, r, why);
+		return 0;
+	}
+	r = join(s, hello, text);
+	if (r < 0) {
+		refuse(s, &s->manager->refused, r, text);
+		return 0;
+	}
+	s->hello_timer = sd_event_source_disable_unref(s->hello_timer);
+	return 0;
+}
+
+static int on_hello_timeout(sd_event_source *source _unused_, uint64_t usec _unused_,
+			    void *userdata)
+{
+	struct session *s = userdata;
+
+	refuse(s, &s->manager->misbehaved, -ETIMEDOUT, "no HELLO within a second");
+	return 0;
+}
+
+static uint32_t connections_of(const struct manager *m, uid_t uid)
+{
+	const struct session *s;
+	uint32_t n = 0;
+
+	TAILQ_FOREACH(s, &m->sessions, entry)
+	n += channel_connection_peer(s->connection)->uid == uid;
+	return n;
+}
+
+static int session_watch(struct session *s)
+{
+	sd_event *event = s->manager->event;
+	int r;
+
+	r = sd_event_add_io(event, &s->io, channel_connection_fd(s->connection), EPOLLIN,
+			    on_message, s);
+	if (r < 0)
+		return r;
+	return sd_event_add_time_relative(event, &s->hello_timer, CLOCK_MONOTONIC,
+					  SESSION_HELLO_USEC, 10000, on_hello_timeout, s);
+}
+
+static int session_new(struct manager *m, struct channel_connection **connection)
+{
+	const struct channel_peer *peer = channel_connection_peer(*connection);
+	int r = admission_limit(&m->config->daemon, m->n_sessions, connections_of(m, peer->uid));
+	struct session *s;
+
+	if (r < 0) {
+		const char *why =
+			r == -EUSERS ? "too many connections of this user" : "too many connections";
+
+		if (admission_log_once(&m->misbehaved, peer->uid))
+			log_warning("Refused a connection (pid %d, uid %u): %s", peer->pid,
+				    peer->uid, why);
+		channel_connection_refuse(*connection, r, why);
+		return r;
+	}
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->manager = m;
+	s->connection = TAKE_PTR(*connection);
+	TAILQ_INSERT_TAIL(&m->sessions, s, entry);
+	m->n_sessions++;
+	r = session_watch(s);
+	if (r < 0)
+		session_free(s);
+	return r;
+}
+
+int session_on_connect(sd_event_source *source _unused_, int fd, uint32_t revents _unused_,
+		       void *userdata)
+{
+	struct manager *m = userdata;
+
+	for (unsigned int i = 0; i < SESSION_ACCEPT_MAX; i++) {
+		_cleanup_(channel_connection_freep) struct channel_connection *c = NULL;
+		int r;
+
+		r = channel_accept(fd, manager_now_ns(m), &c);
+		if (r == -EAGAIN)
+			break;
+		if (r < 0 && r != m->accept_error)
+			log_errno(LOG_WARNING, r, "Failed to accept a worker's connection: %m");
+		m->accept_error = r;
+		if (r < 0)
+			break;
+		(void)session_new(m, &c);
+	}
+	return 0;
+}
+
+void session_sample(struct session *s, uint64_t now_ns)
+{
+	struct channel_sample sample;
+	int r;
+
+	r = channel_connection_sample(s->connection, &sample);
+	meter_feed(&s->meter, now_ns, r, &sample);
+	if (r >= 0)
+		unit_acknowledged(s->unit, s, sample.applied_epoch);
+}

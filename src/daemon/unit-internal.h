@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between unit.c (the card and its writes) and unit-step.c (the governor's step). */
+#pragma once
+
+#include "daemon/unit.h"
+
+/* Does what the sequencer says until it waits. */
+void unit_drive(struct unit *u, uint64_t now_ns);
+/* Renews the lease of a claimed card, which also reads its sensors; otherwise asks for the sensors
+ * alone if they are wanted. */
+void unit_renew(struct unit *u, bool sensors);
+/* Gives a claim back that holds nothing any more. */
+void unit_release(struct unit *u);
+void unit_latency_reset(struct unit *u, uint32_t model);
+void unit_latencies_free(struct unit *u);

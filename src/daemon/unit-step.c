@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A unit's step: from the workers' meters and the card's state to the governor's input, its
+ * decision, and what is logged of it. */
+#include "base/log.h"
+#include "base/units.h"
+#include "daemon/unit-internal.h"
+#include "gpu/gpu.h"
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#define UNIT_LATENCY_WINDOW_NS (2 * NSEC_PER_SEC)
+/* Workers that lost a daemon connect again within 2 s. */
+#define UNIT_ADOPTED_GRACE_NS (3 * NSEC_PER_SEC)
+
+/* --- the plan ------------------------------------------------------------------------------- */
+
+struct unit_plan *unit_plan_free(struct unit_plan *p)
+{
+	if (!p)
+		return NULL;
+	for (uint32_t i = 0; p->tables && i < p->n_models; i++)
+		model_table_done(&p->tables[i]);
+	free(p->tables);
+	governor_free(p->governor);
+	ring_free(p->ring);
+	free(p);
+	return NULL;
+}
+
+/* The operator's cap inside what the card takes. */
+static uint64_t cap_for(const struct unit *u, const struct config_gpu *g)
+{
+	if (g->power_cap_uw == 0 || !u->card.can_cap_power)
+		return 0;
+	if (u->card.cap_max_uw < u->card.cap_min_uw || u->card.cap_max_uw == 0)
+		return g->power_cap_uw;
+	return CLAMP(g->power_cap_uw, u->card.cap_min_uw, u->card.cap_max_uw);
+}
+
+static struct governor_config *governor_config_of(const struct unit *u, const struct config *c,
+						  const struct config_gpu *g,
+						  const struct unit_plan *plan)
+{
+	struct governor_config *gc = calloc(1, sizeof(*gc));
+
+	if (!gc)
+		return NULL;
+	gc->poll_ns = c->daemon.poll_ns;
+	gc->n_levels = u->card.n_levels;
+	(void)memcpy(gc->level_mhz, u->card.level_mhz, u->card.n_levels * sizeof(gc->level_mhz[0]));
+	gc->topology = u->topology;
+	gc->power_cap_uw = cap_for(u, g);
+	gc->n_models = plan->n_models;
+	for (uint32_t i = 0; i < plan->n_models; i++) {
+		const struct config_model *m = &c->models[i];
+
+		(void)strcpy(gc->models[i].name, m->name);
+		gc->models[i].table = plan->tables[i].table;
+		gc->models[i].policy = m->policy;
+		gc->models[i].priority = m->priority;
+		gc->models[i].use_mask = m->use_mask;
+	}
+	return gc;
+}
+
+int unit_plan_new(struct unit *u, const struct config *c, const struct config_gpu *g,
+		  struct unit_plan **ret)
+{
+	_cleanup_(unit_plan_freep) struct unit_plan *plan = NULL;
+	_cleanup_(freep) struct governor_config *gc = NULL;
+	int r;
+
+	plan = calloc(1, sizeof(*plan));
+	if (!plan)
+		return -ENOMEM;
+	plan->tables = calloc(MAX(c->n_models, 1u), sizeof(*plan->tables));
+	if (!plan->tables)
+		return -ENOMEM;
+	plan->n_models = c->n_models;
+	for (uint32_t i = 0; i < plan->n_models; i++) {
+		(void)tables_derive(&u->manager->options.place, c, &c->models[i], g, &u->card,
+				    &plan->tables[i]);
+		plan->foreign_table = plan->foreign_table || plan->tables[i].foreign;
+	}
+	gc = governor_config_of(u, c, g, plan);
+	if (!gc)
+		return -ENOMEM;
+	r = governor_new(gc, &plan->governor);
+	if (r < 0)
+		return r;
+	r = ring_new(plan->n_models, &plan->ring);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(plan);
+	return 0;
+}
+
+static void log_tables(const struct unit *u, const struct unit_plan *plan)
+{
+	for (uint32_t i = 0; i < plan->n_models; i++) {
+		const struct model_table *t = &plan->tables[i];
+		const char *name = u->manager->config->models[i].name;
+
+		if (t->table)
+			log_info("%s: model %s by %s%s, SLO %.3g ms at p%u, rated %.4g/s", u->bdf,
+				 name, t->path, t->table->simulated ? " (simulated)" : "",
+				 (double)t->table->slo_ns / (double)NSEC_PER_MSEC,
+				 t->table->percentile, t->table->rated_rps);
+		else
+			log_warning("%s: model %s has no table, so full speed for it: %s", u->bdf,
+				    name, t->why ? t->why : strerror(-t->error));
+	}
+}
+
+static void record_plan(struct unit *u, const struct unit_plan *plan, bool inherit)
+{
+	_cleanup_(freep) struct governor_config *gc = NULL;
+	struct manager *m = u->manager;
+
+	if (!m->record)
+		return;
+	gc = governor_config_of(u, m->config, &u->config, plan);
+	if (gc)
+		manager_record(m, record_format_config(m->record_buffer, RECORD_CONFIG_BYTES_MAX,
+						       u->number, u->bdf, inherit, gc));
+}
+
+void unit_plan_take(struct unit *u, const struct config_gpu *g, struct unit_plan *plan)
+{
+	struct session *s;
+
+	u->config = *g;
+	if (u->plan)
+		governor_inherit(plan->governor, u->plan->governor);
+	record_plan(u, plan, u->plan);
+	log_tables(u, plan);
+	unit_latencies_free(u);
+	unit_plan_free(u->plan);
+	u->plan = plan;
+	u->decided = false;
+	u->yielded = false;
+	u->latencies = calloc(MAX(plan->n_models, 1u), sizeof(*u->latencies));
+	(void)memset(u->logged_inputs, 0, sizeof(u->logged_inputs));
+	TAILQ_FOREACH(s, &u->manager->sessions, entry)
+	if (s->unit == u)
+		sequence_worker_set_model(u->sequence, s->worker, s->model_index);
+}
+
+/* --- latency -------------------------------------------------------------------------------- */
+
+void unit_latencies_free(struct unit *u)
+{
+	for (uint32_t i = 0; u->plan && u->latencies && i < u->plan->n_models; i++)
+		free(u->latencies[i].base);
+	free(TAKE_PTR(u->latencies));
+}
+
+void unit_latency_reset(struct unit *u, uint32_t model)
+{
+	if (u->latencies && u->plan && model < u->plan->n_models)
+		free(TAKE_PTR(u->latencies[model].base));
+}
+
+static void add_histogram(struct channel_histogram *sum, const struct channel_histogram *h)
+{
+	sum->count += h->count;
+	for (size_t i = 0; i < CHANNEL_HISTOGRAM_BUCKETS; i++)
+		sum->buckets[i] += h->buckets[i];
+}
+
+/* All that the model's workers have measured since they connected. */
+static bool total_latency(const struct unit *u, uint32_t model, struct channel_histogram *ret)
+{
+	struct channel_histogram one;
+	const struct session *s;
+
+	*ret = (struct channel_histogram){0};
+	TAILQ_FOREACH(s, &u->manager->sessions, entry)
+	{
+		if (s->unit != u || s->model_index != model)
+			continue;
+		for (uint32_t bank = 0; bank < CHANNEL_BANKS; bank++) {
+			if (channel_connection_histogram(s->connection, CHANNEL_TOTAL, bank, &one) <
+			    0)
+				return false;
+			add_histogram(ret, &one);
+		}
+	}
+	return true;
+}
+
+static void update_latency(struct unit *u, uint32_t model, uint64_t now_ns)
+{
+	struct unit_latency *l = &u->latencies[model];
+	const struct config_model *m = &u->manager->config->models[model];
+	struct channel_histogram sum;
+
+	if (l->base && now_ns - l->since_ns < UNIT_LATENCY_WINDOW_NS)
+		return;
+	if (!total_latency(u, model, &sum))
+		return;
+	if (l->base) {
+		struct channel_histogram window = sum;
+
+		channel_histogram_subtract(&window, l->base);
+		l->count = window.count;
+		l->p95_ms = (double)channel_histogram_quantile(&window, 0.95) / 1e6;
+		l->tail_ms =
+			(double)channel_histogram_quantile(&window, m->percentile / 100.0) / 1e6;
+	} else {
+		l->base = malloc(sizeof(*l->base));
+		l->count = 0;
+	}
+	if (l->base)
+		*l->base = sum;
+	l->since_ns = now_ns;
+}
+
+/* --- the input ------------------------------------------------------------------------------ */
+
+static uint32_t card_flags(const struct unit *u, uint64_t now_ns)
+{
+	uint64_t patience_ns = MAX(NSEC_PER_SEC, 2 * u->manager->config->daemon.poll_ns);
+	uint32_t flags = 0;
+
+	if (u->unanswered_ns > 0 && now_ns - u->unanswered_ns > patience_ns)
+		flags |= GOVERNOR_CARD_SENSORS_LOST;
+	if (now_ns < u->readback_until_ns)
+		flags |= GOVERNOR_CARD_READBACK_FAILED;
+	if (foreign_active(&u->foreign, now_ns))
+		flags |= GOVERNOR_CARD_FOREIGN_LOAD;
+	if (u->state_valid && (u->state.fields & GPU_HAS_THROTTLE) && u->state.throttle != 0)
+		flags |= GOVERNOR_CARD_THROTTLED;
+	if (u->adopted_ns > 0)
+		flags |= GOVERNOR_CARD_ADOPTED;
+	if (u->plan->foreign_table)
+		flags |= GOVERNOR_CARD_FOREIGN_TABLE;
+	return flags;
+}
+
+static void add_workers(struct unit *u, uint64_t now_ns, struct governor_input *in)
+{
+	uint64_t poll_ns = u->manager->config->daemon.poll_ns;
+	struct session *s;
+
+	TAILQ_FOREACH(s, &u->manager->sessions, entry)
+	{
+		struct governor_model_input *model;
+
+		if (s->unit != u || s->model_index >= u->plan->n_models)
+			continue;
+		model = &in->models[s->model_index];
+		meter_add_to(&s->meter, now_ns, poll_ns, model);
+		if (!s->follows_mask || sequence_worker_clock_alone(u->sequence, s->worker))
+			model->mask_follows = false;
+		if (!s->follows_batch)
+			model->batch_follows = false;
+		meter_next_interval(&s->meter, now_ns);
+	}
+}
+
+static void fill_input(struct unit *u, uint64_t now_ns)
+{
+	struct governor_input *in = &u->input;
+	uint64_t poll_ns = u->manager->config->daemon.poll_ns;
+
+	*in = (struct governor_input){
+		.now_ns = now_ns,
+		.interval_ns = u->stepped_ns > 0 ? now_ns - u->stepped_ns : poll_ns,
+		.flags = card_flags(u, now_ns),
+	};
+	if (u->state_valid) {
+		in->power_uw = u->state.fields & GPU_HAS_POWER ? u->state.power_uw : 0;
+		in->power_cap_uw = u->state.fields & GPU_HAS_CAP ? u->state.power_cap_uw : 0;
+		in->sclk_mhz = u->state.sclk_mhz;
+		in->busy_percent = MIN(u->state.busy_percent, 100u);
+		in->applied_max_mhz = u->claim == UNIT_CLAIMED ? u->state.max_mhz : 0;
+	}
+	for (uint32_t i = 0; i < u->plan->n_models; i++)
+		in->models[i] = (struct governor_model_input){
+			.whole_interval = true,
+			.mask_follows = true,
+			.batch_follows = true,
+			.acknowledged = sequence_model_acknowledged(u->sequence, i),
+		};
+	add_workers(u, now_ns, in);
+	for (uint32_t i = 0; i < u->plan->n_models; i++)
+		if (in->models[i].workers == 0)
+			in->models[i].mask_follows = in->models[i].batch_follows = false;
+}
+
+/* --- logging -------------------------------------------------------------------------------- */
+
+static void log_inputs(struct unit *u)
+{
+	static const char *const texts[] = {
+		[GOVERNOR_NO_WORKER] = "no worker any more",
+		[GOVERNOR_INPUT_OK] = "its workers report",
+		[GOVERNOR_INPUT_MISSING] = "a worker does not report: counts with the rated rate",
+	};
+
+	for (uint32_t i = 0; i < u->plan->n_models; i++) {
+		enum governor_input_state now = u->input.models[i].state;
+
+		if (now == u->logged_inputs[i])
+			continue;
+		log_message(now == GOVERNOR_INPUT_MISSING ? LOG_WARNING : LOG_INFO,
+			    "%s: model %s: %s", u->bdf, u->manager->config->models[i].name,
+			    texts[now]);
+		u->logged_inputs[i] = now;
+	}
+}
+
+static void log_flags(struct unit *u)
+{
+	static const struct {
+		uint32_t flag;
+		const char *begins, *ends;
+	} texts[] = {
+		{GOVERNOR_CARD_SENSORS_LOST, "sensors lost: full speed", "sensors are back"},
+		{GOVERNOR_CARD_READBACK_FAILED, "full speed until settings hold", "settings hold"},
+		{GOVERNOR_CARD_FOREIGN_LOAD, "foreign load: full speed", "foreign load has gone"},
+		{GOVERNOR_CARD_THROTTLED, "the card throttles", "the card throttles no more"},
+	};
+	uint32_t changed = u->input.flags ^ u->logged_flags;
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		if (changed & texts[i].flag)
+			log_info("%s: %s", u->bdf,
+				 u->input.flags & texts[i].flag ? texts[i].begins : texts[i].ends);
+	u->logged_flags = u->input.flags;
+}
+
+static void log_overload(struct unit *u)
+{
+	bool overload = false;
+
+	for (uint32_t i = 0; i < u->decision.n_models; i++)
+		overload |= u->decision.models[i].reason == GOVERNOR_REASON_OVERLOAD;
+	if (overload != u->logged_overload)
+		log_message(overload ? LOG_WARNING : LOG_INFO, "%s: %s", u->bdf,
+			    overload ? "overload: more demand than the card can serve"
+				     : "overload has ended");
+	u->logged_overload = overload;
+}
+
+static void log_state(struct unit *u)
+{
+	enum unit_state state = unit_state(u);
+
+	if (state != u->logged_state)
+		log_info("%s: %s", u->bdf, unit_state_name(state));
+	u->logged_state = state;
+}
+
+static void log_decision(const struct unit *u)
+{
+	const struct governor_decision *d = &u->decision;
+
+	log_info("%s: decision %lu: %u MHz, %s%s", u->bdf, d->number, d->max_mhz,
+		 governor_reason_name(d->reason), d->changed ? "" : ", unchanged");
+	for (uint32_t i = 0; i < d->n_models; i++) {
+		const struct governor_model_decision *m = &d->models[i];
+
+		if (u->input.models[i].state != GOVERNOR_NO_WORKER)
+			log_info("%s: decision %lu: model %s: %.1f/s, for %.1f/s, %ux%u CUs, %s",
+				 u->bdf, d->number, u->manager->config->models[i].name, m->rate_rps,
+				 m->demand_rps, m->shape.n_se, m->shape.cus_per_se,
+				 governor_reason_name(m->reason));
+	}
+}
+
+/* --- the step ------------------------------------------------------------------------------- */
+
+static void decide(struct unit *u)
+{
+	struct manager *m = u->manager;
+
+	governor_step(u->plan->governor, &u->input, &u->decision);
+	u->decided = true;
+	ring_push(u->plan->ring, &u->input, &u->decision);
+	if (!m->record)
+		return;
+	manager_record(m, record_format_input(m->record_buffer, RECORD_STEP_BYTES_MAX, u->number,
+					      u->plan->n_models, &u->input));
+	manager_record(m, record_format_decision(m->record_buffer, RECORD_STEP_BYTES_MAX, u->number,
+						 &u->decision));
+}
+
+/* A predecessor's setting stands until its workers are back and have reported for an interval. */
+static bool holds_adopted(struct unit *u, uint64_t now_ns)
+{
+	bool workers = false, whole = true;
+
+	if (u->adopted_ns == 0)
+		return false;
+	for (uint32_t i = 0; i < u->plan->n_models; i++) {
+		workers |= u->input.models[i].workers > 0;
+		whole &= u->input.models[i].whole_interval;
+	}
+	if ((workers && whole) || (!workers && now_ns - u->adopted_ns > UNIT_ADOPTED_GRACE_NS)) {
+		u->adopted_ns = 0;
+		u->input.flags &= ~(uint32_t)GOVERNOR_CARD_ADOPTED;
+		return false;
+	}
+	return !workers;
+}
+
+static void want(struct unit *u)
+{
+	struct sequence_directive models[GOVERNOR_MAX_MODELS];
+	const struct governor_decision *d = &u->decision;
+	struct cu_shape full = cu_shape_full(&u->topology);
+	bool set = d->action == GOVERNOR_SET;
+	struct sequence_clock clock = {
+		.max_mhz = set ? d->max_mhz : 0,
+		.power_cap_uw = set ? d->power_cap_uw : 0,
+	};
+
+	for (uint32_t i = 0; i < u->plan->n_models; i++) {
+		const struct governor_model_decision *m = &d->models[i];
+
+		models[i] = (struct sequence_directive){.boost_wait_ns = UINT64_MAX};
+		if (!set)
+			continue;
+		models[i].max_batch = m->max_batch;
+		models[i].max_wait_ns = m->max_wait_ns;
+		models[i].boost_wait_ns = m->boost_wait_ns;
+		if (!cu_shape_equal(m->shape, full) && u->config.gating != TABLE_GATING_NONE)
+			models[i].shape = m->shape;
+	}
+	sequence_want(u->sequence, &clock, u->plan->n_models, models);
+}
+
+static void apply(struct unit *u, uint64_t now_ns)
+{
+	bool workers = unit_workers(u) > 0;
+
+	if (u->yielded) {
+		unit_let_go(u, now_ns);
+		return;
+	}
+	if (u->decision.action != GOVERNOR_HOLD)
+		want(u);
+	unit_drive(u, now_ns);
+	if (u->decision.action == GOVERNOR_RELEASE)
+		unit_release(u);
+	unit_renew(u, /* sensors= */ workers);
+}
+
+void unit_step(struct unit *u, uint64_t now_ns)
+{
+	if (!u->plan || u->plan->n_models == 0) {
+		log_state(u);
+		return;
+	}
+	fill_input(u, now_ns);
+	u->stepped_ns = now_ns;
+	if (holds_adopted(u, now_ns)) {
+		unit_renew(u, /* sensors= */ false);
+		return;
+	}
+	decide(u);
+	for (uint32_t i = 0; i < u->plan->n_models; i++)
+		if (u->latencies && u->input.models[i].workers > 0)
+			update_latency(u, i, now_ns);
+	if (u->manager->config->daemon.log_decisions)
+		log_decision(u);
+	if (manager_observes(u->manager))
+		unit_renew(u, /* sensors= */ true);
+	else
+		apply(u, now_ns);
+	log_inputs(u);
+	log_flags(u);
+	log_overload(u);
+	log_state(u);
+}
+
+enum unit_state unit_state(const struct unit *u)
+{
+	if (!u->present)
+		return UNIT_ABSENT;
+	if (u->card.simulated && !u->manager->config->daemon.allow_simulated)
+		return UNIT_REFUSED_SIMULATED;
+	if (!u->card.can_cap_clock)
+		return UNIT_NO_CLOCK_CONTROL;
+	if (manager_observes(u->manager))
+		return UNIT_OBSERVED;
+	if (u->yielded)
+		return UNIT_YIELDED;
+	if (u->claim == UNIT_CLAIMED)
+		return UNIT_GOVERNED;
+	if (unit_workers(u) == 0 || u->claim_error == 0)
+		return UNIT_IDLE;
+	if (u->claim_error == -EHOSTDOWN)
+		return UNIT_HELD_BY_OTHER;
+	return u->claim_error == -EBUSY ? UNIT_BUSY : UNIT_CLAIM_FAILED;
+}
+
+const char *unit_state_name(enum unit_state s)
+{
+	static const char *const names[] = {
+		[UNIT_ABSENT] = "absent",
+		[UNIT_REFUSED_SIMULATED] = "simulated-refused",
+		[UNIT_NO_CLOCK_CONTROL] = "no-clock-control",
+		[UNIT_YIELDED] = "yielded",
+		[UNIT_OBSERVED] = "observed",
+		[UNIT_GOVERNED] = "governed",
+		[UNIT_HELD_BY_OTHER] = "held-by-other",
+		[UNIT_BUSY] = "busy",
+		[UNIT_CLAIM_FAILED] = "claim-failed",
+		[UNIT_IDLE] = "idle",
+	};
+
+	return names[s];
+}

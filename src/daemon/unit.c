@@ -1,0 +1,643 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The unit's life and its writes: one request to the actuator at a time, which either changes the
+ * card (and renews the lease) or asks for its sensors. */
+#include "daemon/unit.h"
+#include "base/log.h"
+#include "base/units.h"
+#include "daemon/unit-internal.h"
+#include "gpu/gpu.h"
+#include <errno.h>
+#include <string.h>
+
+/* The actuator gives its library 200 ms, twice at worst, and then restores. */
+#define UNIT_REPLY_NS (1 * NSEC_PER_SEC)
+/* A refused claim is tried again as often as absent cards are asked for. */
+#define UNIT_CLAIM_PAUSE_NS (10 * NSEC_PER_SEC)
+/* After a write that did not take; long enough not to alternate with every step. */
+#define UNIT_READBACK_HOLD_NS (5 * NSEC_PER_SEC)
+/* While acknowledgements are awaited the pages are looked at this often; never otherwise. */
+#define UNIT_ACK_LOOK_NS (5 * NSEC_PER_MSEC)
+#define UNIT_MAX_STEPS	 (4 * SEQUENCE_MAX_WORKERS)
+
+static const struct sequence_clock as_found = {0};
+
+static bool clock_is_as_found(const struct sequence_clock *c)
+{
+	return c->max_mhz == 0 && c->power_cap_uw == 0;
+}
+
+static int on_timer(sd_event_source *s, uint64_t usec, void *userdata);
+static void on_reply(void *userdata, int error, const struct actuator_reply *reply);
+
+int unit_new(struct manager *m, const char *bdf, const struct config_gpu *config, struct unit **ret)
+{
+	struct unit *u = calloc(1, sizeof(*u));
+	int r;
+
+	if (!u)
+		return -ENOMEM;
+	u->manager = m;
+	u->number = m->n_units_ever++;
+	u->config = *config;
+	u->logged_state = UNIT_ABSENT;
+	(void)snprintf(u->bdf, sizeof(u->bdf), "%s", bdf);
+	TAILQ_INSERT_TAIL(&m->units, u, entry);
+	r = sequence_new(&as_found, &u->sequence);
+	if (r >= 0)
+		r = sd_event_add_time(m->event, &u->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, u);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(u->timer, SD_EVENT_OFF);
+	if (r < 0) {
+		unit_free(u);
+		return r;
+	}
+	*ret = u;
+	return 0;
+}
+
+struct unit *unit_free(struct unit *u)
+{
+	struct session *s, *next;
+
+	if (!u)
+		return NULL;
+	for (s = TAILQ_FIRST(&u->manager->sessions); s; s = next) {
+		next = TAILQ_NEXT(s, entry);
+		if (s->unit == u)
+			session_free(s);
+	}
+	link_forget(u->manager->link, u);
+	TAILQ_REMOVE(&u->manager->units, u, entry);
+	unit_latencies_free(u);
+	unit_plan_free(u->plan);
+	sequence_free(u->sequence);
+	sd_event_source_disable_unref(u->timer);
+	free(u);
+	return NULL;
+}
+
+/* --- the card ------------------------------------------------------------------------------- */
+
+static void topology_of(const struct actuator_card *card, struct cu_topology *ret)
+{
+	struct cu_topology t = {
+		.n_se = card->n_se,
+		.n_sh_per_se = card->n_sh_per_se,
+		.n_xcc = MAX(card->n_xcc, 1u),
+		/* RDNA (gfx10 and later) pairs its CUs. */
+		.wgp_pairs = strncmp(card->gfx, "gfx1", 4) == 0,
+	};
+
+	for (uint32_t se = 0; se < MIN(card->n_se, (uint32_t)CU_MAX_SE); se++) {
+		uint32_t left = card->active_cus[se], n_sh = MAX(card->n_sh_per_se, 1u);
+
+		for (uint32_t sh = 0; sh < MIN(n_sh, (uint32_t)CU_MAX_SH); sh++) {
+			t.active[se][sh] = (uint8_t)((left + n_sh - sh - 1) / (n_sh - sh));
+			left -= t.active[se][sh];
+		}
+	}
+	*ret = t;
+}
+
+static bool same_card(const struct actuator_card *a, const struct actuator_card *b)
+{
+	return a->unique_id == b->unique_id && strcmp(a->gfx, b->gfx) == 0 &&
+	       a->n_cus == b->n_cus && a->n_se == b->n_se && a->simulated == b->simulated &&
+	       a->n_levels == b->n_levels &&
+	       memcmp(a->level_mhz, b->level_mhz, a->n_levels * sizeof(a->level_mhz[0])) == 0 &&
+	       memcmp(a->active_cus, b->active_cus, sizeof(a->active_cus)) == 0;
+}
+
+void unit_found(struct unit *u, const struct actuator_card *card)
+{
+	_cleanup_(unit_plan_freep) struct unit_plan *plan = NULL;
+	bool known = u->ever_present && same_card(&u->card, card);
+	int r;
+
+	u->card = *card;
+	u->present = u->ever_present = true;
+	if (known && u->plan)
+		return;
+	topology_of(card, &u->topology);
+	r = unit_plan_new(u, u->manager->config, &u->config, &plan);
+	if (r < 0) {
+		log_error_errno(r, "%s: cannot be governed: %m", u->bdf);
+		return;
+	}
+	unit_plan_take(u, &u->config, TAKE_PTR(plan));
+}
+
+void unit_gone(struct unit *u)
+{
+	u->present = false;
+	unit_link_down(u);
+}
+
+void unit_link_down(struct unit *u)
+{
+	u->claim = UNIT_FREE;
+	u->claim_after_ns = 0;
+	u->in_flight = u->write_wanted = false;
+	u->state_valid = false;
+	u->adopted_ns = 0;
+	u->drifting = false;
+	/* Nobody holds the card any more, so by the lease it is or will be as found. */
+	sequence_clock_found(u->sequence, &as_found);
+	if (u->unanswered_ns == 0 && unit_workers(u) > 0)
+		u->unanswered_ns = manager_now_ns(u->manager);
+}
+
+bool unit_simulated(const struct unit *u)
+{
+	return u->ever_present && u->card.simulated;
+}
+
+/* --- requests ------------------------------------------------------------------------------- */
+
+static bool may_claim(const struct unit *u, uint64_t now_ns)
+{
+	const struct manager *m = u->manager;
+
+	return u->present && !m->stopping && !manager_observes(m) && !u->yielded &&
+	       u->card.can_cap_clock && (!u->card.simulated || m->config->daemon.allow_simulated) &&
+	       now_ns >= u->claim_after_ns;
+}
+
+static bool call(struct unit *u, struct actuator_request *request)
+{
+	uint64_t now_ns = manager_now_ns(u->manager);
+	int r;
+
+	(void)snprintf(request->bdf, sizeof(request->bdf), "%s", u->bdf);
+	r = link_call(u->manager->link, request, now_ns, UNIT_REPLY_NS, on_reply, u);
+	if (r < 0) {
+		if (u->unanswered_ns == 0)
+			u->unanswered_ns = now_ns;
+		return false;
+	}
+	u->in_flight = true;
+	return true;
+}
+
+static bool call_set(struct unit *u, const struct sequence_clock *clock, uint64_t epoch)
+{
+	struct actuator_request request = {
+		.op = ACTUATOR_SET,
+		.min_mhz = u->card.n_levels > 0 ? u->card.level_mhz[0] : 0,
+		.max_mhz = clock->max_mhz,
+		.power_cap_uw = clock->power_cap_uw,
+		.lease_ms = (uint32_t)(manager_lease_ns(u->manager) / NSEC_PER_MSEC),
+	};
+
+	u->sent_clock = *clock;
+	u->sent_epoch = epoch;
+	return call(u, &request);
+}
+
+static bool call_claim(struct unit *u, enum actuator_op op)
+{
+	struct actuator_request request = {
+		.op = (uint16_t)op,
+		.take_over = u->config.take_over,
+		.lease_ms = (uint32_t)(manager_lease_ns(u->manager) / NSEC_PER_MSEC),
+	};
+
+	if (!call(u, &request))
+		return false;
+	u->claim = UNIT_CLAIMING;
+	return true;
+}
+
+static bool call_release(struct unit *u)
+{
+	struct actuator_request request = {.op = ACTUATOR_RELEASE};
+
+	if (!call(u, &request))
+		return false;
+	u->claim = UNIT_RELEASING;
+	return true;
+}
+
+static void finish_write(struct unit *u, bool ok)
+{
+	u->write_wanted = false;
+	sequence_clock_done(u->sequence, u->write_epoch, ok);
+}
+
+/* Takes the wanted write one request further: claim, then set; or release. */
+static void pump(struct unit *u)
+{
+	bool baseline = clock_is_as_found(&u->write_clock);
+	bool sent;
+
+	if (!u->write_wanted || u->in_flight)
+		return;
+	if (u->claim == UNIT_FREE && baseline) {
+		finish_write(u, /* ok= */ true);
+		return;
+	}
+	if (u->claim == UNIT_FREE)
+		sent = may_claim(u, manager_now_ns(u->manager)) && call_claim(u, ACTUATOR_CLAIM);
+	else if (baseline)
+		sent = call_release(u);
+	else
+		sent = call_set(u, &u->write_clock, u->write_epoch);
+	if (!sent)
+		finish_write(u, /* ok= */ false);
+}
+
+void unit_adopt(struct unit *u)
+{
+	if (!u->in_flight && may_claim(u, manager_now_ns(u->manager)) &&
+	    call_claim(u, ACTUATOR_ADOPT))
+		u->adopted_ns = manager_now_ns(u->manager);
+}
+
+void unit_renew(struct unit *u, bool sensors)
+{
+	struct actuator_request request = {.op = ACTUATOR_SENSORS};
+	struct sequence_clock clock = sequence_clock_sent(u->sequence);
+
+	if (u->in_flight || !u->present || !link_connected(u->manager->link))
+		return;
+	if (u->claim == UNIT_CLAIMED)
+		(void)call_set(u, &clock, 0);
+	else if (sensors)
+		(void)call(u, &request);
+}
+
+void unit_release(struct unit *u)
+{
+	if (u->claim == UNIT_CLAIMED && !u->in_flight)
+		(void)call_release(u);
+}
+
+/* --- replies -------------------------------------------------------------------------------- */
+
+/* Whether the card still has what it once had: a reading that has vanished is a lost sensor. */
+static bool sensors_complete(struct unit *u)
+{
+	uint32_t wanted = GPU_HAS_POWER | GPU_HAS_SCLK | GPU_HAS_BUSY;
+
+	u->seen_fields |= u->state.fields & wanted;
+	return (u->seen_fields & ~u->state.fields) == 0;
+}
+
+static void take_drift(struct unit *u, uint64_t now_ns)
+{
+	bool drifts = u->state.verified == ACTUATOR_DRIFT;
+
+	if (drifts && !u->drifting)
+		log_warning("%s: the clock limit of %u MHz does not hold (%u MHz seen): %s", u->bdf,
+			    u->state.max_mhz, u->state.sclk_mhz,
+			    config_on_drift_name(u->config.on_drift));
+	u->drifting = drifts;
+	if (!drifts || u->claim != UNIT_CLAIMED)
+		return;
+	if (u->config.on_drift == CONFIG_DRIFT_REASSERT) {
+		u->readback_until_ns = now_ns + UNIT_READBACK_HOLD_NS;
+		sequence_clock_found(u->sequence, &as_found);
+	} else if (u->config.on_drift == CONFIG_DRIFT_YIELD) {
+		u->yielded = true;
+	}
+}
+
+static bool is_known(void *userdata, int32_t pid)
+{
+	const struct unit *u = userdata;
+	const struct manager *m = u->manager;
+	const struct session *s;
+	char cgroup[CGROUP_MAX];
+	bool tells;
+
+	TAILQ_FOREACH(s, &m->sessions, entry)
+	if (s->unit && channel_connection_peer(s->connection)->pid == pid)
+		return true;
+	tells = cgroup_of("/proc", pid, cgroup, sizeof(cgroup)) >= 0 &&
+		cgroup_tells(cgroup, m->own_cgroup);
+	TAILQ_FOREACH(s, &m->sessions, entry)
+	if (tells && s->unit && strcmp(s->cgroup, cgroup) == 0)
+		return true;
+	return false;
+}
+
+static void take_processes(struct unit *u, uint64_t now_ns)
+{
+	uint32_t n = MIN(u->state.n_processes, (uint32_t)ACTUATOR_MAX_PROCESSES);
+	int32_t pid;
+
+	if (u->config.on_foreign_load == CONFIG_FOREIGN_IGNORE)
+		return;
+	pid = foreign_update(&u->foreign, now_ns, u->state.processes, n, is_known, u);
+	if (pid > 0)
+		log_warning("%s: process %d has queues on the card and is no worker: full speed",
+			    u->bdf, pid);
+}
+
+static void take_state(struct unit *u, const struct actuator_state *state, uint64_t now_ns)
+{
+	u->state = *state;
+	u->state_valid = true;
+	if (sensors_complete(u))
+		u->unanswered_ns = 0;
+	else if (u->unanswered_ns == 0)
+		u->unanswered_ns = now_ns;
+	take_drift(u, now_ns);
+	take_processes(u, now_ns);
+}
+
+static const char *claim_refusal(const struct unit *u)
+{
+	return u->claim_error == -EHOSTDOWN ? "found in manual, so held by somebody else"
+	       : u->claim_error == -EBUSY   ? "claimed by another process"
+					    : strerror(-u->claim_error);
+}
+
+static void claim_refused(struct unit *u, int error, const struct actuator_reply *reply)
+{
+	bool is_new = u->claim_error != error;
+
+	u->claim = UNIT_FREE;
+	u->adopted_ns = 0;
+	u->claim_error = error;
+	u->claim_after_ns = manager_now_ns(u->manager) + UNIT_CLAIM_PAUSE_NS;
+	u->owner = reply && error == -EBUSY ? reply->owner : (struct actuator_owner){0};
+	u->owner.comm[sizeof(u->owner.comm) - 1] = '\0';
+	if (is_new)
+		log_warning("%s: not taken: %s", u->bdf, claim_refusal(u));
+}
+
+static void claim_replied(struct unit *u, int error, const struct actuator_reply *reply)
+{
+	bool adopted = reply && reply->op == ACTUATOR_ADOPT;
+
+	/* The connection is lost: unit_link_down() follows. */
+	if (!reply && error != -ETIMEDOUT) {
+		u->claim = UNIT_FREE;
+	} else if (error < 0) {
+		/* Nothing to adopt is no refusal: the card is claimed when it is needed. */
+		if (adopted) {
+			u->claim = UNIT_FREE;
+			u->adopted_ns = 0;
+		} else {
+			claim_refused(u, error, reply);
+		}
+	}
+	if (error < 0) {
+		if (u->write_wanted)
+			finish_write(u, /* ok= */ false);
+		return;
+	}
+	u->claim = UNIT_CLAIMED;
+	u->claim_error = 0;
+	take_state(u, &reply->state, manager_now_ns(u->manager));
+	if (adopted) {
+		struct sequence_clock clock = {
+			.max_mhz = reply->state.max_mhz,
+			.power_cap_uw = u->config.power_cap_uw,
+		};
+
+		sequence_clock_found(u->sequence, &clock);
+		log_info("%s: adopted with a limit of %u MHz", u->bdf, clock.max_mhz);
+	}
+}
+
+static bool write_took(const struct unit *u, const struct actuator_state *state)
+{
+	uint64_t cap_uw = u->sent_clock.power_cap_uw;
+	/* Drivers keep caps in whole watts. */
+	bool cap_took = cap_uw == 0 || (state->power_cap_uw + UW_PER_W > cap_uw &&
+					state->power_cap_uw < cap_uw + UW_PER_W);
+
+	return state->max_mhz == u->sent_clock.max_mhz && cap_took;
+}
+
+/* The claim is gone: the lease ran out, the actuator was restarted, the card went away. */
+static bool claim_is_void(int error)
+{
+	return error == -EACCES || error == -ENODEV || error == -ENOENT || error == -ENXIO;
+}
+
+static void set_replied(struct unit *u, int error, const struct actuator_reply *reply)
+{
+	uint64_t now_ns = manager_now_ns(u->manager);
+	bool ok = error == 0 && write_took(u, &reply->state);
+	bool lost = !reply && error != -ETIMEDOUT;
+
+	if (error == 0)
+		take_state(u, &reply->state, now_ns);
+	else if (u->unanswered_ns == 0)
+		u->unanswered_ns = now_ns;
+	if (!ok && !lost && now_ns >= u->readback_until_ns)
+		log_warning("%s: a limit of %u MHz did not take: %s", u->bdf, u->sent_clock.max_mhz,
+			    error == 0 ? "it reads back as another" : strerror(-error));
+	if (!ok && !lost)
+		u->readback_until_ns = now_ns + UNIT_READBACK_HOLD_NS;
+	if (claim_is_void(error)) {
+		u->claim = UNIT_FREE;
+		sequence_clock_found(u->sequence, &as_found);
+	}
+	if (u->write_wanted && u->write_epoch == u->sent_epoch)
+		finish_write(u, ok);
+	else if (u->sent_epoch > 0)
+		sequence_clock_done(u->sequence, u->sent_epoch, ok);
+}
+
+static void release_replied(struct unit *u)
+{
+	/* Whatever it answered, the lease is no longer renewed, so the card comes back. */
+	u->claim = UNIT_FREE;
+	u->drifting = false;
+	sequence_clock_found(u->sequence, &as_found);
+	if (u->write_wanted && clock_is_as_found(&u->write_clock))
+		finish_write(u, /* ok= */ true);
+	manager_stop_progress(u->manager);
+}
+
+static void on_reply(void *userdata, int error, const struct actuator_reply *reply)
+{
+	struct unit *u = userdata;
+	uint64_t now_ns = manager_now_ns(u->manager);
+
+	u->in_flight = false;
+	if (error == 0)
+		error = MIN(reply->error, 0);
+	if (u->claim == UNIT_CLAIMING)
+		claim_replied(u, error, reply);
+	else if (u->claim == UNIT_RELEASING)
+		release_replied(u);
+	else if (u->claim == UNIT_CLAIMED)
+		set_replied(u, error, reply);
+	else if (error == 0)
+		take_state(u, &reply->state, now_ns);
+	else if (u->unanswered_ns == 0)
+		u->unanswered_ns = now_ns;
+	unit_drive(u, now_ns);
+}
+
+/* --- applying ------------------------------------------------------------------------------- */
+
+static struct session *find_worker(struct unit *u, uint32_t worker)
+{
+	struct session *s;
+
+	TAILQ_FOREACH(s, &u->manager->sessions, entry)
+	if (s->unit == u && s->worker == worker)
+		return s;
+	return NULL;
+}
+
+static void direct(struct unit *u, const struct sequence_step *step)
+{
+	const struct sequence_directive *d = &step->directive;
+	struct session *s = find_worker(u, step->worker);
+	struct channel_directive directive = {
+		.epoch = step->epoch,
+		.max_batch = d->max_batch,
+		.max_wait_ns = d->max_wait_ns,
+		.boost_wait_ns = d->boost_wait_ns,
+		.sclk_mhz = sequence_clock_confirmed(u->sequence).max_mhz,
+	};
+	const struct response_table *table;
+	struct cu_mask mask;
+
+	if (!s)
+		return;
+	table = u->plan ? u->plan->tables[s->model_index].table : NULL;
+	directive.slo_ns =
+		table ? table->slo_ns : u->manager->config->models[s->model_index].slo.ns;
+	if (cu_shape_cus(d->shape) > 0 &&
+	    cu_mask_from_shape(&u->topology, d->shape, /* first_se= */ 0, &mask) >= 0 &&
+	    cu_mask_count(&mask) < mask.n_bits) {
+		directive.cu_mask_bits = mask.n_bits;
+		(void)memcpy(directive.cu_mask, mask.words, sizeof(mask.words));
+	}
+	channel_connection_direct(s->connection, &directive);
+}
+
+static void arm(struct unit *u, uint64_t at_ns)
+{
+	(void)sd_event_source_set_time(u->timer, at_ns / NSEC_PER_USEC + 1);
+	(void)sd_event_source_set_enabled(u->timer, SD_EVENT_ONESHOT);
+}
+
+static bool acknowledgement_awaited(const struct unit *u)
+{
+	const struct session *s;
+
+	TAILQ_FOREACH(s, &u->manager->sessions, entry)
+	if (s->unit == u && !sequence_worker_acknowledged(u->sequence, s->worker) &&
+	    !sequence_worker_clock_alone(u->sequence, s->worker))
+		return true;
+	return false;
+}
+
+void unit_drive(struct unit *u, uint64_t now_ns)
+{
+	(void)sd_event_source_set_enabled(u->timer, SD_EVENT_OFF);
+	pump(u);
+	for (unsigned int i = 0; i < UNIT_MAX_STEPS; i++) {
+		struct sequence_step step;
+
+		sequence_next(u->sequence, now_ns, &step);
+		switch (step.kind) {
+		case SEQUENCE_NONE:
+			return;
+		case SEQUENCE_WAIT_UNTIL:
+			if (acknowledgement_awaited(u))
+				step.deadline_ns = MIN(step.deadline_ns, now_ns + UNIT_ACK_LOOK_NS);
+			arm(u, step.deadline_ns);
+			return;
+		case SEQUENCE_SET_CLOCK:
+			u->write_wanted = true;
+			u->write_clock = step.clock;
+			u->write_epoch = step.epoch;
+			pump(u);
+			break;
+		case SEQUENCE_DIRECT_WORKER:
+			direct(u, &step);
+			break;
+		}
+	}
+}
+
+static int on_timer(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata)
+{
+	struct unit *u = userdata;
+	uint64_t now_ns = manager_now_ns(u->manager);
+	struct session *s;
+
+	TAILQ_FOREACH(s, &u->manager->sessions, entry)
+	if (s->unit == u && !sequence_worker_acknowledged(u->sequence, s->worker))
+		session_sample(s, now_ns);
+	unit_drive(u, now_ns);
+	return 0;
+}
+
+void unit_let_go(struct unit *u, uint64_t now_ns)
+{
+	struct sequence_directive neutral[GOVERNOR_MAX_MODELS];
+	uint32_t n = u->plan ? u->plan->n_models : 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		neutral[i] = (struct sequence_directive){.boost_wait_ns = UINT64_MAX};
+	u->adopted_ns = 0;
+	sequence_want(u->sequence, &as_found, n, neutral);
+	unit_drive(u, now_ns);
+	unit_release(u);
+}
+
+static void ignore_reply(void *userdata _unused_, int error _unused_,
+			 const struct actuator_reply *reply _unused_)
+{
+}
+
+void unit_retire(struct unit *u)
+{
+	struct actuator_request request = {.op = ACTUATOR_RELEASE};
+
+	unit_let_go(u, manager_now_ns(u->manager));
+	(void)snprintf(request.bdf, sizeof(request.bdf), "%s", u->bdf);
+	/* The claim's own answer may still be under way; requests are served in order. */
+	if (u->claim == UNIT_CLAIMED || u->claim == UNIT_CLAIMING)
+		(void)link_call(u->manager->link, &request, manager_now_ns(u->manager),
+				UNIT_REPLY_NS, ignore_reply, NULL);
+	log_info("%s: left alone from now on", u->bdf);
+	unit_free(u);
+}
+
+/* --- workers -------------------------------------------------------------------------------- */
+
+int unit_add_worker(struct unit *u, struct session *s)
+{
+	bool mask = s->follows_mask && u->manager->config->models[s->model_index].use_mask;
+	int worker = sequence_worker_add(u->sequence, s->model_index, mask, s->follows_batch);
+
+	if (worker < 0)
+		return worker;
+	s->worker = (uint32_t)worker;
+	s->unit = u;
+	return 0;
+}
+
+void unit_remove_worker(struct unit *u, struct session *s)
+{
+	sequence_worker_remove(u->sequence, s->worker);
+	s->unit = NULL;
+	unit_latency_reset(u, s->model_index);
+}
+
+void unit_acknowledged(struct unit *u, const struct session *s, uint64_t epoch)
+{
+	sequence_mask_acked(u->sequence, s->worker, epoch);
+}
+
+uint32_t unit_workers(const struct unit *u)
+{
+	const struct session *s;
+	uint32_t n = 0;
+
+	TAILQ_FOREACH(s, &u->manager->sessions, entry)
+	n += s->unit == u;
+	return n;
+}

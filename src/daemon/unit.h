@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One governed card: its claim at the actuator, its governor with the models' tables, the sequencer
+ * that applies decisions, and the ring of decisions. */
+#pragma once
+
+#include "daemon/manager.h"
+#include "daemon/ring.h"
+#include "daemon/session.h"
+#include "governor/sequence.h"
+
+/* What a configuration makes of a card; built whole beside the old one at a reload. */
+struct unit_plan {
+	uint32_t n_models;
+	struct model_table *tables; /* n_models */
+	struct governor *governor;
+	struct ring *ring;
+	bool foreign_table;
+};
+struct unit_plan *unit_plan_free(struct unit_plan *p);
+DEFINE_CLEANUP(struct unit_plan *, unit_plan_free)
+
+enum unit_claim { UNIT_FREE, UNIT_CLAIMING, UNIT_CLAIMED, UNIT_RELEASING };
+
+/* What the card is doing, for people. Names by unit_state_name(). */
+enum unit_state {
+	UNIT_ABSENT,
+	UNIT_REFUSED_SIMULATED,
+	UNIT_NO_CLOCK_CONTROL,
+	UNIT_YIELDED,
+	UNIT_OBSERVED,
+	UNIT_GOVERNED,
+	UNIT_HELD_BY_OTHER, /* found in manual */
+	UNIT_BUSY,	    /* claimed by another connection */
+	UNIT_CLAIM_FAILED,
+	UNIT_IDLE, /* nobody to govern for: as found */
+};
+const char *unit_state_name(enum unit_state s);
+
+/* Latency of a model's workers over windows of two seconds. */
+struct unit_latency {
+	struct channel_histogram *base; /* cumulative at the window's begin; NULL: none yet */
+	uint64_t since_ns;
+	double p95_ms, tail_ms; /* NaN: unknown */
+	uint64_t count;
+};
+
+struct unit {
+	TAILQ_ENTRY(unit) entry; /* manager::units */
+	struct manager *manager;
+	uint32_t number; /* in the record */
+	char bdf[PCI_BDF_LENGTH + 1];
+	struct config_gpu config;
+	bool present;
+	struct actuator_card card; /* valid if present or ever_present */
+	bool ever_present;
+	struct cu_topology topology;
+	struct unit_plan *plan; /* NULL until the card is known */
+	struct sequence *sequence;
+	sd_event_source *timer;
+
+	enum unit_claim claim;
+	bool in_flight; /* one request that changes something, or asks for sensors */
+	bool write_wanted;
+	uint64_t write_epoch, sent_epoch;
+	struct sequence_clock write_clock, sent_clock;
+	int claim_error; /* of the last try */
+	struct actuator_owner owner;
+	uint64_t claim_after_ns;
+	bool yielded;
+	uint64_t adopted_ns; /* 0: not adopted, or past its first whole interval */
+
+	struct actuator_state state;
+	bool state_valid;
+	uint64_t unanswered_ns; /* since when the card does not answer; 0: it does */
+	uint64_t readback_until_ns;
+	uint32_t seen_fields;
+	bool drifting;
+	struct foreign foreign;
+
+	uint64_t stepped_ns;
+	struct governor_input input;
+	struct governor_decision decision;
+	bool decided;
+	struct unit_latency *latencies; /* one per model of the plan */
+	enum unit_state logged_state;
+	uint32_t logged_flags;
+	enum governor_input_state logged_inputs[GOVERNOR_MAX_MODELS];
+	bool logged_overload;
+};
+
+/* 0, -ENOMEM. The card need not be there yet. */
+int unit_new(struct manager *m, const char *bdf, const struct config_gpu *config,
+	     struct unit **ret);
+struct unit *unit_free(struct unit *u);
+
+/* The card as the actuator lists it. Derives the tables if it is new or another one. */
+void unit_found(struct unit *u, const struct actuator_card *card);
+void unit_gone(struct unit *u);
+/* The connection is lost, and every claim with it. */
+void unit_link_down(struct unit *u);
+/* Asks for what a predecessor had set. */
+void unit_adopt(struct unit *u);
+
+/* Builds what c makes of this card. Returns 0 even if a model has no usable table (its entry says
+ * why), or -ENOMEM, -EINVAL. inherit: the record's note that state is taken over. */
+int unit_plan_new(struct unit *u, const struct config *c, const struct config_gpu *g,
+		  struct unit_plan **ret);
+/* Takes the plan over with what the old one has learnt. c must be the manager's by now. */
+void unit_plan_take(struct unit *u, const struct config_gpu *g, struct unit_plan *plan);
+
+/* -ENOSPC if the card has too many workers. */
+int unit_add_worker(struct unit *u, struct session *s);
+void unit_remove_worker(struct unit *u, struct session *s);
+void unit_acknowledged(struct unit *u, const struct session *s, uint64_t epoch);
+
+/* One step: the interval's input, a decision, and its first application. */
+void unit_step(struct unit *u, uint64_t now_ns);
+/* Gives the card and all workers back as found (stop, removal, observe). */
+void unit_let_go(struct unit *u, uint64_t now_ns);
+
+/* The same for good, without waiting: workers are hung up, and the unit is freed. */
+void unit_retire(struct unit *u);
+
+enum unit_state unit_state(const struct unit *u);
+uint32_t unit_workers(const struct unit *u);
+bool unit_simulated(const struct unit *u);
