@@ -19,8 +19,10 @@ enum actuator_op {
 	ACTUATOR_CLAIM,	  /* gives this connection the card; a second gets EBUSY and the owner */
 	ACTUATOR_SET,	  /* clock limit, power cap, lease; renews the lease even if unchanged */
 	ACTUATOR_RELEASE, /* restores the baseline and gives the claim up */
-	ACTUATOR_ADOPT,	  /* claims and takes over a setting whose owner's connection this was */
-	ACTUATOR_SENSORS,
+	ACTUATOR_ADOPT,	  /* for a process that took over a connection (from the service manager's
+			   * fd store): keeps what the connection holds, renews its lease, and
+			   * tells the state. ENOENT if it holds nothing, EBUSY if another does */
+	ACTUATOR_SENSORS, /* reads only; needs no claim */
 	ACTUATOR_OP_MAX,
 };
 
@@ -30,7 +32,8 @@ struct actuator_request {
 	uint32_t sequence;
 	uint32_t index; /* LIST: first card wanted (0) */
 	char bdf[16];
-	uint32_t take_over;	   /* CLAIM: also a card found in manual; given back as auto */
+	uint32_t take_over;	   /* CLAIM: also a card found in manual; given back as auto.
+				    * SET: write even if it is what was written last (after drift) */
 	uint32_t min_mhz, max_mhz; /* SET; max_mhz 0: hold the baseline (restore, keep the claim) */
 	uint32_t lease_ms;	   /* SET, CLAIM: 100 .. 60000 */
 	uint64_t power_cap_uw;	   /* SET; 0: the baseline's cap */
@@ -82,7 +85,9 @@ struct actuator_reply {
 	uint32_t sequence;
 	int32_t error; /* 0 or a negative errno: EBUSY owned (see owner), EHOSTDOWN not
 			* claimable (found in manual: held by other), ENODEV, EACCES, EPERM
-			* simulated card refused, ETIMEDOUT the card did not answer, EINVAL */
+			* simulated card refused, ETIMEDOUT the card did not answer, EINVAL,
+			* EAGAIN still being restored. A SET whose write failed tells its errno
+			* and leaves the baseline */
 	char bdf[16];
 	union {
 		struct actuator_card card;   /* LIST */

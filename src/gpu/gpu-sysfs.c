@@ -560,11 +560,10 @@ static int sysfs_get_power_cap(struct gpu *g, uint64_t *ret_uw)
 	return gpu_sysfs_number(gpu_sysfs(g), GPU_FILE_CAP, ret_uw);
 }
 
-/* A reading that the card does not give leaves its bit clear; every other error ends the sample. */
-static int note(uint32_t *fields, uint32_t field, int r)
+int gpu_sample_note(struct gpu_sample *s, uint32_t field, int r)
 {
 	if (r == 0)
-		*fields |= field;
+		s->fields |= field;
 	return r == -EOPNOTSUPP || r == -ENODATA ? 0 : r;
 }
 
@@ -613,7 +612,7 @@ int gpu_sysfs_clock(struct gpu_sysfs *g, struct gpu_sample *s)
 		s->sclk_mhz = l.mhz[l.current];
 		r = 0;
 	}
-	return note(&s->fields, GPU_HAS_SCLK, r);
+	return gpu_sample_note(s, GPU_HAS_SCLK, r);
 }
 
 static int sysfs_sample(struct gpu *gpu, uint64_t now_ns, struct gpu_sample *ret)
@@ -622,17 +621,17 @@ static int sysfs_sample(struct gpu *gpu, uint64_t now_ns, struct gpu_sample *ret
 	struct gpu_sample s = {.taken_ns = now_ns};
 	int r;
 
-	r = note(&s.fields, GPU_HAS_POWER, read_power(g, &s.power_uw));
+	r = gpu_sample_note(&s, GPU_HAS_POWER, read_power(g, &s.power_uw));
 	if (r == 0)
-		r = note(&s.fields, GPU_HAS_BUSY, read_busy(g, &s.busy_percent));
+		r = gpu_sample_note(&s, GPU_HAS_BUSY, read_busy(g, &s.busy_percent));
 	if (r == 0)
 		r = gpu_sysfs_clock(g, &s);
 	if (r == 0)
-		r = note(&s.fields, GPU_HAS_TEMP, gpu_sysfs_temp_mc(g, &s.temp_mc));
+		r = gpu_sample_note(&s, GPU_HAS_TEMP, gpu_sysfs_temp_mc(g, &s.temp_mc));
 	if (r == 0)
-		r = note(&s.fields, GPU_HAS_CAP, gpu_sysfs_number(g, GPU_FILE_CAP, &s.cap_uw));
+		r = gpu_sample_note(&s, GPU_HAS_CAP, gpu_sysfs_number(g, GPU_FILE_CAP, &s.cap_uw));
 	if (r == 0)
-		r = note(&s.fields, GPU_HAS_PERF, gpu_sysfs_perf_level(g, &s.perf_level));
+		r = gpu_sample_note(&s, GPU_HAS_PERF, gpu_sysfs_perf_level(g, &s.perf_level));
 	if (r < 0)
 		return r;
 	*ret = s;

@@ -33,6 +33,9 @@ int gpu_sysfs_levels(struct gpu_sysfs *g, struct dpm_levels *ret);
 int gpu_sysfs_number(struct gpu_sysfs *g, enum gpu_file file, uint64_t *ret);
 int gpu_sysfs_temp_mc(struct gpu_sysfs *g, int32_t *ret);
 int gpu_sysfs_metrics(struct gpu_sysfs *g, struct gpu_metrics *ret);
+/* Notes the outcome r of one reading: its bit on success; a reading that the card does not give
+ * leaves the bit clear and is no error; every other error is returned and ends the sample. */
+int gpu_sample_note(struct gpu_sample *s, uint32_t field, int r);
 /* Observed core clock and throttle bits into s, with their bits in s->fields: hwmon's clock, else
  * that of gpu_metrics, else the starred level. */
 int gpu_sysfs_clock(struct gpu_sysfs *g, struct gpu_sample *s);

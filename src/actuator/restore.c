@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "actuator/restore.h"
+#include "base/log.h"
+#include "base/units.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <time.h>
+
+#define TRIES	    3
+#define TRY_WAIT_NS (20 * NSEC_PER_MSEC)
+
+int gpu_full_range(struct gpu *g)
+{
+	return g->ops->set_perf_level(g, GPU_PERF_AUTO);
+}
+
+static int restore_level(struct gpu *g, enum gpu_perf_level level)
+{
+	enum gpu_perf_level now;
+	int r;
+
+	r = g->ops->get_perf_level(g, &now);
+	if (r == -EOPNOTSUPP)
+		return 0;
+	/* Clock limits live under manual only, so another level that reads right is right. A level
+	 * that cannot be read is written all the same. */
+	if (r == 0 && now == level)
+		return 0;
+	r = gpu_full_range(g);
+	if (r == 0 && level != GPU_PERF_AUTO)
+		r = g->ops->set_perf_level(g, level);
+	if (r == 0)
+		r = g->ops->get_perf_level(g, &now);
+	if (r < 0)
+		return r;
+	return now == level ? 0 : -EIO;
+}
+
+static int restore_cap(struct gpu *g, uint64_t cap_uw)
+{
+	uint64_t now_uw;
+	int r;
+
+	if (cap_uw == 0)
+		return 0;
+	r = g->ops->get_power_cap(g, &now_uw);
+	if (r == 0 && now_uw == cap_uw)
+		return 0;
+	r = g->ops->set_power_cap(g, cap_uw);
+	if (r == 0)
+		r = g->ops->get_power_cap(g, &now_uw);
+	if (r < 0)
+		return r;
+	return now_uw == cap_uw ? 0 : -EIO;
+}
+
+int gpu_restore(struct gpu *g, const struct gpu_baseline *b)
+{
+	const struct timespec wait = {.tv_nsec = (long)TRY_WAIT_NS};
+	int r = 0, r_cap;
+
+	for (int i = 0; i < TRIES; i++) {
+		if (i > 0)
+			(void)nanosleep(&wait, NULL);
+		/* Each is tried even if the other fails. */
+		r = restore_level(g, b->level);
+		r_cap = restore_cap(g, b->cap_uw);
+		if (r == 0)
+			r = r_cap;
+		if (r == 0)
+			break;
+	}
+	return r;
+}
+
+static int restore_one(const struct gpu_backend *writer, const char *sysfs_root,
+		       const struct saved_card *c)
+{
+	const struct gpu_baseline baseline = {.level = c->level, .cap_uw = c->cap_uw};
+	_cleanup_(gpu_closep) struct gpu *g = NULL;
+	struct gpu_info info;
+	uint64_t bind;
+	int r;
+
+	r = gpu_bind_identity(sysfs_root, c->bdf, &bind);
+	if (r < 0)
+		return r;
+	if (bind != c->bind)
+		return -ESTALE;
+	r = gpu_open(writer, sysfs_root, c->bdf, &g);
+	if (r < 0)
+		return r;
+	/* A card whose files are broken cannot tell its id and is restored all the same. */
+	if (g->ops->info(g, &info) == 0 && info.unique_id != 0 && info.unique_id != c->unique_id)
+		return -ESTALE;
+	return gpu_restore(g, &baseline);
+}
+
+int restore_saved(const struct gpu_backend *writer, const char *sysfs_root,
+		  const struct saved_state *s, int failure_level, struct saved_state *ret_left)
+{
+	struct saved_state left = {0};
+	int n = 0;
+
+	for (uint32_t i = 0; i < s->n; i++) {
+		const struct saved_card *c = &s->cards[i];
+		int r = restore_one(writer, sysfs_root, c);
+
+		if (r == 0) {
+			log_info("%s: restored after a predecessor (level %s, cap %" PRIu64 " W)",
+				 c->bdf, gpu_perf_level_name(c->level), c->cap_uw / UW_PER_W);
+			n++;
+		} else if (r == -ESTALE || r == -ENODEV) {
+			log_info("%s: is not the card that was written to, left alone", c->bdf);
+		} else {
+			(void)log_errno(failure_level, r, "%s: cannot be restored: %m", c->bdf);
+			left.cards[left.n++] = *c;
+		}
+	}
+	*ret_left = left;
+	return n;
+}
+
+int restore_from_file(const struct gpu_backend *writer, const char *sysfs_root,
+		      const char *state_path, const char *boot_id)
+{
+	struct saved_state s = {0}, left;
+	int r;
+
+	r = state_file_load(state_path, boot_id, &s);
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0 && r != -ESTALE)
+		return r;
+	(void)restore_saved(writer, sysfs_root, &s, LOG_ERR, &left);
+	r = state_file_save(state_path, boot_id, &left);
+	if (r == 0 && left.n > 0)
+		r = -EIO;
+	return r;
+}
