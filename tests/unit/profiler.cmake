@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+foreach(part IN ITEMS grid stats)
+  cofris_test(test-profile-${part} SOURCES test-profile-${part}.c USES cofris-profiler-core
+    LABELS unit)
+endforeach()
