@@ -153,6 +153,8 @@ static json_t *model_json(const struct unit *u, uint32_t i)
 	(void)json_object_set_new(model, "percentile", json_integer(m->percentile));
 	(void)json_object_set_new(model, "slo_ms",
 				  number_if(t->table, t->table ? ms((double)t->table->slo_ns) : 0));
+	(void)json_object_set_new(model, "t0_ms",
+				  number_if(t->table, t->table ? ms((double)t->table->t0_ns) : 0));
 	(void)json_object_set_new(model, "rated_rps",
 				  number_if(t->table, t->table ? t->table->rated_rps : 0));
 	(void)json_object_set_new(model, "surface", text(t->path));

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ctl/show.h"
+#include "base/macros.h"
+#include <errno.h>
+#include <libsmartcols.h>
+#include <math.h>
+#include <string.h>
+
+static void unref_table(struct libscols_table **t)
+{
+	scols_unref_table(*t);
+}
+
+static const char *string_of(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "-";
+}
+
+/* One column: its title, the key of its value and how to print it. */
+struct column {
+	const char *title, *key;
+	char *(*cell)(const json_t *object, const char *key);
+	int flags;
+};
+
+static char *cell_text(const json_t *o, const char *key)
+{
+	return strdup(string_of(o, key));
+}
+
+static char *cell_integer(const json_t *o, const char *key)
+{
+	const json_t *value = json_object_get(o, key);
+	char *text;
+
+	if (!json_is_number(value))
+		return strdup("-");
+	return asprintf(&text, "%.0f", json_number_value(value)) < 0 ? NULL : text;
+}
+
+/* Three significant digits and at least the whole number: 0.123, 12.3, 1234. */
+static char *cell_number(const json_t *o, const char *key)
+{
+	const json_t *value = json_object_get(o, key);
+	double x = json_number_value(value);
+	char *text;
+	int digits = fabs(x) >= 100 ? 0 : fabs(x) >= 10 ? 1 : 2;
+
+	if (!json_is_number(value))
+		return strdup("-");
+	return asprintf(&text, "%.*f", digits, x) < 0 ? NULL : text;
+}
+
+static char *cell_mark(const json_t *o, const char *key)
+{
+	return strdup(json_is_true(json_object_get(o, key)) ? "yes" : "");
+}
+
+static int add_columns(struct libscols_table *t, const struct column *columns, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!scols_table_new_column(t, columns[i].title, 0, columns[i].flags))
+			return -ENOMEM;
+	return 0;
+}
+
+/* Fills the cells of columns from first on; the line has as many cells as the table. */
+static int fill(struct libscols_line *line, const struct column *columns, size_t n, size_t first,
+		const json_t *object)
+{
+	for (size_t i = 0; i < n; i++) {
+		char *text = columns[i].cell(object, columns[i].key);
+
+		if (!text || scols_line_refer_data(line, first + i, text) != 0) {
+			free(text);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+static const struct column gpu_columns[] = {
+	{"GPU", "bdf", cell_text, 0},
+	{"STATE", "state", cell_text, 0},
+	{"LIMIT MHZ", "max_mhz", cell_integer, SCOLS_FL_RIGHT},
+	{"MHZ", "sclk_mhz", cell_integer, SCOLS_FL_RIGHT},
+	{"POWER W", "power_w", cell_number, SCOLS_FL_RIGHT},
+	{"BUSY %", "busy_percent", cell_integer, SCOLS_FL_RIGHT},
+	{"VERIFIED", "verified", cell_text, 0},
+};
+
+static const struct column model_columns[] = {
+	{"MODEL", "name", cell_text, 0},
+	{"WORKERS", "workers", cell_integer, SCOLS_FL_RIGHT},
+	{"RPS", "rate_rps", cell_number, SCOLS_FL_RIGHT},
+	{"FOR RPS", "demand_rps", cell_number, SCOLS_FL_RIGHT},
+	{"CUS", "cus", cell_integer, SCOLS_FL_RIGHT},
+	{"P95 MS", "p95_ms", cell_number, SCOLS_FL_RIGHT},
+	{"SLO MS", "slo_ms", cell_number, SCOLS_FL_RIGHT},
+	{"REASON", "reason", cell_text, 0},
+};
+
+static int add_gpu(struct libscols_table *t, const json_t *gpu)
+{
+	const json_t *models = json_object_get(gpu, "models"), *model;
+	size_t n = MAX(json_array_size(models), (size_t)1);
+	struct libscols_line *line;
+	int r;
+
+	for (size_t i = 0; i < n; i++) {
+		line = scols_table_new_line(t, NULL);
+		if (!line)
+			return -ENOMEM;
+		if (i == 0) {
+			r = fill(line, gpu_columns, ARRAY_SIZE(gpu_columns), 0, gpu);
+			if (r < 0)
+				return r;
+		}
+		model = json_array_get(models, i);
+		if (!model)
+			continue;
+		r = fill(line, model_columns, ARRAY_SIZE(model_columns), ARRAY_SIZE(gpu_columns),
+			 model);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* What needs attention, in words, below the table. */
+static void print_remarks(const json_t *gpu)
+{
+	const json_t *flag, *model, *owner = json_object_get(gpu, "owner");
+	size_t i;
+
+	if (json_is_true(json_object_get(gpu, "simulated")))
+		(void)printf("%s: simulated card\n", string_of(gpu, "bdf"));
+	if (json_is_object(owner))
+		(void)printf("%s: claimed by %s (pid %d)\n", string_of(gpu, "bdf"),
+			     string_of(owner, "comm"),
+			     (int)json_integer_value(json_object_get(owner, "pid")));
+	json_array_foreach(json_object_get(gpu, "flags"), i, flag)(void)
+		printf("%s: %s\n", string_of(gpu, "bdf"), json_string_value(flag));
+	json_array_foreach(json_object_get(gpu, "models"), i,
+			   model) if (json_is_string(json_object_get(model, "table_error")))(void)
+		printf("%s: model %s: full speed, no table: %s\n", string_of(gpu, "bdf"),
+		       string_of(model, "name"), string_of(model, "table_error"));
+}
+
+int show_status(const json_t *status)
+{
+	_cleanup_(unref_table) struct libscols_table *t = scols_new_table();
+	const json_t *gpus = json_object_get(status, "gpus"), *gpu;
+	size_t i;
+	int r;
+
+	if (!t)
+		return -ENOMEM;
+	r = add_columns(t, gpu_columns, ARRAY_SIZE(gpu_columns));
+	if (r >= 0)
+		r = add_columns(t, model_columns, ARRAY_SIZE(model_columns));
+	json_array_foreach(gpus, i, gpu) if (r >= 0) r = add_gpu(t, gpu);
+	if (r < 0)
+		return r;
+	(void)printf("cofrisd %s: %s\n", string_of(status, "version"), string_of(status, "status"));
+	if (json_is_string(json_object_get(status, "config_error")))
+		(void)printf("configuration not loaded, the old one is in force: %s\n",
+			     string_of(status, "config_error"));
+	if (json_array_size(gpus) > 0)
+		r = scols_print_table(t);
+	json_array_foreach(gpus, i, gpu) print_remarks(gpu);
+	return r;
+}
+
+static const struct column row_columns[] = {
+	{"UP TO RPS", "rate_rps", cell_number, SCOLS_FL_RIGHT},
+	{"LIMIT MHZ", "max_mhz", cell_integer, SCOLS_FL_RIGHT},
+	{"CUS", "cus", cell_integer, SCOLS_FL_RIGHT},
+	{"SES X CUS", "shape", cell_text, SCOLS_FL_RIGHT},
+	{"BATCH", "batch", cell_integer, SCOLS_FL_RIGHT},
+	{"POWER W", "power_w", cell_number, SCOLS_FL_RIGHT},
+	{"TAIL MS", "tail_ms", cell_number, SCOLS_FL_RIGHT},
+	{"AT MOST", "tail_upper_ms", cell_number, SCOLS_FL_RIGHT},
+	{"MODELLED", "modelled", cell_mark, 0},
+};
+
+static void print_table_header(const json_t *table)
+{
+	_cleanup_(freep) char *slo = cell_number(table, "slo_ms");
+	_cleanup_(freep) char *rated = cell_number(table, "rated_rps");
+	_cleanup_(freep) char *overload = cell_number(table, "overload_rps");
+	_cleanup_(freep) char *percentile = cell_integer(table, "percentile");
+
+	(void)printf("%s: %s%s\n", string_of(table, "bdf"), string_of(table, "surface"),
+		     json_is_true(json_object_get(table, "simulated")) ? " (simulated)" : "");
+	(void)printf("SLO %s ms at p%s, rated %s rps, overload above %s rps, gating %s\n",
+		     slo ? slo : "-", percentile ? percentile : "-", rated ? rated : "-",
+		     overload ? overload : "-", string_of(table, "gating"));
+}
+
+static int show_one_table(const json_t *table)
+{
+	_cleanup_(unref_table) struct libscols_table *t = scols_new_table();
+	const json_t *row;
+	size_t i;
+	int r;
+
+	if (json_is_string(json_object_get(table, "error"))) {
+		(void)printf("%s: no table: %s\n", string_of(table, "bdf"),
+			     string_of(table, "error"));
+		return 0;
+	}
+	if (!t)
+		return -ENOMEM;
+	r = add_columns(t, row_columns, ARRAY_SIZE(row_columns));
+	json_array_foreach(json_object_get(table, "rows"), i, row)
+	{
+		struct libscols_line *line = r < 0 ? NULL : scols_table_new_line(t, NULL);
+
+		r = line ? fill(line, row_columns, ARRAY_SIZE(row_columns), 0, row) : -ENOMEM;
+	}
+	if (r < 0)
+		return r;
+	print_table_header(table);
+	return scols_print_table(t);
+}
+
+int show_table(const json_t *tables)
+{
+	const json_t *table, *array = json_object_get(tables, "tables");
+	size_t i;
+	int r = 0;
+
+	if (json_array_size(array) == 0)
+		(void)puts("no governed card yet");
+	json_array_foreach(array, i, table)
+	{
+		r = show_one_table(table);
+		if (r < 0)
+			break;
+	}
+	return r;
+}

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The daemon's JSON as text for people. */
+#pragma once
+
+#include <jansson.h>
+
+/* Return 0, or -ENOMEM. */
+int show_status(const json_t *status);
+int show_table(const json_t *tables);
