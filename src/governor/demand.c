@@ -12,9 +12,9 @@
 #define PRIOR_COUNT 0.5
 /* One-sided: 95.5 % of Poisson counts lie below; the skew term below covers small means. */
 #define BOUND_Z 1.7
-/* Five windows are tried 120 times a minute: at 4 sigma chance passes for a change about once in
- * an hour. */
-#define CHANGE_Z 4.0
+/* Five windows are tried 120 times a minute: at 4.5 sigma chance passes for a change about once in
+ * eight hours. */
+#define CHANGE_Z 4.5
 /* A pause of one interval is no fall; what falls for longer than this is believed. */
 #define FALL_MIN_S	   1.5
 #define FALL_MIN_INTERVALS 4
@@ -63,14 +63,19 @@ double demand_bound_rps(const struct demand *d)
 	       d->interval_s;
 }
 
+static void history_keep(struct demand *d, uint32_t n)
+{
+	uint32_t drop = d->n_history - n;
+
+	memmove(d->history_count, d->history_count + drop, n * sizeof(d->history_count[0]));
+	memmove(d->history_s, d->history_s + drop, n * sizeof(d->history_s[0]));
+	d->n_history = n;
+}
+
 static void history_add(struct demand *d, double count, double interval_s)
 {
-	if (d->n_history == DEMAND_HISTORY) {
-		d->n_history--;
-		memmove(d->history_count, d->history_count + 1,
-			d->n_history * sizeof(d->history_count[0]));
-		memmove(d->history_s, d->history_s + 1, d->n_history * sizeof(d->history_s[0]));
-	}
+	if (d->n_history == DEMAND_HISTORY)
+		history_keep(d, DEMAND_HISTORY - 1);
 	d->history_count[d->n_history] = count;
 	d->history_s[d->n_history] = interval_s;
 	d->n_history++;
@@ -110,6 +115,8 @@ static enum demand_change detect(struct demand *d)
 			continue;
 		d->count = count;
 		d->exposure_s = window_s;
+		/* Older counts are of another rate and would look like a change back. */
+		history_keep(d, n);
 		return change;
 	}
 	return DEMAND_SAME;

@@ -280,7 +280,7 @@ static void model_pace(struct governor *g, uint32_t i, const struct governor_inp
 
 	if (m->policy->guarded && in->state == GOVERNOR_INPUT_OK &&
 	    guard_danger(t, m->pacer.row, in)) {
-		pacer_boost(&m->pacer, input->now_ns);
+		pacer_boost(&m->pacer, t, input->now_ns, plan->row);
 		plan->row = PACER_ROW_BASELINE;
 		plan->reason = first(plan->reason, GOVERNOR_REASON_BACKLOG);
 		return;

@@ -3,10 +3,11 @@
 #include "base/macros.h"
 #include "base/units.h"
 #include "governor/planner.h"
+#include <string.h>
 
-/* A fall is believed after 1.5 s at least; two intervals more let the estimate settle, so that one
- * step goes where two would. */
-#define DWELL_QUICK_NS (UINT64_C(1) * NSEC_PER_SEC)
+/* A fall is believed after 1.5 s at least; two seconds more let the estimate settle, so that one
+ * step goes where several would. */
+#define DWELL_QUICK_NS (UINT64_C(2) * NSEC_PER_SEC)
 /* Two falls a minute by chance, and the rises between them, stay within four changes a minute. */
 #define DWELL_SLOW_NS (UINT64_C(30) * NSEC_PER_SEC)
 /* A mask change preempts every queue on the card; it has to repay within ten seconds, so what does
@@ -16,12 +17,17 @@
 #define MASK_MIN_SAVING_W 1.0
 /* As long as the longest window over which a fall is detected (16 intervals of 0.5 s). */
 #define QUICK_PERIOD_NS (UINT64_C(8) * NSEC_PER_SEC)
-/* Long enough to drain any queue that the SLO allows at B; doubled each time the configuration
- * gets into danger again soon after, because then it is too low for this load. */
-#define BOOST_HOLD_MIN_NS (UINT64_C(2) * NSEC_PER_SEC)
-#define BOOST_HOLD_MAX_NS (UINT64_C(64) * NSEC_PER_SEC)
-/* A boost this long after the end of the one before says nothing about it. */
-#define BOOST_FORGET_NS (UINT64_C(60) * NSEC_PER_SEC)
+/* PACER_CHANGES within it are enough. */
+#define CHANGES_PERIOD_NS (UINT64_C(60) * NSEC_PER_SEC)
+/* Long enough to drain any queue that the SLO allows at B. */
+#define BOOST_HOLD_NS (UINT64_C(2) * NSEC_PER_SEC)
+/* A second boost within a minute is hardly chance: its cause gets time to pass. */
+#define BOOST_AGAIN_NS	    (UINT64_C(60) * NSEC_PER_SEC)
+#define BOOST_HOLD_AGAIN_NS (UINT64_C(30) * NSEC_PER_SEC)
+/* What was in danger at a row is likely to be again: within the SLO's quantile a table may promise
+ * one late request in twenty, and each costs two changes. */
+#define MARGIN_NS  (UINT64_C(120) * NSEC_PER_SEC)
+#define MARGIN_MAX 4
 
 void pacer_init(struct pacer *p)
 {
@@ -30,16 +36,34 @@ void pacer_init(struct pacer *p)
 
 void pacer_expect_change(struct pacer *p, uint64_t now_ns)
 {
-	p->quick = true;
 	p->quick_until_ns = now_ns + QUICK_PERIOD_NS;
+	/* Changes before it belong to another load. */
+	p->n_changes = 0;
 	/* What was wanted before the change says nothing about what will be. */
-	p->waiting = false;
+	p->peak = 0;
 }
 
-static void take(struct pacer *p, uint32_t row)
+static void take(struct pacer *p, const struct response_table *t, uint64_t now_ns, uint32_t row)
 {
+	bool change = p->started && !planner_same(t, row, p->row);
+
+	p->started = true;
 	p->row = row;
-	p->waiting = false;
+	p->waiting = p->boosting = false;
+	/* While an estimate settles, its changes are the load's. */
+	if (!change || now_ns < p->quick_until_ns)
+		return;
+	memmove(p->change_ns + 1, p->change_ns, sizeof(p->change_ns) - sizeof(p->change_ns[0]));
+	p->change_ns[0] = now_ns;
+	p->n_changes = MIN(p->n_changes + 1, (uint32_t)PACER_CHANGES);
+}
+
+static bool may_fall(const struct pacer *p, uint64_t now_ns)
+{
+	if (p->boosting && now_ns < p->boost_until_ns)
+		return false;
+	return now_ns < p->quick_until_ns || p->n_changes < PACER_CHANGES ||
+	       now_ns - p->change_ns[PACER_CHANGES - 1] >= CHANGES_PERIOD_NS;
 }
 
 /* The power of the present configuration at the lower row's rate, less that row's. Power falls
@@ -56,7 +80,7 @@ static double saving_w(const struct response_table *t, const struct table_row *p
 static uint64_t dwell_ns(const struct pacer *p, const struct response_table *t, uint64_t now_ns)
 {
 	const struct table_row *present = planner_row(t, p->row), *lower = planner_row(t, p->peak);
-	uint64_t dwell = p->quick && now_ns < p->quick_until_ns ? DWELL_QUICK_NS : DWELL_SLOW_NS;
+	uint64_t dwell = p->boosting || now_ns < p->quick_until_ns ? DWELL_QUICK_NS : DWELL_SLOW_NS;
 
 	if (cu_shape_equal(present->shape, lower->shape))
 		return dwell;
@@ -66,16 +90,22 @@ static uint64_t dwell_ns(const struct pacer *p, const struct response_table *t, 
 	return MAX(dwell, DWELL_MASK_NS);
 }
 
-uint32_t pacer_step(struct pacer *p, const struct response_table *t, uint64_t now_ns, uint32_t want,
-		    bool *ret_dwelling)
+/* row, raised by n configurations. Nothing needs a margin at idle. */
+static uint32_t raised(const struct response_table *t, uint32_t row, uint32_t n)
 {
-	bool boosting = p->boosted && now_ns < p->boost_until_ns;
+	for (; n > 0 && row > 0 && row < t->n_rows; n--) {
+		uint32_t from = row;
 
-	if (!p->started && !boosting) {
-		p->started = true;
-		take(p, want);
-	} else if (want >= p->row || planner_same(t, want, p->row)) {
-		take(p, want);
+		while (row < t->n_rows && planner_same(t, row, from))
+			row++;
+	}
+	return row < t->n_rows ? row : PACER_ROW_BASELINE;
+}
+
+static void follow(struct pacer *p, const struct response_table *t, uint64_t now_ns, uint32_t want)
+{
+	if (!p->started || want >= p->row || planner_same(t, want, p->row)) {
+		take(p, t, now_ns, want);
 	} else if (!p->waiting) {
 		p->waiting = true;
 		p->waiting_ns = now_ns;
@@ -83,13 +113,20 @@ uint32_t pacer_step(struct pacer *p, const struct response_table *t, uint64_t no
 	} else {
 		p->peak = MAX(p->peak, want);
 	}
+}
 
-	if (p->waiting && !boosting) {
-		uint64_t dwell = dwell_ns(p, t, now_ns);
+uint32_t pacer_step(struct pacer *p, const struct response_table *t, uint64_t now_ns, uint32_t want,
+		    bool *ret_dwelling)
+{
+	uint32_t target = want;
 
-		if (now_ns - p->waiting_ns >= dwell)
-			take(p, p->peak);
-	}
+	if (now_ns < p->margin_until_ns)
+		target = raised(t, want, p->margin);
+	else
+		p->margin = 0;
+	follow(p, t, now_ns, target);
+	if (p->waiting && may_fall(p, now_ns) && now_ns - p->waiting_ns >= dwell_ns(p, t, now_ns))
+		take(p, t, now_ns, p->peak);
 	*ret_dwelling = p->row > want && !planner_same(t, want, p->row);
 	return p->row;
 }
@@ -97,20 +134,22 @@ uint32_t pacer_step(struct pacer *p, const struct response_table *t, uint64_t no
 void pacer_force_baseline(struct pacer *p, uint64_t now_ns)
 {
 	p->started = true;
-	take(p, PACER_ROW_BASELINE);
+	p->row = PACER_ROW_BASELINE;
+	p->boosting = false;
 	pacer_expect_change(p, now_ns);
 }
 
-void pacer_boost(struct pacer *p, uint64_t now_ns)
+void pacer_boost(struct pacer *p, const struct response_table *t, uint64_t now_ns, uint32_t want)
 {
-	if (p->row != PACER_ROW_BASELINE || !p->started) {
-		bool again = p->boosted && now_ns < p->boost_until_ns + BOOST_FORGET_NS;
+	uint64_t hold_ns = BOOST_HOLD_NS;
 
-		p->boost_hold_ns =
-			again ? MIN(2 * p->boost_hold_ns, BOOST_HOLD_MAX_NS) : BOOST_HOLD_MIN_NS;
+	if (p->started && p->row < t->n_rows && want <= p->row) {
+		if (p->boosted && now_ns < p->boost_until_ns + BOOST_AGAIN_NS)
+			hold_ns = BOOST_HOLD_AGAIN_NS;
+		p->margin = MIN(p->margin + 1, (uint32_t)MARGIN_MAX);
+		p->margin_until_ns = now_ns + MARGIN_NS;
 	}
-	p->boosted = true;
-	p->boost_until_ns = now_ns + p->boost_hold_ns;
-	pacer_force_baseline(p, now_ns);
-	p->quick_until_ns = p->boost_until_ns + QUICK_PERIOD_NS;
+	take(p, t, now_ns, PACER_ROW_BASELINE);
+	p->boost_until_ns = MAX(p->boosted ? p->boost_until_ns : 0, now_ns + hold_ns);
+	p->boosted = p->boosting = true;
 }

@@ -3,8 +3,9 @@
  * step, a lower one only after it (and nothing above it) has been wanted for a dwell time. How long
  * that is depends on why: after a change of demand that chance does not explain, or after a doubt
  * has cleared, it is short; for the wandering of an estimate at constant load it is long, which is
- * what keeps the changes per minute few. Rows with the same configuration cost nothing to move
- * between. */
+ * what keeps the changes per minute few. At constant load going down is also what has to wait when
+ * there were three changes within a minute, so that with the rise that may follow there are four.
+ * Rows with the same configuration cost nothing to move between. */
 #pragma once
 
 #include "response/table.h"
@@ -14,25 +15,34 @@
 /* Stands for the baseline configuration B: above all rows. */
 #define PACER_ROW_BASELINE UINT32_MAX
 
+#define PACER_CHANGES 3
+
 struct pacer {
 	bool started;
 	uint32_t row;
 	bool waiting;	     /* a lower row has been wanted since: */
 	uint64_t waiting_ns; /* monotonic time */
 	uint32_t peak;	     /* the highest wanted since then */
-	bool quick;	     /* until quick_until_ns the short dwell is enough */
-	uint64_t quick_until_ns;
-	bool boosted;
-	uint64_t boost_hold_ns, boost_until_ns;
+	uint64_t
+		quick_until_ns; /* until then the short dwell is enough, and changes do not count */
+	uint32_t n_changes;
+	uint64_t change_ns[PACER_CHANGES]; /* the last ones, newest first */
+	bool boosted, boosting;		   /* ever; and B is in force because of it */
+	uint64_t boost_until_ns;
+	uint32_t margin; /* configurations above the row wanted, until margin_until_ns */
+	uint64_t margin_until_ns;
 };
 
 void pacer_init(struct pacer *p);
-/* A real change of demand, or the end of a doubt: what is wanted now may be taken soon. */
+/* Demand has changed, or a doubt about it has ended: what is wanted from now on may be taken soon,
+ * and as often as it takes until the estimate has settled. */
 void pacer_expect_change(struct pacer *p, uint64_t now_ns);
 /* The row to run, given the row wanted. Sets *ret_dwelling if it is higher than wanted. */
 uint32_t pacer_step(struct pacer *p, const struct response_table *t, uint64_t now_ns, uint32_t want,
 		    bool *ret_dwelling);
-/* B for now, by the guard: queued requests are in danger. Repeated boosts hold B longer. */
-void pacer_boost(struct pacer *p, uint64_t now_ns);
+/* B for now, by the guard: queued requests are in danger. For some time after, each row wanted is
+ * raised by one configuration, and once more for each boost that follows all the same; but not if a
+ * higher row is wanted anyway, because then the rise has filled the queue and not the row. */
+void pacer_boost(struct pacer *p, const struct response_table *t, uint64_t now_ns, uint32_t want);
 /* B for now, for another reason than demand. */
 void pacer_force_baseline(struct pacer *p, uint64_t now_ns);
