@@ -10,12 +10,15 @@
 #define MEMORY_S 30.0
 /* A mean of no counts at all is not zero; half a count is Jeffreys' prior for a Poisson rate. */
 #define PRIOR_COUNT 0.5
-/* One-sided: 95.5 % of Poisson counts lie below; the skew term below covers small means. */
-#define BOUND_Z 1.7
+/* One-sided, 96.4 %: an estimated mean strays, and 95 % are to lie below all the same. */
+#define BOUND_Z 1.8
+#define BOUND_P 0.964
+/* Above it the rounding to whole requests is a small part of the bound. */
+#define EXACT_MEAN_MAX 12.0
 /* Five windows are tried 120 times a minute: at 4.5 sigma chance passes for a change about once in
  * eight hours. */
 #define CHANGE_Z 4.5
-/* A pause of one interval is no fall; what falls for longer than this is believed. */
+/* A pause of one interval is no fall: the window's lowest count is left out of the comparison. */
 #define FALL_MIN_S	   1.5
 #define FALL_MIN_INTERVALS 4
 /* Estimated from a minute of counts the dispersion of a Poisson process strays up to half above 1;
@@ -50,17 +53,33 @@ static double prediction_variance(const struct demand *d, double mean, double wi
 	return widening(d) * mean * (1 + window_s / d->exposure_s);
 }
 
+/* The least count that a Poisson variable of this mean exceeds in fewer than 1 - BOUND_P cases. */
+static double poisson_quantile(double mean)
+{
+	double term = exp(-mean), sum = term, k = 0;
+
+	while (sum < BOUND_P) {
+		k++;
+		term *= mean / k;
+		sum += term;
+	}
+	return k;
+}
+
 double demand_bound_rps(const struct demand *d)
 {
-	double mean;
+	double mean, bound;
 
 	if (!demand_known(d))
 		return 0;
 	mean = demand_mean_rps(d) * d->interval_s;
 	/* (z^2 - 1) / 6 is the Cornish-Fisher term of the Poisson distribution's skew. */
-	return (mean + BOUND_Z * sqrt(prediction_variance(d, mean, d->interval_s)) +
-		(BOUND_Z * BOUND_Z - 1) / 6) /
-	       d->interval_s;
+	bound = mean + BOUND_Z * sqrt(prediction_variance(d, mean, d->interval_s)) +
+		(BOUND_Z * BOUND_Z - 1) / 6;
+	/* Requests come whole: at low means what lies between two counts is no bound. */
+	if (mean < EXACT_MEAN_MAX)
+		bound = MAX(bound, poisson_quantile(mean));
+	return MAX(bound, 1.0) / d->interval_s;
 }
 
 static void history_keep(struct demand *d, uint32_t n)
@@ -81,40 +100,67 @@ static void history_add(struct demand *d, double count, double interval_s)
 	d->n_history++;
 }
 
-/* Whether chance explains a window's count, given the mean. */
-static enum demand_change judge(const struct demand *d, double count, double window_s,
-				uint32_t intervals)
-{
-	double mean = demand_mean_rps(d) * window_s;
-	double sigma = sqrt(prediction_variance(d, mean, window_s));
+/* The last n intervals together, and the one with the lowest count among them. */
+struct window {
+	uint32_t n;
+	double count, length_s;
+	double least_count, least_s;
+};
 
-	if (count > mean + CHANGE_Z * sigma + CHANGE_Z * CHANGE_Z / 6)
-		return DEMAND_ROSE;
-	if (count < mean - CHANGE_Z * sigma && window_s >= FALL_MIN_S &&
-	    intervals >= FALL_MIN_INTERVALS)
-		return DEMAND_FELL;
-	return DEMAND_SAME;
+static void window_extend(const struct demand *d, uint32_t n, struct window *w)
+{
+	for (; w->n < n; w->n++) {
+		uint32_t i = d->n_history - 1 - w->n;
+
+		w->count += d->history_count[i];
+		w->length_s += d->history_s[i];
+		if (w->n == 0 || d->history_count[i] < w->least_count) {
+			w->least_count = d->history_count[i];
+			w->least_s = d->history_s[i];
+		}
+	}
 }
 
-/* Windows of the last 1, 2, 4, ... intervals; the shortest that shows a change replaces the past.
- */
+static bool is_rise(const struct demand *d, double count, double length_s)
+{
+	double mean = demand_mean_rps(d) * length_s;
+
+	return count > mean + CHANGE_Z * sqrt(prediction_variance(d, mean, length_s)) +
+			       CHANGE_Z * CHANGE_Z / 6;
+}
+
+static bool is_fall(const struct demand *d, double count, double length_s)
+{
+	double mean = demand_mean_rps(d) * length_s;
+
+	return count < mean - CHANGE_Z * sqrt(prediction_variance(d, mean, length_s));
+}
+
+/* Whether chance explains the window, given the mean. */
+static enum demand_change judge(const struct demand *d, const struct window *w)
+{
+	if (is_rise(d, w->count, w->length_s))
+		return DEMAND_ROSE;
+	if (w->n < FALL_MIN_INTERVALS || w->length_s < FALL_MIN_S)
+		return DEMAND_SAME;
+	return is_fall(d, w->count - w->least_count, w->length_s - w->least_s) ? DEMAND_FELL
+									       : DEMAND_SAME;
+}
+
+/* Windows of the last 1, 2, 4, ... intervals; the shortest with a change replaces the past. */
 static enum demand_change detect(struct demand *d)
 {
-	double count = 0, window_s = 0;
-	uint32_t taken = 0;
+	struct window w = {0};
 
 	for (uint32_t n = 1; n <= d->n_history; n *= 2) {
 		enum demand_change change;
 
-		for (; taken < n; taken++) {
-			count += d->history_count[d->n_history - 1 - taken];
-			window_s += d->history_s[d->n_history - 1 - taken];
-		}
-		change = judge(d, count, window_s, n);
+		window_extend(d, n, &w);
+		change = judge(d, &w);
 		if (change == DEMAND_SAME)
 			continue;
-		d->count = count;
-		d->exposure_s = window_s;
+		d->count = w.count;
+		d->exposure_s = w.length_s;
 		/* Older counts are of another rate and would look like a change back. */
 		history_keep(d, n);
 		return change;

@@ -144,12 +144,14 @@ void pacer_boost(struct pacer *p, const struct response_table *t, uint64_t now_n
 	uint64_t hold_ns = BOOST_HOLD_NS;
 
 	if (p->started && p->row < t->n_rows && want <= p->row) {
-		if (p->boosted && now_ns < p->boost_until_ns + BOOST_AGAIN_NS)
+		if (p->boosted && now_ns - p->boosted_ns < BOOST_AGAIN_NS)
 			hold_ns = BOOST_HOLD_AGAIN_NS;
 		p->margin = MIN(p->margin + 1, (uint32_t)MARGIN_MAX);
 		p->margin_until_ns = now_ns + MARGIN_NS;
+		p->boosted = true;
+		p->boosted_ns = now_ns;
 	}
 	take(p, t, now_ns, PACER_ROW_BASELINE);
-	p->boost_until_ns = MAX(p->boosted ? p->boost_until_ns : 0, now_ns + hold_ns);
-	p->boosted = p->boosting = true;
+	p->boost_until_ns = MAX(p->boost_until_ns, now_ns + hold_ns);
+	p->boosting = true;
 }

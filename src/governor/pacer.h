@@ -27,8 +27,10 @@ struct pacer {
 		quick_until_ns; /* until then the short dwell is enough, and changes do not count */
 	uint32_t n_changes;
 	uint64_t change_ns[PACER_CHANGES]; /* the last ones, newest first */
-	bool boosted, boosting;		   /* ever; and B is in force because of it */
+	bool boosting;			   /* B is in force because of a boost */
 	uint64_t boost_until_ns;
+	bool boosted; /* there was a boost that was the row's fault, at: */
+	uint64_t boosted_ns;
 	uint32_t margin; /* configurations above the row wanted, until margin_until_ns */
 	uint64_t margin_until_ns;
 };

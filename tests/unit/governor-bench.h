@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A card in virtual time for the governor's tests: a table made by hand and a first-come
+ * first-served queue with Poisson arrivals that is served as the decision in force says. */
+#pragma once
+
+#include "base/units.h"
+#include "governor/governor.h"
+#include <math.h>
+#include <string.h>
+
+#define BENCH_LEVELS 9
+#define BENCH_QUEUE  65536
+
+static const uint32_t bench_level_mhz[BENCH_LEVELS] = {700,  809,  1000, 1200, 1350,
+						       1485, 1560, 1680, 1725};
+
+/* Service time: a third does not depend on the clock. */
+static inline double bench_service_ns(double fastest_ns, uint32_t mhz)
+{
+	return fastest_ns * (1.0 / 3 + 2.0 / 3 * 1725 / mhz);
+}
+
+static inline double bench_busy_w(uint32_t mhz)
+{
+	double volt = 0.75 + 0.35 * (mhz - 700.0) / 1025;
+
+	return 40 + 0.1 * mhz * volt * volt;
+}
+
+static inline void bench_row(struct table_row *row, double fastest_ns, double rate_rps,
+			     uint32_t mhz)
+{
+	double service_ns = bench_service_ns(fastest_ns, mhz);
+	double utilisation = rate_rps * service_ns / 1e9;
+
+	*row = (struct table_row){
+		.rate_rps = rate_rps,
+		.max_mhz = mhz,
+		.shape = {4, 15},
+		.batch = 1,
+		.workers = 1,
+		.power_w = 20 + utilisation * (bench_busy_w(mhz) - 20),
+		.tail_ns = service_ns * (1 + 1.5 * utilisation / (1 - utilisation)),
+		.service_ns = service_ns,
+	};
+	row->tail_upper_ns = row->tail_ns;
+}
+
+static inline uint32_t bench_clock(double fastest_ns, double rate_rps, double slo_ns)
+{
+	for (uint32_t i = 0; i < BENCH_LEVELS; i++) {
+		double service_ns = bench_service_ns(fastest_ns, bench_level_mhz[i]);
+		double u = rate_rps * service_ns / 1e9;
+
+		/* p95 of an M/D/1 queue, roughly: an exponential tail of the wait. */
+		if (u < 0.95 && service_ns * (1 + 1.5 * u / (1 - u)) <= 0.9 * slo_ns)
+			return bench_level_mhz[i];
+	}
+	return 0;
+}
+
+/* A card whose capacity at the highest clock is rated_rps / 0.7. */
+static inline void bench_table(struct response_table *t, double rated_rps)
+{
+	double fastest_ns = 0.7e9 / rated_rps;
+
+	memset(t, 0, sizeof(*t));
+	(void)snprintf(t->model, sizeof(t->model), "model");
+	t->percentile = 95;
+	t->t0_ns = (uint64_t)(fastest_ns * (1 + 1.5 * 0.7 / 0.3));
+	t->slo_ns = 2 * t->t0_ns;
+	t->rated_rps = rated_rps;
+	t->overload_rps = 0.95 * rated_rps / 0.7;
+	t->idle_power_w = 20;
+	for (unsigned int i = 0; i <= 54; i++) {
+		double rate_rps = i == 0 ? 6 : i * rated_rps / TABLE_STEPS;
+		uint32_t mhz = bench_clock(fastest_ns, rate_rps, (double)t->slo_ns);
+
+		if (i > 0 && rate_rps <= 6)
+			continue;
+		if (mhz == 0)
+			break;
+		bench_row(&t->rows[t->n_rows++], fastest_ns, rate_rps, mhz);
+	}
+	bench_row(&t->baseline, fastest_ns, t->overload_rps, 1725);
+	t->baseline.flags = TABLE_ROW_BASELINE;
+}
+
+static inline void bench_config(struct governor_config *c, const struct response_table *t)
+{
+	memset(c, 0, sizeof(*c));
+	c->poll_ns = 500 * NSEC_PER_MSEC;
+	c->n_levels = BENCH_LEVELS;
+	memcpy(c->level_mhz, bench_level_mhz, sizeof(bench_level_mhz));
+	c->topology = cu_topology_even(4, 15);
+	c->n_models = 1;
+	(void)snprintf(c->models[0].name, sizeof(c->models[0].name), "model");
+	c->models[0].table = t;
+	c->models[0].policy = "cofris";
+	c->models[0].priority = 100;
+	c->models[0].use_mask = true;
+}
+
+/* splitmix64: small, and the same everywhere. */
+static inline double bench_uniform(uint64_t *seed)
+{
+	uint64_t z = *seed += UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+	z ^= z >> 31;
+	return ((double)(z >> 11) + 0.5) / 9007199254740992.0;
+}
+
+struct bench_queue {
+	uint64_t seed;
+	double fastest_ns, rate_rps;
+	uint32_t mhz;
+	double now_ns, next_arrival_ns, busy_until_ns;
+	bool busy;
+	double slo_ns;
+	uint64_t head, tail; /* of the ring of unfinished requests; head is being served */
+	double arrived_ns[BENCH_QUEUE];
+	struct governor_model_input in; /* of the present interval */
+	uint64_t total, total_late;
+};
+
+static inline void bench_queue_rate(struct bench_queue *q, double rate_rps)
+{
+	q->rate_rps = rate_rps;
+	/* Memoryless, so the next arrival may be drawn anew. */
+	q->next_arrival_ns =
+		rate_rps > 0 ? q->now_ns - log(bench_uniform(&q->seed)) * 1e9 / rate_rps : INFINITY;
+}
+
+static inline void bench_queue_init(struct bench_queue *q, const struct response_table *t,
+				    uint64_t seed, double rate_rps)
+{
+	memset(q, 0, sizeof(*q));
+	q->seed = seed;
+	q->fastest_ns = t->baseline.service_ns;
+	q->slo_ns = (double)t->slo_ns;
+	q->mhz = 1725;
+	bench_queue_rate(q, rate_rps);
+}
+
+static inline void bench_queue_start(struct bench_queue *q, double now_ns)
+{
+	double service_ns = bench_service_ns(q->fastest_ns, q->mhz);
+
+	q->busy = true;
+	q->busy_until_ns = now_ns + service_ns;
+	q->in.starts++;
+	q->in.executions++;
+	q->in.busy_ns += (uint64_t)service_ns;
+}
+
+static inline void bench_queue_arrive(struct bench_queue *q)
+{
+	double now_ns = q->next_arrival_ns;
+
+	q->next_arrival_ns = now_ns - log(bench_uniform(&q->seed)) * 1e9 / q->rate_rps;
+	if (q->tail - q->head == BENCH_QUEUE)
+		return;
+	q->arrived_ns[q->tail++ % BENCH_QUEUE] = now_ns;
+	q->in.arrivals++;
+	q->total++;
+	if (!q->busy)
+		bench_queue_start(q, now_ns);
+}
+
+static inline void bench_queue_complete(struct bench_queue *q)
+{
+	double now_ns = q->busy_until_ns;
+
+	if (now_ns - q->arrived_ns[q->head++ % BENCH_QUEUE] > q->slo_ns) {
+		q->in.late++;
+		q->total_late++;
+	}
+	q->in.completions++;
+	q->busy = false;
+	if (q->head != q->tail)
+		bench_queue_start(q, now_ns);
+}
+
+/* Runs the queue for one interval and gives what a daemon would have seen of it. */
+static inline void bench_queue_run(struct bench_queue *q, double interval_ns,
+				   struct governor_model_input *ret)
+{
+	double end_ns = q->now_ns + interval_ns;
+
+	q->in = (struct governor_model_input){.state = GOVERNOR_INPUT_OK,
+					      .workers = 1,
+					      .whole_interval = true,
+					      .mask_follows = true,
+					      .batch_follows = true,
+					      .acknowledged = true};
+	for (;;) {
+		bool completes = q->busy && q->busy_until_ns <= q->next_arrival_ns;
+
+		if ((completes ? q->busy_until_ns : q->next_arrival_ns) > end_ns)
+			break;
+		if (completes)
+			bench_queue_complete(q);
+		else
+			bench_queue_arrive(q);
+	}
+	q->now_ns = end_ns;
+	q->in.in_flight = q->tail - q->head;
+	if (q->in.in_flight > 0)
+		q->in.oldest_age_ns = (uint64_t)(end_ns - q->arrived_ns[q->head % BENCH_QUEUE]) + 1;
+	*ret = q->in;
+}
+
+/* One governed card with one model. */
+struct bench {
+	struct response_table table;
+	struct governor_config config;
+	struct governor *governor;
+	struct bench_queue queue;
+	struct governor_input input;
+	struct governor_decision decision;
+};
+
+static inline int bench_init(struct bench *b, double rated_rps, uint64_t seed, double rate_rps)
+{
+	bench_table(&b->table, rated_rps);
+	bench_config(&b->config, &b->table);
+	memset(&b->input, 0, sizeof(b->input));
+	bench_queue_init(&b->queue, &b->table, seed, rate_rps);
+	return governor_new(&b->config, &b->governor);
+}
+
+/* One step: an interval of load, then the decision, which is in force at once. */
+static inline void bench_step(struct bench *b)
+{
+	bench_queue_run(&b->queue, (double)b->config.poll_ns, &b->input.models[0]);
+	b->input.now_ns += b->config.poll_ns;
+	b->input.interval_ns = b->config.poll_ns;
+	governor_step(b->governor, &b->input, &b->decision);
+	b->queue.mhz = b->decision.action == GOVERNOR_SET ? b->decision.max_mhz : 1725;
+}

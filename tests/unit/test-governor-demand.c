@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The estimate of demand against Poisson arrivals: coverage of the bound, rises and falls. */
+#include "governor-bench.h"
+#include "governor/demand.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#define INTERVAL_NS (500 * NSEC_PER_MSEC)
+
+/* Exact for any mean: exponential gaps, counted. */
+static uint64_t poisson(double mean, uint64_t *seed)
+{
+	uint64_t n = 0;
+
+	for (double t = -log(bench_uniform(seed)); t < mean; t -= log(bench_uniform(seed)))
+		n++;
+	return n;
+}
+
+static void test_bound_covers_the_next_count_in_95_percent(void **state)
+{
+	static const double rates_rps[] = {0.5, 1,   2,	  4,   8,    16,   32,
+					   64,	128, 256, 512, 1000, 2000, 5000};
+	static const uint64_t intervals_ns[] = {100 * NSEC_PER_MSEC, INTERVAL_NS, 5 * NSEC_PER_SEC};
+
+	(void)state;
+	print_message("seed 11\n");
+	for (size_t i = 0; i < ARRAY_SIZE(rates_rps) * ARRAY_SIZE(intervals_ns); i++) {
+		double rate_rps = rates_rps[i % ARRAY_SIZE(rates_rps)];
+		uint64_t interval_ns = intervals_ns[i / ARRAY_SIZE(rates_rps)];
+		double interval_s = (double)interval_ns / 1e9;
+		unsigned int covered = 0, trials = 10000;
+		uint64_t seed = 11;
+		struct demand d;
+
+		demand_init(&d);
+		for (unsigned int j = 0; j < trials + 1; j++) {
+			uint64_t count = poisson(rate_rps * interval_s, &seed);
+
+			if (j > 0)
+				covered +=
+					(double)count <= demand_bound_rps(&d) * interval_s + 1e-9;
+			demand_update(&d, count, interval_ns);
+		}
+		if (covered < 0.95 * trials)
+			fail_msg("%g/s, interval %g s: covered %g %%", rate_rps, interval_s,
+				 100.0 * covered / trials);
+		/* Nor is it bought with a bound that is far off. */
+		assert_true(demand_bound_rps(&d) * interval_s <
+			    rate_rps * interval_s + 3 * sqrt(rate_rps * interval_s) + 3);
+	}
+}
+
+static void test_the_mean_comes_close_to_the_rate(void **state)
+{
+	static const double rates_rps[] = {2, 20, 200, 2000};
+	uint64_t seed = 5;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rates_rps); i++) {
+		double sigma_rps = sqrt(rates_rps[i] / 30);
+		struct demand d;
+
+		demand_init(&d);
+		for (unsigned int j = 0; j < 240; j++)
+			demand_update(&d, poisson(rates_rps[i] / 2, &seed), INTERVAL_NS);
+		assert_true(fabs(demand_mean_rps(&d) - rates_rps[i]) < 4 * sigma_rps);
+	}
+}
+
+static void feed(struct demand *d, double rate_rps, unsigned int intervals, uint64_t *seed)
+{
+	for (unsigned int i = 0; i < intervals; i++)
+		demand_update(d, poisson(rate_rps / 2, seed), INTERVAL_NS);
+}
+
+static void test_a_doubled_rate_shows_after_one_interval(void **state)
+{
+	static const double rates_rps[] = {200, 1000, 5000};
+	uint64_t seed = 3;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rates_rps); i++) {
+		struct demand d;
+
+		demand_init(&d);
+		feed(&d, rates_rps[i], 120, &seed);
+		assert_int_equal(demand_update(&d, (uint64_t)rates_rps[i], INTERVAL_NS),
+				 DEMAND_ROSE);
+		assert_true(demand_bound_rps(&d) >= 2 * rates_rps[i]);
+	}
+}
+
+static void test_a_fall_is_not_believed_in_its_first_second_but_within_four(void **state)
+{
+	struct demand d;
+	uint64_t seed = 9;
+	unsigned int n = 0;
+
+	(void)state;
+	demand_init(&d);
+	feed(&d, 400, 120, &seed);
+	/* A pause of one interval: the bound stays. */
+	assert_int_equal(demand_update(&d, 0, INTERVAL_NS), DEMAND_SAME);
+	assert_true(demand_bound_rps(&d) > 390);
+	feed(&d, 400, 120, &seed);
+	while (demand_bound_rps(&d) > 150) {
+		feed(&d, 100, 1, &seed);
+		n++;
+	}
+	assert_in_range(n, 3, 8);
+}
+
+static void test_idle_is_below_three_requests_an_interval(void **state)
+{
+	struct demand d;
+
+	(void)state;
+	demand_init(&d);
+	assert_int_equal(demand_update(&d, 0, INTERVAL_NS), DEMAND_FIRST);
+	/* What row 0 sustains by definition. */
+	assert_true(demand_bound_rps(&d) <= 6);
+	for (unsigned int i = 0; i < 120; i++)
+		assert_int_equal(demand_update(&d, 0, INTERVAL_NS), DEMAND_SAME);
+	assert_true(demand_bound_rps(&d) <= 2);
+}
+
+static void test_clumped_arrivals_widen_the_bound(void **state)
+{
+	struct demand single, clumped;
+	uint64_t seed = 4, other = 4;
+
+	(void)state;
+	demand_init(&single);
+	demand_init(&clumped);
+	for (unsigned int i = 0; i < 120; i++) {
+		demand_update(&single, poisson(50, &seed), INTERVAL_NS);
+		demand_update(&clumped, 5 * poisson(10, &other), INTERVAL_NS);
+	}
+	assert_true(clumped.dispersion > 2);
+	assert_true(demand_bound_rps(&clumped) > demand_bound_rps(&single) + 10);
+}
+
+static void test_an_interval_of_no_length_changes_nothing(void **state)
+{
+	struct demand d, before;
+
+	(void)state;
+	demand_init(&d);
+	assert_false(demand_known(&d));
+	assert_true(demand_bound_rps(&d) == 0);
+	assert_int_equal(demand_update(&d, 100, 0), DEMAND_SAME);
+	assert_false(demand_known(&d));
+	demand_update(&d, 100, INTERVAL_NS);
+	before = d;
+	demand_update(&d, 100, 0);
+	assert_memory_equal(&d, &before, sizeof(d));
+}
+
+static void test_absurd_counts_stay_finite(void **state)
+{
+	static const uint64_t counts[] = {0, UINT64_MAX, 1, UINT64_MAX, UINT64_MAX, 0};
+	static const uint64_t intervals_ns[] = {1, 1000000, UINT64_MAX};
+	struct demand d;
+
+	(void)state;
+	demand_init(&d);
+	for (size_t i = 0; i < 60; i++) {
+		demand_update(&d, counts[i % 6], intervals_ns[i % 3]);
+		assert_true(isfinite(demand_bound_rps(&d)));
+		assert_true(demand_bound_rps(&d) >= 0);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_bound_covers_the_next_count_in_95_percent),
+		cmocka_unit_test(test_the_mean_comes_close_to_the_rate),
+		cmocka_unit_test(test_a_doubled_rate_shows_after_one_interval),
+		cmocka_unit_test(test_a_fall_is_not_believed_in_its_first_second_but_within_four),
+		cmocka_unit_test(test_idle_is_below_three_requests_an_interval),
+		cmocka_unit_test(test_clumped_arrivals_widen_the_bound),
+		cmocka_unit_test(test_an_interval_of_no_length_changes_nothing),
+		cmocka_unit_test(test_absurd_counts_stay_finite),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
