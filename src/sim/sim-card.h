@@ -49,8 +49,8 @@ struct sim_slot {
 
 struct sim_card {
 	char bdf[16];
-	uint32_t gating; /* enum plant_gating */
-	uint32_t n_cus;	 /* all CUs of the card */
+	uint32_t gating;		     /* enum plant_gating */
+	uint32_t n_cus;			     /* all CUs of the card */
 	double time_factor;		     /* of service times on this very card */
 	_Alignas(64) _Atomic uint32_t epoch; /* futex word: bumped with each clock change and
 					      * each change of who is running */
@@ -104,11 +104,11 @@ void sim_context_set_queues(struct sim_context *c, uint32_t n_queues);
  * thread than the one that runs. */
 void sim_context_set_mask(struct sim_context *c, const uint32_t *words, uint32_t n_bits);
 
-/* Runs one execution of the model (which must outlive the context), starting at device time start_ns (which may lie in the past:
- * the moment the previous one ended), with factor (jitter) on its time, and returns at its end in
- * wall time: *ret_end_ns is exact. Clock and mask changes and other processes on the card count
- * from when they happen. One execution at a time per context. Returns 0, or -EINTR if *stop
- * became non-zero (may be NULL). */
+/* Runs one execution of the model (which must outlive the context), starting at device time
+ * start_ns (which may lie in the past: the moment the previous one ended), with factor (jitter) on
+ * its time, and returns at its end in wall time: *ret_end_ns is exact. Clock and mask changes and
+ * other processes on the card count from when they happen. One execution at a time per context.
+ * Returns 0, or -EINTR if *stop became non-zero (may be NULL). */
 int sim_context_run(struct sim_context *c, const struct plant_model *model, uint32_t batch,
 		    double factor, uint64_t start_ns, const _Atomic int *stop,
 		    uint64_t *ret_end_ns);

@@ -1,0 +1,1091 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sim/tree.h"
+#include "base/units.h"
+#include "cu-mask/cu-mask.h"
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+/* Marks in a path, replaced for each card. */
+#define MARKS "bchrn" /* address, card, hwmon and render minor number, KFD node */
+
+#define PCI   "devices/pci0000:40/0000:40:01.1/%b"
+#define HWMON PCI "/hwmon/hwmon%h"
+#define KFD   "devices/virtual/kfd/kfd"
+#define NODE  KFD "/topology/nodes/%n"
+#define UP    "../" TREE_FOLDER "/"
+
+#define FIRST_HWMON	   3
+#define FIRST_RENDER_MINOR 128
+#define FIRST_GPU_ID	   51057 /* any will do: the real one is a hash */
+#define GPU_ID_STEP	   1009
+#define HOST_CORES	   16
+
+struct text {
+	char *data; /* of TREE_FILE_SIZE */
+	size_t size;
+};
+
+struct row {
+	const char *path;
+	mode_t mode;
+	/* One of these gives the contents, or the target of a link. */
+	const char *text;
+	uint64_t (*value)(struct card *card);
+	void (*show)(const struct tree *t, struct card *card, int arg, struct text *out);
+	int (*write)(struct card *card, int arg, const char *text);
+	int arg;
+};
+
+struct node {
+	char name[TREE_NAME_MAX];
+	char path[128]; /* below the card's folder, of files */
+	char target[160];
+	mode_t mode;
+	uint32_t parent, child, next; /* indices; 0: none */
+	uint32_t card;
+	const struct row *row;
+};
+
+struct tree {
+	struct card *const *cards;
+	uint32_t n_cards;
+	uint32_t n_nodes, proc; /* proc: KFD's list of processes */
+	struct node *nodes;	/* nodes[0] is not used */
+};
+
+/* ---- contents ---- */
+
+static void print(struct text *out, const char *format, ...) _printf_(2, 3);
+
+static void print(struct text *out, const char *format, ...)
+{
+	size_t room = TREE_FILE_SIZE - out->size;
+	va_list ap;
+	int n;
+
+	va_start(ap, format);
+	n = vsnprintf(out->data + out->size, room, format, ap);
+	va_end(ap);
+	if (n > 0)
+		out->size += MIN((size_t)n, room - 1);
+}
+
+static struct card_view view_of(struct card *card)
+{
+	struct card_view v;
+
+	card_view(card, &v);
+	return v;
+}
+
+static uint64_t value_zero(struct card *card _unused_)
+{
+	return 0;
+}
+
+static uint64_t value_busy(struct card *card)
+{
+	return view_of(card).plant.sensor_busy_percent;
+}
+
+static uint64_t value_mem_busy(struct card *card)
+{
+	return view_of(card).mem_busy_percent;
+}
+
+static uint64_t value_power_uw(struct card *card)
+{
+	return view_of(card).plant.sensor_power_uw;
+}
+
+static uint64_t value_cap_uw(struct card *card)
+{
+	return view_of(card).cap_uw;
+}
+
+static uint64_t value_cap_default_uw(struct card *card)
+{
+	return (uint64_t)card_device(card)->cap_w * UW_PER_W;
+}
+
+static uint64_t value_cap_max_uw(struct card *card)
+{
+	return (uint64_t)card_device(card)->cap_max_w * UW_PER_W;
+}
+
+static uint64_t value_cap_min_uw(struct card *card)
+{
+	return (uint64_t)card_device(card)->cap_min_w * UW_PER_W;
+}
+
+/* The plant has one temperature; the sensors show whole degrees. */
+static uint64_t value_temp_mc(struct card *card)
+{
+	return (uint64_t)fmax(0, floor(view_of(card).plant.temp_c)) * 1000;
+}
+
+static uint64_t value_crit_mc(struct card *card)
+{
+	return (uint64_t)card_device(card)->throttle_c * 1000;
+}
+
+static uint64_t value_emergency_mc(struct card *card)
+{
+	return (uint64_t)card_device(card)->emergency_c * 1000;
+}
+
+static uint64_t value_core_mv(struct card *card)
+{
+	return (uint64_t)lround(plant_voltage_mv(card_device(card), view_of(card).plant.sclk_mhz));
+}
+
+static uint64_t value_sclk_hz(struct card *card)
+{
+	return view_of(card).plant.sensor_sclk_mhz * UINT64_C(1000000);
+}
+
+static uint64_t value_mclk_hz(struct card *card)
+{
+	return view_of(card).current_mhz[DOMAIN_MCLK] * UINT64_C(1000000);
+}
+
+static uint64_t value_vram_bytes(struct card *card)
+{
+	return card_device(card)->vram_bytes;
+}
+
+static uint64_t gpu_id(uint32_t index)
+{
+	return FIRST_GPU_ID + GPU_ID_STEP * index;
+}
+
+static uint64_t value_gpu_id(struct card *card)
+{
+	return gpu_id(card_index(card));
+}
+
+static uint64_t unique_id(const struct card *card)
+{
+	/* Not 0, which means that the card has none. */
+	return plant_hash(0, card_index(card)) | 1;
+}
+
+static void show_device_id(const struct tree *t _unused_, struct card *card, int arg _unused_,
+			   struct text *out)
+{
+	print(out, "0x%04x\n", card_device(card)->pci_device_id);
+}
+
+static void show_unique_id(const struct tree *t _unused_, struct card *card, int arg _unused_,
+			   struct text *out)
+{
+	print(out, "%016llx\n", (unsigned long long)unique_id(card));
+}
+
+static void show_product(const struct tree *t _unused_, struct card *card, int arg _unused_,
+			 struct text *out)
+{
+	print(out, "%s\n", card_device(card)->product);
+}
+
+static void show_gfx(const struct tree *t _unused_, struct card *card, int arg _unused_,
+		     struct text *out)
+{
+	print(out, "%s\n", card_device(card)->gfx);
+}
+
+static void show_uevent(const struct tree *t _unused_, struct card *card, int arg _unused_,
+			struct text *out)
+{
+	print(out, "DRIVER=amdgpu\nPCI_CLASS=38000\nPCI_ID=1002:%04X\nPCI_SLOT_NAME=%s\n",
+	      card_device(card)->pci_device_id, card_bdf(card));
+}
+
+static void show_drm_dev(const struct tree *t _unused_, struct card *card, int first,
+			 struct text *out)
+{
+	print(out, "226:%u\n", (uint32_t)first + card_index(card));
+}
+
+static void show_perf_level(const struct tree *t _unused_, struct card *card, int arg _unused_,
+			    struct text *out)
+{
+	print(out, "%s\n", view_of(card).perf_level);
+}
+
+/* The star only where the clock is a level exactly, and a blank at the end of the other lines. */
+static void show_levels(const struct tree *t _unused_, struct card *card, int domain,
+			struct text *out)
+{
+	struct card_view v = view_of(card);
+	const uint32_t *mhz;
+	uint32_t n;
+
+	mhz = card_levels(card, (enum card_domain)domain, &n);
+	for (uint32_t i = 0; i < n; i++)
+		print(out, "%u: %uMhz %s\n", i, mhz[i], mhz[i] == v.current_mhz[domain] ? "*" : "");
+}
+
+static void show_pcie(const struct tree *t _unused_, struct card *card, int arg _unused_,
+		      struct text *out)
+{
+	uint32_t high = view_of(card).ranges[DOMAIN_PCIE].high;
+
+	print(out, "0: 2.5GT/s, x16 619Mhz %s\n", high == 0 ? "*" : "");
+	print(out, "1: 16.0GT/s, x16 619Mhz %s\n", high == 1 ? "*" : "");
+}
+
+/* Version 1.0 as the kernel lays it out. */
+struct gpu_metrics {
+	uint16_t size;
+	uint8_t format, content;
+	uint64_t clock_ns;
+	uint16_t temp_edge, temp_hotspot, temp_mem, temp_vrgfx, temp_vrsoc, temp_vrmem;
+	uint16_t gfx_activity, umc_activity, mm_activity;
+	uint16_t socket_power_w;
+	uint32_t energy;
+	uint16_t average_mhz[7], current_mhz[7]; /* gfx soc u v0 d0 v1 d1 */
+	uint32_t throttle_status;
+	uint16_t fan_rpm;
+	uint8_t pcie_width, pcie_speed;
+};
+_Static_assert(sizeof(struct gpu_metrics) == 80, "gpu_metrics v1.0");
+_Static_assert(offsetof(struct gpu_metrics, throttle_status) == 68, "gpu_metrics v1.0");
+
+/* Vega20's bits of throttle_status (smu11_driver_if.h). */
+#define THROTTLE_HOTSPOT (UINT32_C(1) << 2)
+#define THROTTLE_PPT	 (UINT32_C(1) << 13)
+
+/* Live values: this file goes past the cache that the other sensors are read from. */
+static void show_metrics(const struct tree *t _unused_, struct card *card, int arg _unused_,
+			 struct text *out)
+{
+	struct card_view v = view_of(card);
+	uint16_t temp = (uint16_t)fmax(0, floor(v.plant.temp_c));
+	uint16_t gfx = (uint16_t)v.plant.sclk_mhz, mem = (uint16_t)v.current_mhz[DOMAIN_MCLK];
+	uint16_t soc = (uint16_t)v.current_mhz[DOMAIN_SOCCLK];
+	struct timespec now;
+	struct gpu_metrics m = {
+		.size = sizeof(m),
+		.format = 1,
+		.temp_edge = temp,
+		.temp_hotspot = temp,
+		.temp_mem = temp,
+		.temp_vrgfx = temp,
+		.temp_vrsoc = temp,
+		.temp_vrmem = temp,
+		.gfx_activity = (uint16_t)v.plant.sensor_busy_percent,
+		.umc_activity = (uint16_t)v.mem_busy_percent,
+		.socket_power_w = (uint16_t)lround(v.plant.power_w),
+		.energy = UINT32_MAX, /* not filled on Vega20 */
+		.average_mhz = {(uint16_t)v.plant.sensor_sclk_mhz, soc, mem},
+		.current_mhz = {gfx, soc, mem},
+		.throttle_status = (v.plant.throttled_thermal ? THROTTLE_HOTSPOT : 0) |
+				   (v.plant.throttled_power ? THROTTLE_PPT : 0),
+		.pcie_width = 16,
+		.pcie_speed = 160,
+	};
+
+	(void)clock_gettime(CLOCK_BOOTTIME, &now);
+	m.clock_ns = (uint64_t)now.tv_sec * NSEC_PER_SEC + (uint64_t)now.tv_nsec;
+	memcpy(out->data, &m, sizeof(m));
+	out->size = sizeof(m);
+}
+
+/* ---- KFD's topology ---- */
+
+/* "gfx90a" is 90010: major, minor and stepping in two decimal digits each. */
+static uint32_t gfx_target_version(const char *gfx)
+{
+	unsigned long digits = strtoul(gfx + strcspn(gfx, "0123456789"), NULL, 16);
+	uint32_t stepping = digits & 0xf, minor = digits >> 4 & 0xf;
+	uint32_t major = (uint32_t)((digits >> 8 & 0xf) + 10 * (digits >> 12 & 0xf));
+
+	return major * 10000 + minor * 100 + stepping;
+}
+
+static uint32_t location_id(const struct card *card)
+{
+	/* Device and function are 0. */
+	return (uint32_t)strtoul(card_bdf(card) + strlen("0000:"), NULL, 16) << 8;
+}
+
+struct property {
+	const char *name;
+	unsigned long long value;
+};
+
+static void print_properties(struct text *out, const struct property *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		print(out, "%s %llu\n", p[i].name, p[i].value);
+}
+
+static void show_gpu_properties(const struct tree *t _unused_, struct card *card, int arg _unused_,
+				struct text *out)
+{
+	const struct plant_device *d = card_device(card);
+	const struct property p[] = {
+		{"cpu_cores_count", 0},
+		{"simd_count", cu_topology_cus(&d->topology) * 4},
+		{"mem_banks_count", 1},
+		{"caches_count", 0},
+		{"io_links_count", 1},
+		{"p2p_links_count", 0},
+		{"cpu_core_id_base", 0},
+		{"simd_id_base", 2147487744},
+		{"max_waves_per_simd", 10},
+		{"lds_size_in_kb", 64},
+		{"gds_size_in_kb", 0},
+		{"num_gws", 64},
+		{"wave_front_size", 64},
+		{"array_count", d->topology.n_se * d->topology.n_sh_per_se},
+		{"simd_arrays_per_engine", d->topology.n_sh_per_se},
+		{"cu_per_simd_array", d->physical_cus_per_array},
+		{"simd_per_cu", 4},
+		{"max_slots_scratch_cu", 32},
+		{"gfx_target_version", gfx_target_version(d->gfx)},
+		{"vendor_id", 0x1002},
+		{"device_id", d->pci_device_id},
+		{"location_id", location_id(card)},
+		{"domain", 0},
+		{"drm_render_minor", FIRST_RENDER_MINOR + card_index(card)},
+		{"hive_id", 0},
+		{"num_sdma_engines", 2},
+		{"num_sdma_xgmi_engines", 0},
+		{"num_sdma_queues_per_engine", 8},
+		{"num_cp_queues", 24},
+		{"max_engine_clk_fcompute", d->level_mhz[d->n_levels - 1]},
+		{"local_mem_size", 0},
+		{"fw_version", 467},
+		{"capability", 671588992},
+		{"debug_prop", 1495},
+		{"sdma_fw_version", 145},
+		{"unique_id", unique_id(card)},
+		{"num_xcc", d->topology.n_xcc},
+		{"max_engine_clk_ccompute", 3400},
+	};
+
+	print_properties(out, p, ARRAY_SIZE(p));
+}
+
+static void show_cpu_properties(const struct tree *t, struct card *card _unused_, int arg _unused_,
+				struct text *out)
+{
+	const struct property p[] = {
+		{"cpu_cores_count", HOST_CORES},
+		{"simd_count", 0},
+		{"mem_banks_count", 1},
+		{"caches_count", 0},
+		{"io_links_count", t->n_cards},
+		{"p2p_links_count", 0},
+		{"cpu_core_id_base", 0},
+		{"simd_id_base", 0},
+		{"max_waves_per_simd", 0},
+		{"array_count", 0},
+		{"simd_arrays_per_engine", 0},
+		{"cu_per_simd_array", 0},
+		{"simd_per_cu", 0},
+		{"gfx_target_version", 0},
+		{"vendor_id", 0},
+		{"device_id", 0},
+		{"location_id", 0},
+		{"domain", 0},
+		{"drm_render_minor", 0},
+		{"hive_id", 0},
+		{"max_engine_clk_ccompute", 3400},
+	};
+
+	print_properties(out, p, ARRAY_SIZE(p));
+}
+
+static void show_link(const struct tree *t _unused_, struct card *card, int from_gpu,
+		      struct text *out)
+{
+	uint32_t node = card_index(card) + 1;
+	const struct property p[] = {
+		{"type", 2},
+		{"version_major", 0},
+		{"version_minor", 0},
+		{"node_from", from_gpu ? node : 0},
+		{"node_to", from_gpu ? 0 : node},
+		{"weight", 20},
+		{"min_latency", 0},
+		{"max_latency", 0},
+		{"min_bandwidth", 312},
+		{"max_bandwidth", 16000},
+		{"recommended_transfer_size", 0},
+		{"flags", 1},
+	};
+
+	print_properties(out, p, ARRAY_SIZE(p));
+}
+
+static void show_vram_bank(const struct tree *t _unused_, struct card *card, int arg _unused_,
+			   struct text *out)
+{
+	const struct plant_device *d = card_device(card);
+	const struct property p[] = {
+		{"heap_type", 1},
+		{"size_in_bytes", d->vram_bytes},
+		{"flags", 0},
+		{"width", 4096},
+		{"mem_clk_max", d->mclk_mhz[d->n_mclk - 1]},
+	};
+
+	print_properties(out, p, ARRAY_SIZE(p));
+}
+
+/* ---- writes ---- */
+
+static int write_perf_level(struct card *card, int arg _unused_, const char *text)
+{
+	return card_write_perf_level(card, text);
+}
+
+static int write_mask(struct card *card, int domain, const char *text)
+{
+	return card_write_mask(card, (enum card_domain)domain, text);
+}
+
+static int write_cap(struct card *card, int arg _unused_, const char *text)
+{
+	return card_write_cap(card, text);
+}
+
+/* Files of features that the card does not have: overdrive is off, the profile is fixed. */
+static int write_refused(struct card *card _unused_, int arg _unused_, const char *text _unused_)
+{
+	return -EINVAL;
+}
+
+/* ---- the table ---- */
+
+#define RO   (S_IFREG | 0444)
+#define RW   (S_IFREG | 0644)
+#define LINK (S_IFLNK | 0777)
+#define DIR_ (S_IFDIR | 0755)
+
+#define POWER_PROFILES                                                                             \
+	"NUM        MODE_NAME BUSY_SET_POINT FPS USE_RLC_BUSY MIN_ACTIVE_LEVEL\n"                  \
+	"  0 BOOTUP_DEFAULT*:             70  60          0              0\n"
+
+static const struct row rows[] = {
+	{"drm/version", RO, .text = "drm 1.1.0 20060810\n"},
+	{"drm/card%c", LINK, .text = UP PCI "/drm/card%c"},
+	{"drm/renderD%r", LINK, .text = UP PCI "/drm/renderD%r"},
+	{"hwmon/hwmon%h", LINK, .text = UP HWMON},
+	{"kfd/kfd", LINK, .text = UP KFD},
+
+	{PCI "/drm/card%c/device", LINK, .text = "../../../%b"},
+	{PCI "/drm/card%c/dev", RO, .show = show_drm_dev, .arg = 0},
+	{PCI "/drm/renderD%r/device", LINK, .text = "../../../%b"},
+	{PCI "/drm/renderD%r/dev", RO, .show = show_drm_dev, .arg = FIRST_RENDER_MINOR},
+
+	{PCI "/vendor", RO, .text = "0x1002\n"},
+	{PCI "/device", RO, .show = show_device_id},
+	{PCI "/subsystem_vendor", RO, .text = "0x1002\n"},
+	{PCI "/subsystem_device", RO, .text = "0x0834\n"},
+	{PCI "/class", RO, .text = "0x038000\n"},
+	{PCI "/revision", RO, .text = "0x02\n"},
+	{PCI "/uevent", RO, .show = show_uevent},
+	{PCI "/numa_node", RO, .text = "0\n"},
+	{PCI "/current_link_speed", RO, .text = "16.0 GT/s PCIe\n"},
+	{PCI "/current_link_width", RO, .text = "16\n"},
+	{PCI "/vbios_version", RO, .text = "113-D1631400-111\n"},
+	{PCI "/unique_id", RO, .show = show_unique_id},
+	{PCI "/product_name", RO, .show = show_product},
+	{PCI "/product_number", RO, .text = "\n"},
+	{PCI "/serial_number", RO, .text = "\n"},
+	{PCI "/power_dpm_force_performance_level", RW, .show = show_perf_level,
+	 .write = write_perf_level},
+	{PCI "/pp_dpm_sclk", RW, .show = show_levels, .write = write_mask, .arg = DOMAIN_SCLK},
+	{PCI "/pp_dpm_mclk", RW, .show = show_levels, .write = write_mask, .arg = DOMAIN_MCLK},
+	{PCI "/pp_dpm_socclk", RW, .show = show_levels, .write = write_mask, .arg = DOMAIN_SOCCLK},
+	{PCI "/pp_dpm_fclk", RW, .show = show_levels, .write = write_mask, .arg = DOMAIN_FCLK},
+	{PCI "/pp_dpm_dcefclk", RW, .show = show_levels, .write = write_mask,
+	 .arg = DOMAIN_DCEFCLK},
+	{PCI "/pp_dpm_pcie", RW, .show = show_pcie, .write = write_mask, .arg = DOMAIN_PCIE},
+	{PCI "/pp_od_clk_voltage", RW, .text = "", .write = write_refused},
+	{PCI "/pp_power_profile_mode", RW, .text = POWER_PROFILES, .write = write_refused},
+	{PCI "/gpu_busy_percent", RO, .value = value_busy},
+	{PCI "/mem_busy_percent", RO, .value = value_mem_busy},
+	{PCI "/mem_info_vram_total", RO, .value = value_vram_bytes},
+	{PCI "/mem_info_vram_used", RO, .value = value_zero},
+	{PCI "/mem_info_vis_vram_total", RO, .value = value_vram_bytes},
+	{PCI "/mem_info_vis_vram_used", RO, .value = value_zero},
+	{PCI "/mem_info_gtt_total", RO, .value = value_vram_bytes},
+	{PCI "/mem_info_gtt_used", RO, .value = value_zero},
+	{PCI "/gpu_metrics", RO, .show = show_metrics},
+
+	{HWMON "/device", LINK, .text = "../../../%b"},
+	{HWMON "/name", RO, .text = "amdgpu\n"},
+	{HWMON "/in0_label", RO, .text = "vddgfx\n"},
+	{HWMON "/in0_input", RO, .value = value_core_mv},
+	{HWMON "/temp1_label", RO, .text = "edge\n"},
+	{HWMON "/temp1_input", RO, .value = value_temp_mc},
+	{HWMON "/temp1_crit", RO, .value = value_crit_mc},
+	{HWMON "/temp1_emergency", RO, .value = value_emergency_mc},
+	{HWMON "/temp2_label", RO, .text = "junction\n"},
+	{HWMON "/temp2_input", RO, .value = value_temp_mc},
+	{HWMON "/temp2_crit", RO, .value = value_crit_mc},
+	{HWMON "/temp2_emergency", RO, .value = value_emergency_mc},
+	{HWMON "/temp3_label", RO, .text = "mem\n"},
+	{HWMON "/temp3_input", RO, .value = value_temp_mc},
+	{HWMON "/temp3_crit", RO, .text = "94000\n"},
+	{HWMON "/temp3_emergency", RO, .text = "99000\n"},
+	{HWMON "/power1_label", RO, .text = "PPT\n"},
+	{HWMON "/power1_average", RO, .value = value_power_uw},
+	{HWMON "/power1_cap", RW, .value = value_cap_uw, .write = write_cap},
+	{HWMON "/power1_cap_default", RO, .value = value_cap_default_uw},
+	{HWMON "/power1_cap_max", RO, .value = value_cap_max_uw},
+	{HWMON "/power1_cap_min", RO, .value = value_cap_min_uw},
+	{HWMON "/freq1_label", RO, .text = "sclk\n"},
+	{HWMON "/freq1_input", RO, .value = value_sclk_hz},
+	{HWMON "/freq2_label", RO, .text = "mclk\n"},
+	{HWMON "/freq2_input", RO, .value = value_mclk_hz},
+
+	{KFD "/topology/generation_id", RO, .text = "2\n"},
+	{KFD "/topology/system_properties", RO,
+	 .text = "platform_oem 0\nplatform_id 0\nplatform_rev 0\n"},
+	{KFD "/topology/nodes/0/gpu_id", RO, .text = "0\n"},
+	{KFD "/topology/nodes/0/name", RO, .text = "\n"},
+	{KFD "/topology/nodes/0/properties", RO, .show = show_cpu_properties},
+	{KFD "/topology/nodes/0/caches", DIR_},
+	{KFD "/topology/nodes/0/mem_banks/0/properties", RO,
+	 .text = "heap_type 0\nsize_in_bytes 68719476736\nflags 0\nwidth 64\nmem_clk_max 3200\n"},
+	{KFD "/topology/nodes/0/io_links", DIR_},
+	{KFD "/topology/nodes/0/io_links/%c/properties", RO, .show = show_link, .arg = 0},
+	{NODE "/gpu_id", RO, .value = value_gpu_id},
+	{NODE "/name", RO, .show = show_gfx},
+	{NODE "/properties", RO, .show = show_gpu_properties},
+	{NODE "/caches", DIR_},
+	{NODE "/mem_banks/0/properties", RO, .show = show_vram_bank},
+	{NODE "/io_links/0/properties", RO, .show = show_link, .arg = 1},
+	{KFD "/proc", DIR_},
+};
+
+/* ---- the fixed part ---- */
+
+/* Replaces the marks for a card. */
+static void expand(const char *pattern, const struct card *card, char *ret, size_t size)
+{
+	size_t n = 0;
+
+	for (const char *p = pattern; *p && n + 1 < size; p++) {
+		uint32_t i = card ? card_index(card) : 0;
+		const uint32_t numbers[] = {0, i, FIRST_HWMON + i, FIRST_RENDER_MINOR + i, i + 1};
+		int length;
+
+		if (*p != '%') {
+			ret[n++] = *p;
+			continue;
+		}
+		p++;
+		if (*p == 'b')
+			length = snprintf(ret + n, size - n, "%s", card_bdf(card));
+		else
+			length = snprintf(ret + n, size - n, "%u",
+					  numbers[strchr(MARKS, *p) - MARKS]);
+		n += MIN((size_t)length, size - n - 1);
+	}
+	ret[n] = '\0';
+}
+
+static uint32_t child_named(const struct tree *t, uint32_t folder, const char *name)
+{
+	for (uint32_t i = t->nodes[folder].child; i; i = t->nodes[i].next)
+		if (strcmp(t->nodes[i].name, name) == 0)
+			return i;
+	return 0;
+}
+
+/* Appends, so that folders list in the table's order. */
+static uint32_t add_child(struct tree *t, uint32_t folder, const char *name, mode_t mode)
+{
+	uint32_t index = t->n_nodes++, *last = &t->nodes[folder].child;
+	struct node *n = &t->nodes[index];
+
+	(void)snprintf(n->name, sizeof(n->name), "%s", name);
+	n->mode = mode;
+	n->parent = folder;
+	n->card = TREE_NO_CARD;
+	while (*last)
+		last = &t->nodes[*last].next;
+	*last = index;
+	return index;
+}
+
+/* The part of a path that faults and the log of writes name a file by. */
+static const char *path_in_card(const char *path, const struct card *card)
+{
+	const char *below = strstr(path, card_bdf(card));
+
+	if (below)
+		return below + PCI_BDF_LENGTH + 1;
+	return strncmp(path, KFD "/", strlen(KFD "/")) == 0 ? path + strlen(KFD "/") : path;
+}
+
+static uint32_t add_row(struct tree *t, const struct row *row, const struct card *card)
+{
+	uint32_t folder = TREE_ROOT, index;
+	char path[256], *rest = path, *name;
+	struct node *n;
+
+	expand(row->path, card, path, sizeof(path));
+	for (name = strsep(&rest, "/"); rest; name = strsep(&rest, "/")) {
+		index = child_named(t, folder, name);
+		folder = index ? index : add_child(t, folder, name, DIR_);
+	}
+	index = child_named(t, folder, name);
+	if (!index)
+		index = add_child(t, folder, name, row->mode);
+	n = &t->nodes[index];
+	n->row = row;
+	if (!card)
+		return index;
+	expand(row->path, card, path, sizeof(path));
+	n->card = card_index(card);
+	(void)snprintf(n->path, sizeof(n->path), "%.127s", path_in_card(path, card));
+	return index;
+}
+
+static uint32_t max_nodes(uint32_t n_cards)
+{
+	enum { FOLDERS = 24 }; /* at most so many are made on the way to one card's files */
+
+	return 2 + n_cards * ((uint32_t)ARRAY_SIZE(rows) + FOLDERS);
+}
+
+int tree_new(struct card *const *cards, uint32_t n_cards, struct tree **ret)
+{
+	_cleanup_(tree_freep) struct tree *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return -ENOMEM;
+	t->cards = cards;
+	t->n_cards = n_cards;
+	t->nodes = calloc(max_nodes(n_cards), sizeof(*t->nodes));
+	if (!t->nodes)
+		return -ENOMEM;
+	t->nodes[TREE_ROOT].mode = DIR_;
+	t->nodes[TREE_ROOT].card = TREE_NO_CARD;
+	t->n_nodes = TREE_ROOT + 1;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct row *row = &rows[i];
+		bool per_card = strchr(row->path, '%') != NULL;
+
+		for (uint32_t c = 0; c < (per_card ? n_cards : 1); c++) {
+			struct card *card = per_card ? cards[c] : NULL;
+			uint32_t index = add_row(t, row, card);
+			struct node *n = &t->nodes[index];
+
+			if (S_ISLNK(row->mode))
+				expand(row->text, card, n->target, sizeof(n->target));
+			if (strcmp(row->path, KFD "/proc") == 0)
+				t->proc = index;
+		}
+	}
+	*ret = TAKE_PTR(t);
+	return 0;
+}
+
+struct tree *tree_free(struct tree *t)
+{
+	if (t)
+		free(t->nodes);
+	free(t);
+	return NULL;
+}
+
+bool tree_has_file(struct tree *t, uint32_t card, const char *file)
+{
+	size_t n_file = strlen(file);
+
+	for (uint32_t i = TREE_ROOT; i < t->n_nodes; i++) {
+		const struct node *n = &t->nodes[i];
+		size_t n_path = strlen(n->path);
+
+		if (!S_ISREG(n->mode) || n->card != card || n_path < n_file ||
+		    strcmp(n->path + n_path - n_file, file) != 0)
+			continue;
+		if (n_path == n_file || n->path[n_path - n_file - 1] == '/')
+			return true;
+	}
+	return false;
+}
+
+/* ---- KFD's list of processes ---- */
+
+enum process_kind {
+	PROCESS,
+	PROCESS_PASID,
+	PROCESS_VRAM,
+	PROCESS_SDMA,
+	PROCESS_STATS,
+	PROCESS_OCCUPANCY,
+	PROCESS_QUEUES,
+	PROCESS_QUEUE,
+	QUEUE_GPUID,
+	QUEUE_SIZE,
+	QUEUE_TYPE,
+};
+
+#define PROCESS_BIT   (UINT64_C(1) << 62)
+#define MAX_QUEUES    256 /* shown of one process on one card */
+#define MAX_PROCESSES (SIM_SLOTS * SIM_MAX_CARDS)
+
+struct process_node {
+	int32_t pid;
+	enum process_kind kind;
+	uint32_t card, queue;
+};
+
+static uint64_t process_encode(struct process_node p)
+{
+	return PROCESS_BIT | (uint64_t)p.kind << 56 | (uint64_t)(uint32_t)p.pid << 24 |
+	       (uint64_t)p.card << 20 | p.queue;
+}
+
+static struct process_node process_decode(uint64_t node)
+{
+	return (struct process_node){
+		.pid = (int32_t)(node >> 24 & UINT32_MAX),
+		.kind = (enum process_kind)(node >> 56 & 0xf),
+		.card = node >> 20 & 0xf,
+		.queue = node & 0xfffff,
+	};
+}
+
+/* Queues of a process on a card, from slots that any process may have written. */
+static uint32_t queues_of(const struct tree *t, int32_t pid, uint32_t card)
+{
+	struct sim_card *shared = card_shared(t->cards[card]);
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < SIM_SLOTS; i++)
+		if (atomic_load(&shared->slots[i].pid) == pid)
+			n += MIN(atomic_load(&shared->slots[i].n_queues), MAX_QUEUES + 0u);
+	return MIN(n, MAX_QUEUES + 0u);
+}
+
+static bool process_exists(const struct tree *t, int32_t pid)
+{
+	if (pid <= 0)
+		return false;
+	for (uint32_t i = 0; i < t->n_cards; i++) {
+		/* Frees what the dead have left. */
+		(void)view_of(t->cards[i]);
+		if (queues_of(t, pid, i) > 0)
+			return true;
+	}
+	return false;
+}
+
+static uint32_t occupied_cus(const struct tree *t, int32_t pid, uint32_t card)
+{
+	struct sim_card *shared = card_shared(t->cards[card]);
+	uint64_t now_ns = view_of(t->cards[card]).device_ns;
+	uint32_t cus = 0;
+
+	for (uint32_t i = 0; i < SIM_SLOTS; i++) {
+		struct sim_slot *s = &shared->slots[i];
+
+		if (atomic_load(&s->pid) == pid && atomic_load(&s->running_until_ns) > now_ns)
+			cus = MAX(cus, atomic_load(&s->running_cus));
+	}
+	return MIN(cus, shared->n_cus);
+}
+
+struct listing {
+	struct tree_entry *entries;
+	uint32_t n, room;
+};
+
+static int list_add(struct listing *l, uint64_t node, const char *format, ...) _printf_(3, 4);
+
+static int list_add(struct listing *l, uint64_t node, const char *format, ...)
+{
+	struct tree_entry *e;
+	va_list ap;
+
+	if (l->n == l->room) {
+		uint32_t room = MAX(2 * l->room, 64u);
+
+		e = reallocarray(l->entries, room, sizeof(*e));
+		if (!e)
+			return -ENOMEM;
+		l->entries = e;
+		l->room = room;
+	}
+	e = &l->entries[l->n++];
+	e->node = node;
+	va_start(ap, format);
+	(void)vsnprintf(e->name, sizeof(e->name), format, ap);
+	va_end(ap);
+	return 0;
+}
+
+static bool is_listed(const struct listing *l, uint64_t node)
+{
+	for (uint32_t i = 0; i < l->n; i++)
+		if (l->entries[i].node == node)
+			return true;
+	return false;
+}
+
+static int list_processes(const struct tree *t, struct listing *l)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < t->n_cards; i++) {
+		struct sim_card *shared = card_shared(t->cards[i]);
+
+		(void)view_of(t->cards[i]);
+		for (uint32_t k = 0; k < SIM_SLOTS && r == 0 && l->n < MAX_PROCESSES; k++) {
+			int32_t pid = atomic_load(&shared->slots[k].pid);
+			struct process_node p = {.pid = pid, .kind = PROCESS};
+
+			if (pid > 0 && atomic_load(&shared->slots[k].n_queues) > 0 &&
+			    !is_listed(l, process_encode(p)))
+				r = list_add(l, process_encode(p), "%d", pid);
+		}
+	}
+	return r;
+}
+
+static uint64_t sibling(struct process_node p, enum process_kind kind)
+{
+	p.kind = kind;
+	return process_encode(p);
+}
+
+static int list_process(const struct tree *t, struct process_node p, struct listing *l)
+{
+	int r;
+
+	r = list_add(l, sibling(p, PROCESS_PASID), "pasid");
+	for (p.card = 0; p.card < t->n_cards && r == 0; p.card++) {
+		unsigned long long id = gpu_id(p.card);
+
+		r = list_add(l, sibling(p, PROCESS_VRAM), "vram_%llu", id);
+		if (r == 0)
+			r = list_add(l, sibling(p, PROCESS_SDMA), "sdma_%llu", id);
+		if (r == 0)
+			r = list_add(l, sibling(p, PROCESS_STATS), "stats_%llu", id);
+	}
+	p.card = 0;
+	return r < 0 ? r : list_add(l, sibling(p, PROCESS_QUEUES), "queues");
+}
+
+static int list_queues(const struct tree *t, struct process_node p, struct listing *l)
+{
+	uint32_t number = 0;
+	int r = 0;
+
+	for (p.card = 0; p.card < t->n_cards; p.card++) {
+		uint32_t n = queues_of(t, p.pid, p.card);
+
+		for (p.queue = 0; p.queue < n && r == 0; p.queue++)
+			r = list_add(l, sibling(p, PROCESS_QUEUE), "%u", number++);
+	}
+	return r;
+}
+
+static int list_queue(struct process_node p, struct listing *l)
+{
+	int r;
+
+	r = list_add(l, sibling(p, QUEUE_GPUID), "gpuid");
+	if (r == 0)
+		r = list_add(l, sibling(p, QUEUE_SIZE), "size");
+	return r < 0 ? r : list_add(l, sibling(p, QUEUE_TYPE), "type");
+}
+
+static int list_in_process(const struct tree *t, struct process_node p, struct listing *l)
+{
+	switch (p.kind) {
+	case PROCESS:
+		return list_process(t, p, l);
+	case PROCESS_STATS:
+		return list_add(l, sibling(p, PROCESS_OCCUPANCY), "cu_occupancy");
+	case PROCESS_QUEUES:
+		return list_queues(t, p, l);
+	case PROCESS_QUEUE:
+		return list_queue(p, l);
+	default:
+		return -ENOTDIR;
+	}
+}
+
+static bool process_node_exists(const struct tree *t, struct process_node p)
+{
+	if (p.card >= t->n_cards || !process_exists(t, p.pid))
+		return false;
+	return p.kind < PROCESS_QUEUE || p.queue < queues_of(t, p.pid, p.card);
+}
+
+static bool process_node_is_folder(struct process_node p)
+{
+	return p.kind == PROCESS || p.kind == PROCESS_STATS || p.kind == PROCESS_QUEUES ||
+	       p.kind == PROCESS_QUEUE;
+}
+
+static ssize_t process_read(const struct tree *t, struct process_node p, struct text *out)
+{
+	if (!process_node_exists(t, p))
+		return -ENODEV;
+	switch (p.kind) {
+	case PROCESS_PASID:
+		print(out, "%d\n", 0x8000 + p.pid % 0x7fff);
+		break;
+	case PROCESS_OCCUPANCY:
+		print(out, "%u\n", occupied_cus(t, p.pid, p.card));
+		break;
+	case PROCESS_VRAM:
+	case PROCESS_SDMA:
+		print(out, "0\n"); /* nobody says how much a process took */
+		break;
+	case QUEUE_GPUID:
+		print(out, "%llu", (unsigned long long)gpu_id(p.card));
+		break;
+	case QUEUE_SIZE:
+		print(out, "4096");
+		break;
+	case QUEUE_TYPE:
+		print(out, "0");
+		break;
+	default:
+		return -EISDIR;
+	}
+	return (ssize_t)out->size;
+}
+
+/* ---- both parts ---- */
+
+static bool is_process(uint64_t node)
+{
+	return node & PROCESS_BIT;
+}
+
+static struct node *fixed_node(struct tree *t, uint64_t node)
+{
+	return node >= TREE_ROOT && node < t->n_nodes ? &t->nodes[node] : NULL;
+}
+
+int tree_info(struct tree *t, uint64_t node, struct tree_info *ret)
+{
+	const struct node *n = fixed_node(t, node);
+
+	if (is_process(node)) {
+		struct process_node p = process_decode(node);
+
+		if (!process_node_exists(t, p))
+			return -ENOENT;
+		*ret = (struct tree_info){
+			.mode = process_node_is_folder(p) ? DIR_ : RO,
+			.card = TREE_NO_CARD,
+			.path = "",
+		};
+		return 0;
+	}
+	if (!n)
+		return -ENOENT;
+	*ret = (struct tree_info){
+		.mode = n->mode,
+		.fixed = true,
+		.card = n->card,
+		.path = n->path,
+		.target = n->target,
+	};
+	return 0;
+}
+
+int tree_list(struct tree *t, uint64_t folder, struct tree_entry **ret)
+{
+	const struct node *n = fixed_node(t, folder);
+	struct listing l = {0};
+	int r = 0;
+
+	if (is_process(folder)) {
+		struct process_node p = process_decode(folder);
+
+		r = process_node_exists(t, p) ? list_in_process(t, p, &l) : -ENOENT;
+	} else if (n && folder == t->proc) {
+		r = list_processes(t, &l);
+	} else if (n && S_ISDIR(n->mode)) {
+		for (uint32_t i = n->child; i && r == 0; i = t->nodes[i].next)
+			r = list_add(&l, i, "%s", t->nodes[i].name);
+	} else {
+		r = n ? -ENOTDIR : -ENOENT;
+	}
+	if (r < 0) {
+		free(l.entries);
+		return r;
+	}
+	*ret = l.entries;
+	return (int)l.n;
+}
+
+int tree_lookup(struct tree *t, uint64_t folder, const char *name, uint64_t *ret_node)
+{
+	_cleanup_(freep) struct tree_entry *entries = NULL;
+	uint32_t index;
+	int n;
+
+	if (!is_process(folder) && folder != t->proc) {
+		index = fixed_node(t, folder) ? child_named(t, (uint32_t)folder, name) : 0;
+		if (!index)
+			return -ENOENT;
+		*ret_node = index;
+		return 0;
+	}
+	n = tree_list(t, folder, &entries);
+	for (int i = 0; i < n; i++)
+		if (strcmp(entries[i].name, name) == 0) {
+			*ret_node = entries[i].node;
+			return 0;
+		}
+	return n < 0 ? n : -ENOENT;
+}
+
+ssize_t tree_read(struct tree *t, uint64_t node, char buffer[TREE_FILE_SIZE])
+{
+	struct text out = {buffer, 0};
+	const struct node *n = fixed_node(t, node);
+	struct card *card;
+
+	if (is_process(node))
+		return process_read(t, process_decode(node), &out);
+	if (!n || !n->row)
+		return -EISDIR;
+	card = n->card == TREE_NO_CARD ? NULL : t->cards[n->card];
+	if (n->row->show)
+		n->row->show(t, card, n->row->arg, &out);
+	else if (n->row->value)
+		print(&out, "%llu\n", (unsigned long long)n->row->value(card));
+	else
+		print(&out, "%s", n->row->text);
+	return (ssize_t)out.size;
+}
+
+bool tree_is_writable(struct tree *t, uint64_t node)
+{
+	const struct node *n = fixed_node(t, node);
+
+	return !is_process(node) && n && n->row && n->row->write;
+}
+
+int tree_write(struct tree *t, uint64_t node, const char *text)
+{
+	const struct node *n = fixed_node(t, node);
+
+	if (!tree_is_writable(t, node))
+		return -EACCES;
+	return n->row->write(t->cards[n->card], n->row->arg, text);
+}
