@@ -107,7 +107,7 @@ static int fill_surface(const struct plant_device *d, const struct plant_model *
 	n_shapes = cu_shapes(&d->topology, shapes, ARRAY_SIZE(shapes));
 	if (n_shapes < 0)
 		return n_shapes;
-	(void)snprintf(s->model, sizeof(s->model), "%s", m->name);
+	(void)snprintf(s->model, sizeof(s->model), "%.*s", MODEL_NAME_MAX, m->name);
 	(void)snprintf(s->gpu_name, sizeof(s->gpu_name), "%s", d->product);
 	(void)snprintf(s->gfx, sizeof(s->gfx), "%s", d->gfx);
 	(void)snprintf(s->date, sizeof(s->date), "2026-01-01T00:00:00Z");

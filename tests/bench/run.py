@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs every benchmark and prints one table; --json FILE keeps the figures. No pass or fail: the
+machine decides what is fast. What ran on the simulated card says so."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def run(command, **kw):
+    return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, **kw).stdout
+
+
+def bench_json(build, name):
+    with tempfile.NamedTemporaryFile(suffix=".json") as f:
+        sys.stdout.write(run([os.path.join(build, "tests", name), "--json", f.name]))
+        return json.load(f)
+
+
+def inside(build, seconds):
+    """Under cofris-sim: the apply path per backend, and what both daemons cost while they govern."""
+    os.environ.update(COFRIS_BUILD=build, COFRIS_SOURCE=SOURCE)
+    sys.path.insert(0, os.path.join(SOURCE, "tests", "support"))
+    from machine import BDF, Machine, wait_for
+
+    apply_path = os.path.join(build, "tests", "bench-apply")
+    result = {"simulated": True, "bare": json.loads(run([apply_path, "bare"]))}
+    for backend in ("rsmi", "sysfs"):
+        with Machine() as m:
+            m.start_actuator(backend=backend)
+            result[backend] = json.loads(run([apply_path, "actuator", m.actuator_socket, BDF[0]]))
+    with Machine() as m:
+        actuator, daemon = m.setup()
+        m.start_worker("--rate", "60", "--duration", f"{seconds + 60}s")
+        wait_for("a lower clock limit", lambda: m.card()["range_high_mhz"] < 1725)
+        children = {"cofris-actuator": actuator, "cofrisd": daemon}
+        before = {n: cpu_seconds(c.pid) for n, c in children.items()}
+        end = m.card()["device_ns"] + seconds * 1e9
+        wait_for("the end", lambda: m.card()["device_ns"] > end, timeout=seconds + 30, period=1)
+        for name, child in children.items():
+            result[name] = {"cpu_pct": 100 * (cpu_seconds(child.pid) - before[name]) / seconds,
+                            **memory(child.pid)}
+    print(json.dumps(result))
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/schedstat") as f:
+        main = int(f.read().split()[0])
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/schedstat") as f:
+            total += int(f.read().split()[0])
+    return max(total, main) / 1e9
+
+
+def memory(pid):
+    with open(f"/proc/{pid}/status") as f:
+        fields = dict(line.split(":", 1) for line in f)
+    return {key: int(fields[name].split()[0])
+            for key, name in (("rss_kib", "VmRSS"), ("anonymous_kib", "RssAnon"))}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build-dir", required=True)
+    parser.add_argument("--json")
+    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--inside", action="store_true")
+    a = parser.parse_args()
+    build = os.path.abspath(a.build_dir)
+    if a.inside:
+        inside(build, a.seconds)
+        return
+    result = {name: bench_json(build, name) for name in ("bench-channel", "bench-governor")}
+    with tempfile.TemporaryDirectory(prefix="cofris-bench-") as folder:
+        os.chmod(folder, 0o755)
+        text = run([os.path.join(build, "bin", "cofris-sim"), "--device", "mi50", "--runtime-dir",
+                    folder, "--", "/usr/bin/python3", os.path.abspath(__file__), "--inside",
+                    "--build-dir", build, "--seconds", str(a.seconds)],
+                   env={**os.environ, "COFRIS_TEST_DIR": folder})
+    d = result["daemons"] = json.loads(text.splitlines()[-1])
+    print("\nOn the simulated card:")
+    print(f"  {'clock change, us':<34}{'median':>10}{'p95':>10}{'max':>10}")
+    for name in ("bare", "rsmi", "sysfs"):
+        q = d[name]
+        print(f"  {name:<34}{q['median_us']:>10.0f}{q['p95_us']:>10.0f}{q['max_us']:>10.0f}")
+    print(f"  {'governing, 60 s at 0.5 s':<34}{'CPU %':>10}{'RSS KiB':>10}{'anon KiB':>10}")
+    for name in ("cofrisd", "cofris-actuator"):
+        q = d[name]
+        print(f"  {name:<34}{q['cpu_pct']:>10.3f}{q['rss_kib']:>10}{q['anonymous_kib']:>10}")
+    if a.json:
+        with open(a.json, "w") as f:
+            json.dump(result, f, indent=1)
+            f.write("\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The governor under load on the simulated card, and the rules about inputs."""
+
+import os
+import signal
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
+from machine import BDF, BIN, case, check, main, wait_for  # noqa: E402
+
+RATED_RPS = 200
+
+
+def gpu(machine):
+    return machine.status()["gpus"][0]
+
+
+def model(machine):
+    return gpu(machine)["models"][0]
+
+
+def govern(machine, rate=40, backend="rsmi", **config):
+    """Daemon and a worker under constant load, once the clock limit is below the highest."""
+    actuator, daemon = machine.setup(backend=backend, **config)
+    found = machine.baseline()
+    worker = machine.start_worker("--rate", str(rate), "--duration", "600s", "--seed", "1")
+    wait_for("a lower clock limit", lambda: machine.card()["perf_level"] == "manual"
+             and machine.card()["range_high_mhz"] < 1725)
+    return actuator, daemon, worker, found
+
+
+@case()
+def lowers_the_clock_and_restores_on_stop(m):
+    _, daemon, _, found = govern(m)
+    wait_for("the limit is verified", lambda: gpu(m)["verified"] == "verified")
+    daemon.terminate()
+    check(daemon.wait(10) == 0, "a clean stop exits 0")
+    wait_for("the card as found", lambda: m.baseline() == found)
+
+
+@case()
+def governs_over_the_sysfs_backend_too(m):
+    _, daemon, _, found = govern(m, backend="sysfs")
+    daemon.terminate()
+    check(daemon.wait(10) == 0, "a clean stop exits 0")
+    wait_for("the card as found", lambda: m.baseline() == found)
+
+
+@case()
+def no_arrivals_for_a_minute_is_row_zero(m):
+    m.setup()
+    m.start_worker("--rate", "0", "--duration", "600s")
+    wait_for("row 0", lambda: model(m)["reason"] == "idle" and model(m)["row"] == 0, timeout=20)
+    deadline = m.card()["device_ns"] + 60e9
+    while m.card()["device_ns"] < deadline:
+        check(model(m)["reason"] == "idle", "an idle worker stays in row 0")
+        wait_for("the next second", lambda t=m.card()["device_ns"]: m.card()["device_ns"] > t + 1e9)
+
+
+@case()
+def last_worker_gone_is_baseline_within_two_ticks(m):
+    _, _, worker, found = govern(m)
+    worker.kill()
+    wait_for("baseline", lambda: m.baseline() == found, timeout=1.3)
+    check(gpu(m)["models"][0]["workers"] == 0, "its counts are gone")
+
+
+@case()
+def a_killed_workers_counts_are_gone_within_one_tick(m):
+    _, _, worker, _ = govern(m)
+    other = m.start_worker("--rate", "10", "--duration", "600s", "--seed", "2", name="worker2")
+    wait_for("two workers", lambda: model(m)["workers"] == 2)
+    worker.kill()
+    wait_for("one worker", lambda: model(m)["workers"] == 1, timeout=0.8)
+    wait_for("the other's rate alone", lambda: model(m)["rate_rps"] < 25, timeout=5)
+    check(other.poll() is None, "the other worker goes on")
+
+
+@case()
+def a_stopped_worker_counts_as_its_rated_rate(m):
+    _, _, worker, _ = govern(m)
+    os.kill(worker.pid, signal.SIGSTOP)
+    wait_for("demand = R", lambda: model(m)["reason"] == "missing-input"
+             and model(m)["demand_rps"] >= model(m)["rated_rps"] * 0.999, timeout=1.9)
+    os.kill(worker.pid, signal.SIGCONT)
+    wait_for("its own demand again", lambda: model(m)["reason"] != "missing-input", timeout=10)
+
+
+@case(count=2)
+def an_unconfigured_card_is_never_written(m):
+    govern(m)
+    other = m.start_worker("--rate", "40", "--duration", "600s", gpu=BDF[1], name="worker2")
+    check(other.poll() is None, "a worker runs on the other card")
+    wait_for("ten more writes or decisions", lambda: gpu(m)["decisions"] > 10)
+    check(m.card(1)["writes"] == 0, "no write to the card without a section")
+
+
+@case(sim=["--fault", "foreign-manual:0:2:5"])
+def a_card_found_in_manual_is_not_taken(m):
+    m.setup()
+    m.start_worker("--rate", "40", "--duration", "600s")
+    wait_for("held by other", lambda: gpu(m)["state"] == "held-by-other")
+    check(m.card()["writes"] == 0, "nothing is written")
+
+
+@case()
+def a_foreign_process_with_queues_means_full_speed(m):
+    govern(m)
+    stranger = m.start_worker("--rate", "5", "--duration", "600s", governed=False, name="stranger")
+    wait_for("full speed", lambda: gpu(m)["reason"] == "foreign-load"
+             and m.card()["range_high_mhz"] == 1725)
+    stranger.kill()
+    wait_for("governed again", lambda: gpu(m)["reason"] != "foreign-load", timeout=12)
+
+
+@case()
+def observe_writes_nothing(m):
+    m.start_bus()
+    m.surface()
+    m.write_config(daemon="mode = observe")
+    m.start_actuator()
+    m.start_daemon()
+    m.start_worker("--rate", "40", "--duration", "600s")
+    wait_for("ten decisions on the demand", lambda: gpu(m)["decisions"] > 10
+             and gpu(m)["models"][0]["reason"] in ("demand", "dwell"))
+    check(m.card()["writes"] == 0, "no write at all")
+
+
+@case()
+def both_daemons_run_without_capabilities(m):
+    actuator, daemon, _, _ = govern(m)
+    for child, uid in ((actuator, 0), (daemon, 65534)):
+        with open(f"/proc/{child.pid}/status") as f:
+            fields = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+        check(fields["Uid"].split() == [str(uid)] * 4, f"uid {uid}, not {fields['Uid']}")
+        check(int(fields["CapEff"], 16) == 0, f"no effective capability: {fields['CapEff']}")
+        check(int(fields["CapPrm"], 16) == 0, f"no permitted capability: {fields['CapPrm']}")
+
+
+@case()
+def a_recording_gives_the_same_bytes_again(m):
+    m.start_bus()
+    m.surface()
+    m.write_config()
+    m.start_actuator()
+    record = os.path.join(m.dir, "run", "record")
+    daemon = m.start_daemon("--record", record)
+    worker = m.start_worker("--rate", "60", "--duration", "600s")
+    wait_for("twenty decisions", lambda: gpu(m)["decisions"] > 20, timeout=20)
+    worker.kill()
+    daemon.terminate()
+    check(daemon.wait(10) == 0, "a clean stop exits 0")
+    result = m.capture([os.path.join(BIN, "cofris-replay"), "--inputs", record, "--json"])
+    check('"differences": 0' in result.stdout, result.stdout)
+    with open(record) as f:
+        text = f.read()
+    with open(record, "w") as f:
+        f.write(text.replace("demand", "overload"))
+    result = m.capture([os.path.join(BIN, "cofris-replay"), "--inputs", record], check_exit=False)
+    check(result.returncode == 1, "a changed record is found out")
+
+
+@case()
+def a_bad_reload_keeps_the_old_configuration(m):
+    _, daemon, _, _ = govern(m)
+    path = m.write_config("[daemon]\npoll_intervall = 500ms\n")
+    result = m.capture([os.path.join(BIN, "cofrisctl"), "--bus", m.bus_address, "reload"],
+                       check_exit=False)
+    check(result.returncode != 0, "the reload fails")
+    check(f"{path}:2" in result.stderr and "poll_interval" in result.stderr,
+          f"file, line and the nearest key are named: {result.stderr}")
+    check(daemon.poll() is None and gpu(m)["state"] == "governed", "still governing")
+    m.write_config(slo="1.5x")
+    m.capture([os.path.join(BIN, "cofrisctl"), "--bus", m.bus_address, "reload"])
+    wait_for("the new SLO", lambda: abs(model(m)["slo_ms"] / model(m)["t0_ms"] - 1.5) < 0.01)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bad input from workers, files and the card's own sysfs: a clear error, and nothing lost."""
+
+import array
+import os
+import resource
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
+from machine import BDF, BIN, case, check, main, wait_for  # noqa: E402
+
+# channel/channel-layout.h
+MAGIC, VERSION, HELLO, WELCOME, REFUSE, ANNOUNCE = 0x6F667263, 1, 1, 2, 3, 4
+HELLO_SIZE = 416
+
+
+def hello(model=b"resnet50", version=VERSION, size=HELLO_SIZE, bdf=BDF[0].encode(), slots=1,
+          magic=MAGIC, follows=0):
+    text = struct.pack("<IHHII", magic, version, HELLO, size, 0)
+    text += struct.pack("64s64sIIII", model, b"hostile", follows, 1, slots, 1 if bdf else 0)
+    text += struct.pack("13sBBB", bdf or b"", 0, 0, 0)
+    return text.ljust(HELLO_SIZE, b"\0")
+
+
+def connect(m):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.settimeout(5)
+    s.connect(m.worker_socket)
+    return s
+
+
+def receive(s):
+    """(type, message, fds); type 0 for a hang-up."""
+    fds = array.array("i")
+    try:
+        data, ancillary, _, _ = s.recvmsg(4096, socket.CMSG_LEN(8 * fds.itemsize))
+    except ConnectionResetError:
+        return 0, b"", []
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(content[:len(content) - len(content) % fds.itemsize])
+    if not data:
+        return 0, b"", list(fds)
+    return struct.unpack_from("<IHH", data)[2], data, list(fds)
+
+
+def skip_announcements(s):
+    while True:
+        kind, data, fds = receive(s)
+        if kind != ANNOUNCE:
+            return kind, data, fds
+
+
+def governed(m):
+    """A daemon with a good worker that must not notice anything."""
+    _, daemon = m.setup()
+    worker = m.start_worker("--rate", "40", "--duration", "600s")
+    wait_for("a governed worker", lambda: m.status()["gpus"][0]["models"][0]["workers"] == 1
+             and m.card()["range_high_mhz"] < 1725)
+    return daemon, worker
+
+
+def still_fine(m, daemon, worker):
+    gpu = m.status()["gpus"][0]
+    before = gpu["decisions"]
+    wait_for("further decisions", lambda: m.status()["gpus"][0]["decisions"] > before + 1)
+    check(daemon.poll() is None, "the daemon lives")
+    check(worker.poll() is None, "the good worker lives")
+    check(m.status()["gpus"][0]["models"][0]["workers"] == 1, "only the good worker counts")
+
+
+@case()
+def workers_that_send_garbage_are_cut_off(m):
+    daemon, worker = governed(m)
+    for text in (b"x", b"\0" * HELLO_SIZE, os.urandom(HELLO_SIZE), hello()[:-1], hello() + b"\0",
+                 hello(magic=1), hello(model=b"../../etc/passwd"), hello(model=b""),
+                 hello(model=b"r" * 64), hello(slots=0), hello(slots=1 << 31),
+                 hello(bdf=b"zzzz:43:00.0"), hello(size=1)):
+        with connect(m) as s:
+            s.send(text)
+            kind, _, fds = receive(s)
+            check(kind in (0, REFUSE) and not fds, f"cut off: {text[:40]}")
+    still_fine(m, daemon, worker)
+
+
+@case()
+def a_wrong_version_is_named(m):
+    daemon, worker = governed(m)
+    with connect(m) as s:
+        s.send(hello(version=9))
+        kind, data, _ = receive(s)
+        check(kind == REFUSE and b"version" in data, f"the refusal says why: {data}")
+    still_fine(m, daemon, worker)
+
+
+@case()
+def an_unknown_model_and_card_are_refused_with_the_reason(m):
+    daemon, worker = governed(m)
+    for text, word in ((hello(model=b"unknown"), b"model"), (hello(bdf=b"0000:99:00.0"), b"99")):
+        with connect(m) as s:
+            s.send(text)
+            kind, data, _ = receive(s)
+            check(kind == REFUSE and word in data, f"the refusal says why: {data}")
+    still_fine(m, daemon, worker)
+
+
+@case()
+def no_hello_within_a_second_is_a_hang_up(m):
+    daemon, worker = governed(m)
+    with connect(m) as s:
+        began = time.monotonic()
+        kind, _, _ = receive(s)
+        check(kind in (0, REFUSE), "hung up")
+        check(time.monotonic() - began < 4, "in about a second")
+    still_fine(m, daemon, worker)
+
+
+@case()
+def a_second_hello_is_an_error(m):
+    daemon, worker = governed(m)
+    with connect(m) as s:
+        s.send(hello())
+        kind, _, fds = receive(s)
+        check(kind == WELCOME and len(fds) == 2, "the first is welcome")
+        for fd in fds:
+            os.close(fd)
+        s.send(hello())
+        kind, _, _ = skip_announcements(s)
+        check(kind in (0, REFUSE), "the second is not")
+    still_fine(m, daemon, worker)
+
+
+@case()
+def a_punched_page_is_missing_input_not_zero_load(m):
+    import ctypes
+
+    daemon, worker = governed(m)
+    libc = ctypes.CDLL(None, use_errno=True)
+    with connect(m) as s:
+        s.send(hello())
+        kind, _, fds = receive(s)
+        check(kind == WELCOME, "welcome")
+        size = os.fstat(fds[0]).st_size
+        # Page 1 is the worker's: a beat that moves, then a hole where it was.
+        os.pwrite(fds[0], b"\1" * 8, 4096)
+        wait_for("two workers", lambda: m.status()["gpus"][0]["models"][0]["workers"] == 2)
+        os.pwrite(fds[0], b"\7" * 4096, 8192)
+        r = libc.fallocate(fds[0], 3, ctypes.c_long(0), ctypes.c_long(size))
+        check(r == 0, f"punched: errno {ctypes.get_errno()}")
+        wait_for("missing input", lambda: m.status()["gpus"][0]["models"][0]["reason"]
+                 == "missing-input", timeout=5)
+        for fd in fds:
+            os.close(fd)
+    wait_for("its counts gone", lambda: m.status()["gpus"][0]["models"][0]["workers"] == 1)
+    still_fine(m, daemon, worker)
+
+
+@case()
+def three_hundred_connections_leave_the_daemon_alone(m):
+    daemon, worker = governed(m)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+    sockets = []
+    refused = 0
+    for _ in range(300):
+        try:
+            s = connect(m)
+        except OSError:
+            refused += 1
+            continue
+        try:
+            s.send(hello())
+        except OSError:
+            pass
+        sockets.append(s)
+    kinds = [skip_announcements(s)[0] for s in sockets]
+    welcome = kinds.count(WELCOME)
+    check(welcome <= 64, f"at most 64 connections of one user: {welcome}")
+    check(refused + len(kinds) == 300, "every connection was answered")
+    for s in sockets:
+        s.close()
+    wait_for("only the good worker", lambda: m.status()["gpus"][0]["models"][0]["workers"] == 1)
+    still_fine(m, daemon, worker)
+    check(len(os.listdir(f"/proc/{daemon.pid}/fd")) < 40, "no descriptor is left behind")
+
+
+MALFORMED = [
+    ("pp_dpm_sclk", "S: 132Mhz *\\n"),
+    ("pp_dpm_sclk", "unavailable\\n"),
+    ("pp_dpm_sclk", "garbage\\n"),
+    ("pp_dpm_sclk", ""),
+    ("pp_dpm_sclk", "".join(f"{i}: {900 + i}Mhz \\n" for i in range(40))),
+    ("power1_average", ""),
+    ("power1_average", "lots"),
+    ("power_dpm_force_performance_level", ""),
+    ("power_dpm_force_performance_level", "sideways"),
+    ("gpu_busy_percent", ""),
+    ("gpu_busy_percent", "200"),
+    ("gpu_metrics", "xx"),
+    ("power1_cap", "-1"),
+    ("temp2_label", "elbow"),
+]
+
+
+def survives_malformed_files(m, backend):
+    """Each content while the card is governed: the actuator must not die of it, and the daemon
+    governs again once the file is whole."""
+    m.start_bus()
+    m.surface()
+    m.write_config()
+    actuator = m.start_actuator(backend=backend)
+    daemon = m.start_daemon()
+    worker = m.start_worker("--rate", "40", "--duration", "600s")
+    wait_for("governed", lambda: m.card()["range_high_mhz"] < 1725)
+    for file, content in MALFORMED:
+        m.fault(f"content:0:{file}:{content}")
+        before = m.status()["gpus"][0]["decisions"]
+        wait_for(f"three decisions with {file} = '{content[:20]}'",
+                 lambda: m.status()["gpus"][0]["decisions"] >= before + 3)
+        check(actuator.poll() is None, f"the actuator survives {file} = '{content[:20]}'")
+        check(daemon.poll() is None, "so does the daemon")
+        m.heal()
+        wait_for(f"governed again after {file} = '{content[:20]}'",
+                 lambda: m.card()["perf_level"] == "manual" and m.card()["range_high_mhz"] < 1725
+                 and m.status()["gpus"][0]["models"][0]["reason"] in ("demand", "dwell", "idle"),
+                 timeout=20)
+    check(worker.poll() is None, "the worker never noticed")
+
+
+@case()
+def malformed_card_files_do_not_kill_the_rsmi_backend(m):
+    survives_malformed_files(m, "rsmi")
+
+
+@case()
+def malformed_card_files_do_not_kill_the_sysfs_backend(m):
+    survives_malformed_files(m, "sysfs")
+
+
+@case()
+def malformed_files_at_start_do_not_kill_the_actuator(m):
+    for backend in ("sysfs", "rsmi"):
+        for file, content in MALFORMED:
+            m.fault(f"content:0:{file}:{content}")
+            actuator = m.start_actuator(backend=backend)
+            result = m.capture([os.path.join(BIN, "cofris-profile"), "--model", "resnet50",
+                                "--actuator", m.actuator_socket, "--gpu", BDF[0], "--probe"],
+                               check_exit=False)
+            check(actuator.poll() is None,
+                  f"{backend} survives {file} = '{content[:20]}': {result.stderr}")
+            actuator.terminate()
+            check(actuator.wait(5) == 0, "and stops cleanly")
+            m.heal()
+
+
+@case()
+def bad_surfaces_are_refused_with_file_and_line(m):
+    path = m.surface()
+    m.start_bus()
+    m.write_config()
+    m.start_actuator()
+    with open(path) as f:
+        good = f.readlines()
+    first_row = next(i for i, line in enumerate(good) if line.startswith("cell,"))
+    variants = {
+        "truncated": good[:first_row + 1] + [good[first_row + 1][:40]],
+        "foreign": [line.replace("gfx906", "gfx90a") for line in good],
+        "version": [line.replace("format = 1", "format = 99") for line in good],
+        "nan": good[:first_row] + [good[first_row].replace(good[first_row].split(",")[5], "nan", 1)]
+        + good[first_row + 1:],
+        "duplicate": good + [good[first_row]],
+        "huge": good + ["#" + "x" * 200 + "\n"] * 200000,
+    }
+    daemon = m.start_daemon()
+    worker = m.start_worker("--rate", "40", "--duration", "600s")
+    wait_for("governed", lambda: m.card()["range_high_mhz"] < 1725)
+    for name, lines in variants.items():
+        with open(path, "w") as f:
+            f.writelines(lines)
+        result = m.capture([os.path.join(BIN, "cofrisctl"), "--bus", m.bus_address, "reload"],
+                           check_exit=False)
+        check(result.returncode != 0, f"{name}: the reload fails")
+        check(path in result.stderr, f"{name}: the file is named: {result.stderr}")
+        check(m.status()["gpus"][0]["models"][0]["table"], f"{name}: the old table stays")
+    check(daemon.poll() is None and worker.poll() is None, "all live")
+
+
+@case()
+def a_full_disk_keeps_the_old_surface(m):
+    disk = os.path.join(m.dir, "disk")
+    os.mkdir(disk)
+    m.capture(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk])
+    path = os.path.join(disk, "resnet50.csv")
+    with open(path, "w") as f:
+        f.write("old\n")
+    with open(os.path.join(disk, "filler"), "wb") as f:
+        f.write(b"x" * 8192)
+    m.start_actuator()
+    found = m.baseline()
+    result = m.capture([os.path.join(BIN, "cofris-profile"), "--model", "shufflenet", "--gpu", BDF[0],
+                        "--actuator", m.actuator_socket, "--grid", "quick", "--cell-time", "100ms",
+                        "--output", path], check_exit=False, timeout=170)
+    check(result.returncode != 0, "the profile fails")
+    check("No space left" in result.stderr and path in result.stderr, result.stderr[-500:])
+    with open(path) as f:
+        check(f.read() == "old\n", "the old file stays whole")
+    check(m.baseline() == found, "the card is as found")
+
+
+if __name__ == "__main__":
+    main()

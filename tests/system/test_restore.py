@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever dies or hangs, the card comes back as it was found and no request is lost."""
+
+import json
+import os
+import signal
+import sys
+
+sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
+from machine import case, check, main, wait_for  # noqa: E402
+
+LEASE_S = 2.0
+
+
+def under_load(m, extra=(), **config):
+    actuator, daemon = m.setup(**config)
+    found = m.baseline()
+    worker = m.start_worker("--rate", "40", "--duration", "8s", "--seed", "1",
+                            "--report", os.path.join(m.dir, "report.csv"), *extra)
+    wait_for("a lower clock limit", lambda: m.card()["perf_level"] == "manual"
+             and m.card()["range_high_mhz"] < 1725)
+    return actuator, daemon, worker, found
+
+
+def finish(m, worker):
+    """The worker ends by itself with nothing failed."""
+    check(worker.wait(30) == 0, "the worker exits 0")
+    with open(os.path.join(m.dir, "report.csv")) as f:
+        rows = [line.strip() for line in f if not line.startswith("#")]
+    check(len(rows) > 200, f"requests were served: {len(rows)}")
+    check(all(row.endswith("ok") for row in rows[1:]), "no failed request")
+
+
+def full_range(m):
+    c = m.card()
+    return c["perf_level"] != "manual" or c["range_high_mhz"] == 1725
+
+
+def all_cus(m):
+    return all(p["cus"] == 60 for p in m.card()["processes"])
+
+
+@case(sim=["--gating", "cu"])
+def killed_daemon_restores_within_one_lease(m):
+    _, daemon, worker, found = under_load(m, extra_gating())
+    daemon.kill()
+    wait_for("full range and all CUs", lambda: full_range(m) and all_cus(m), timeout=LEASE_S + 0.5)
+    wait_for("baseline", lambda: m.baseline() == found, timeout=1)
+    finish(m, worker)
+
+
+@case(sim=["--gating", "cu"])
+def stopped_daemon_restores_within_one_lease(m):
+    _, daemon, worker, found = under_load(m, extra_gating())
+    os.kill(daemon.pid, signal.SIGSTOP)
+    wait_for("full range and all CUs", lambda: full_range(m) and all_cus(m), timeout=LEASE_S + 0.5)
+    wait_for("baseline", lambda: m.baseline() == found, timeout=1)
+    finish(m, worker)
+    os.kill(daemon.pid, signal.SIGCONT)
+    daemon.terminate()
+    check(daemon.wait(10) == 0, "it stops cleanly when it goes on")
+    check(m.baseline() == found, "and leaves the card alone")
+
+
+@case()
+def killed_actuators_next_start_restores(m):
+    actuator, daemon, worker, found = under_load(m)
+    daemon.kill()
+    actuator.kill()
+    actuator.wait()
+    check(m.card()["perf_level"] == "manual", "nobody was there to restore")
+    m.start_actuator()
+    wait_for("baseline", lambda: m.baseline() == found, timeout=3)
+    finish(m, worker)
+
+
+@case()
+def restore_program_restores_without_the_library(m):
+    actuator, daemon, worker, found = under_load(m)
+    daemon.kill()
+    actuator.kill()
+    actuator.wait()
+    m.restore()
+    check(m.baseline() == found, "baseline at once")
+    m.restore()
+    check(m.baseline() == found, "and it may run twice")
+    finish(m, worker)
+
+
+@case()
+def daemon_governs_again_after_the_actuators_restart(m):
+    actuator, _, worker, _ = under_load(m)
+    actuator.kill()
+    actuator.wait()
+    m.start_actuator()
+    wait_for("governed again", lambda: m.card()["perf_level"] == "manual"
+             and m.card()["range_high_mhz"] < 1725 and m.status()["gpus"][0]["state"] == "governed",
+             timeout=15)
+    finish(m, worker)
+
+
+@case()
+def a_hanging_read_means_full_range_within_four_seconds(m):
+    _, _, worker, _ = under_load(m)
+    m.fault("hang:0:power1_average")
+    wait_for("full range", lambda: full_range(m), timeout=4)
+    finish(m, worker)
+    m.heal()
+
+
+@case()
+def a_terminated_actuator_restores(m):
+    actuator, _, worker, found = under_load(m)
+    actuator.terminate()
+    check(actuator.wait(5) == 0, "a clean stop exits 0")
+    check(m.baseline() == found, "baseline before it is gone")
+    finish(m, worker)
+
+
+def extra_gating():
+    return ()
+
+
+if __name__ == "__main__":
+    main()
