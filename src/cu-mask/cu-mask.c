@@ -218,7 +218,7 @@ struct cu_shape cu_shape_full(const struct cu_topology *t)
 /* The shape of n CUs in each XCC, if they split evenly over the fewest SEs that hold them. */
 static bool even_shape(const struct cu_topology *t, uint32_t n, struct cu_shape *ret)
 {
-	uint32_t order[CU_MAX_SE], k = 0;
+	uint32_t order[CU_MAX_SE], k = 1;
 
 	for (uint32_t xcc = 0; xcc < t->n_xcc; xcc++) {
 		order_ses(t, xcc, /* first_se= */ 0, order);

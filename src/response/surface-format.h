@@ -27,11 +27,11 @@ enum field_kind {
 struct field {
 	const char *name;
 	enum field_kind kind;
+	bool whole_file_only; /* may lack; written once the number of rows is known */
 	size_t offset;
 	double min, max;
 	const char *word;
 	const struct row_format *columns;
-	bool whole_file_only; /* may lack; written once the number of rows is known */
 };
 
 struct row_format {

@@ -1,50 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Strict reader of surface files. A file may come from anywhere: every line is bounded and plain
  * text, every value has a range, and what a complete surface must have is checked at the end. */
-#include "response/surface-format.h"
+#include "response/surface-reader.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
-#include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
-
-struct numbered_cell {
-	struct surface_cell cell;
-	unsigned int line;
-};
-
-struct reader {
-	FILE *file;
-	struct surface *surface;
-	struct surface_error *error;
-	struct numbered_cell *cells;
-	uint32_t n_cells, n_loads, room_cells, room_loads;
-	size_t bytes;
-	unsigned int line;
-	bool in_rows;
-	uint64_t seen; /* bit per header field */
-	uint32_t n_powers[2];
-	char text[SURFACE_LINE_MAX + 1];
-};
-
-static int _printf_(4, 5)
-	fail_at(struct reader *r, int code, unsigned int line, const char *format, ...)
-{
-	va_list ap;
-
-	if (!r->error)
-		return code;
-	r->error->line = line;
-	va_start(ap, format);
-	(void)vsnprintf(r->error->text, sizeof(r->error->text), format, ap);
-	va_end(ap);
-	return code;
-}
-
-#define bad(reader, ...)      fail_at(reader, -EBADMSG, (reader)->line, __VA_ARGS__)
-#define bad_file(reader, ...) fail_at(reader, -EBADMSG, 0, __VA_ARGS__)
 
 /* Returns 1 for a line in r->text, 0 at the end of the file. */
 static int read_line(struct reader *r)
@@ -55,8 +18,8 @@ static int read_line(struct reader *r)
 	r->line++;
 	while ((c = getc(r->file)) != EOF) {
 		if (++r->bytes > SURFACE_MAX_BYTES)
-			return fail_at(r, -EFBIG, r->line, "larger than %u bytes",
-				       SURFACE_MAX_BYTES);
+			return surface_reader_fail(r, -EFBIG, r->line, "larger than %u bytes",
+						   SURFACE_MAX_BYTES);
 		if (c == '\n') {
 			r->text[length] = '\0';
 			return 1;
@@ -68,165 +31,9 @@ static int read_line(struct reader *r)
 		r->text[length++] = (char)c;
 	}
 	if (ferror(r->file))
-		return fail_at(r, errno > 0 ? -errno : -EIO, r->line, "cannot be read: %s",
-			       strerror(errno > 0 ? errno : EIO));
+		return surface_reader_fail(r, errno > 0 ? -errno : -EIO, r->line,
+					   "cannot be read: %s", strerror(errno > 0 ? errno : EIO));
 	return length > 0 ? bad(r, "truncated: expected a newline at the end") : 0;
-}
-
-static int parse_ranged(struct reader *r, const struct field *f, const char *text, bool whole,
-			double *ret)
-{
-	double value = 0;
-	uint32_t u = 0;
-	int e;
-
-	e = whole ? parse_u32(text, &u) : parse_double(text, &value);
-	if (whole)
-		value = u;
-	if (e < 0 || value < f->min || value > f->max)
-		return bad(r, "%s: expected a %s from %.15g to %.15g, got '%.40s'", f->name,
-			   whole ? "whole number" : "finite number", f->min, f->max, text);
-	*ret = value;
-	return 0;
-}
-
-static int parse_text(struct reader *r, const struct field *f, const char *text, char *ret)
-{
-	if (strlen(text) > (size_t)f->max)
-		return bad(r, "%s: expected at most %.0f bytes, got %zu", f->name, f->max,
-			   strlen(text));
-	strcpy(ret, text);
-	return 0;
-}
-
-static int parse_word(struct reader *r, const struct field *f, const char *text)
-{
-	if (strcmp(text, f->word) != 0)
-		return bad(r, "%s: expected '%s', got '%.40s'", f->name, f->word, text);
-	return 0;
-}
-
-static int parse_source(struct reader *r, const struct field *f, const char *text, bool *ret)
-{
-	bool simulated = strcmp(text, "simulated") == 0;
-
-	if (!simulated && strcmp(text, "measured") != 0)
-		return bad(r, "%s: expected measured or simulated, got '%.40s'", f->name, text);
-	*ret = simulated;
-	return 0;
-}
-
-static int parse_columns(struct reader *r, const struct field *f, const char *text)
-{
-	char expected[SURFACE_LINE_MAX];
-
-	row_format_columns(f->columns, expected, sizeof(expected));
-	if (strcmp(text, expected) != 0)
-		return bad(r, "%s: expected '%.180s'", f->name, expected);
-	return 0;
-}
-
-static int parse_levels(struct reader *r, const struct field *f, char *text)
-{
-	struct surface *s = r->surface;
-	double value = 0;
-	char *word;
-	int e;
-
-	s->n_levels = 0;
-	while ((word = strsep(&text, " "))) {
-		if (s->n_levels >= SURFACE_MAX_LEVELS)
-			return bad(r, "%s: more than %u levels", f->name, SURFACE_MAX_LEVELS);
-		e = parse_ranged(r, f, word, /* whole= */ true, &value);
-		if (e < 0)
-			return e;
-		if (s->n_levels > 0 && value <= s->level_mhz[s->n_levels - 1])
-			return bad(r, "%s: expected ascending levels, got %s after %u", f->name,
-				   word, s->level_mhz[s->n_levels - 1]);
-		s->level_mhz[s->n_levels++] = (uint32_t)value;
-	}
-	return 0;
-}
-
-static int parse_powers(struct reader *r, const struct field *f, char *text, double *ret,
-			uint32_t *ret_n)
-{
-	uint32_t n = 0;
-	char *word;
-	int e;
-
-	while ((word = strsep(&text, " "))) {
-		if (n >= SURFACE_MAX_LEVELS)
-			return bad(r, "%s: more than %u powers", f->name, SURFACE_MAX_LEVELS);
-		ret[n] = NAN;
-		if (strcmp(word, SURFACE_UNKNOWN) != 0) {
-			e = parse_ranged(r, f, word, /* whole= */ false, &ret[n]);
-			if (e < 0)
-				return e;
-		}
-		n++;
-	}
-	*ret_n = n;
-	return 0;
-}
-
-static int parse_flags(struct reader *r, const struct field *f, char *text, uint32_t *ret)
-{
-	uint32_t flags = 0;
-	char *word;
-
-	if (strcmp(text, SURFACE_UNKNOWN) == 0)
-		return 0;
-	while ((word = strsep(&text, "+"))) {
-		uint32_t flag = 0;
-
-		for (unsigned int i = 0; i < ARRAY_SIZE(surface_flag_names); i++)
-			if (strcmp(word, surface_flag_names[i].name) == 0)
-				flag = surface_flag_names[i].flag;
-		if (!flag || flags & flag)
-			return bad(r, "%s: expected '-' or throttled+unstable+struck, got '%.40s'",
-				   f->name, word);
-		flags |= flag;
-	}
-	*ret = flags;
-	return 0;
-}
-
-static int parse_field(struct reader *r, const struct field *f, char *text, void *base)
-{
-	void *target = (char *)base + f->offset;
-	double value = 0;
-	int e;
-
-	switch (f->kind) {
-	case FIELD_TEXT:
-		return parse_text(r, f, text, target);
-	case FIELD_WORD:
-		return parse_word(r, f, text);
-	case FIELD_SOURCE:
-		return parse_source(r, f, text, target);
-	case FIELD_COLUMNS:
-		return parse_columns(r, f, text);
-	case FIELD_LEVELS:
-		return parse_levels(r, f, text);
-	case FIELD_POWERS:
-		return parse_powers(r, f, text, target,
-				    &r->n_powers[target != r->surface->idle_power_w]);
-	case FIELD_FLAGS:
-		return parse_flags(r, f, text, target);
-	default:
-		break;
-	}
-	e = parse_ranged(r, f, text, f->kind == FIELD_U32 || f->kind == FIELD_U16, &value);
-	if (e < 0)
-		return e;
-	if (f->kind == FIELD_U32)
-		*(uint32_t *)target = (uint32_t)value;
-	else if (f->kind == FIELD_U16)
-		*(uint16_t *)target = (uint16_t)value;
-	else
-		*(double *)target = value;
-	return 0;
 }
 
 static int unknown_key(struct reader *r, const char *key)
@@ -255,7 +62,7 @@ static int read_header_line(struct reader *r)
 		if (r->seen & UINT64_C(1) << i)
 			return bad(r, "second value for '%s'", key);
 		r->seen |= UINT64_C(1) << i;
-		return parse_field(r, &surface_header_fields[i], value, r->surface);
+		return surface_reader_field(r, &surface_header_fields[i], value, r->surface);
 	}
 	return unknown_key(r, key);
 }
@@ -274,8 +81,9 @@ static int read_version(struct reader *r)
 			   SURFACE_FORMAT_VERSION);
 	e = parse_u32(r->text + strlen(prefix), &version);
 	if (e < 0 || version != SURFACE_FORMAT_VERSION)
-		return fail_at(r, -EPROTONOSUPPORT, r->line, "format version '%.20s': expected %u",
-			       r->text + strlen(prefix), SURFACE_FORMAT_VERSION);
+		return surface_reader_fail(r, -EPROTONOSUPPORT, r->line,
+					   "format version '%.20s': expected %u",
+					   r->text + strlen(prefix), SURFACE_FORMAT_VERSION);
 	return 0;
 }
 
@@ -342,45 +150,6 @@ static int check_config(struct reader *r, uint32_t max_mhz, struct cu_shape shap
 	return 0;
 }
 
-/* Splits off the next column; the caller has counted them. */
-static int read_quantiles(struct reader *r, const struct field *f, char **text, float *ret)
-{
-	for (unsigned int i = 0; i < SURFACE_QUANTILES; i++) {
-		double value = 0;
-		int e;
-
-		e = parse_ranged(r, f, strsep(text, ","), /* whole= */ false, &value);
-		if (e < 0)
-			return e;
-		ret[i] = (float)value;
-		if (i > 0 && ret[i] < ret[i - 1])
-			return bad(r, "%s: quantile %u (%.9g) is below quantile %u (%.9g)", f->name,
-				   i, ret[i], i - 1, ret[i - 1]);
-	}
-	return 0;
-}
-
-static int read_columns(struct reader *r, const struct row_format *format, char *text, void *ret)
-{
-	unsigned int n = 1;
-	int e = 0;
-
-	for (const char *p = text; *p; p++)
-		n += *p == ',';
-	if (n != format->n_columns)
-		return bad(r, "%s row: expected %u columns behind '%s', got %u", format->name,
-			   format->n_columns, format->name, n);
-	for (unsigned int i = 0; i < format->n_fields && e >= 0; i++) {
-		const struct field *f = &format->fields[i];
-
-		if (f->kind == FIELD_QUANTILES)
-			e = read_quantiles(r, f, &text, (float *)((char *)ret + f->offset));
-		else
-			e = parse_field(r, f, strsep(&text, ","), ret);
-	}
-	return e;
-}
-
 static int grow(void **array, uint32_t n, uint32_t *room, size_t size)
 {
 	uint32_t more = *room ? *room * 2 : 64;
@@ -402,8 +171,9 @@ static int read_cell(struct reader *r, char *columns)
 	int e;
 
 	if (r->n_cells >= SURFACE_MAX_CELLS)
-		return fail_at(r, -EFBIG, r->line, "more than %u cells", SURFACE_MAX_CELLS);
-	e = read_columns(r, &surface_cell_format, columns, &c.cell);
+		return surface_reader_fail(r, -EFBIG, r->line, "more than %u cells",
+					   SURFACE_MAX_CELLS);
+	e = surface_reader_columns(r, &surface_cell_format, columns, &c.cell);
 	if (e < 0)
 		return e;
 	e = check_config(r, c.cell.max_mhz, c.cell.shape);
@@ -411,7 +181,7 @@ static int read_cell(struct reader *r, char *columns)
 		return e;
 	e = grow((void **)&r->cells, r->n_cells, &r->room_cells, sizeof(*r->cells));
 	if (e < 0)
-		return fail_at(r, e, r->line, "out of memory");
+		return surface_reader_fail(r, e, r->line, "out of memory");
 	r->cells[r->n_cells++] = c;
 	return 0;
 }
@@ -422,8 +192,9 @@ static int read_load(struct reader *r, char *columns)
 	int e;
 
 	if (r->n_loads >= SURFACE_MAX_LOADS)
-		return fail_at(r, -EFBIG, r->line, "more than %u load rows", SURFACE_MAX_LOADS);
-	e = read_columns(r, &surface_load_format, columns, &l);
+		return surface_reader_fail(r, -EFBIG, r->line, "more than %u load rows",
+					   SURFACE_MAX_LOADS);
+	e = surface_reader_columns(r, &surface_load_format, columns, &l);
 	if (e < 0)
 		return e;
 	if (l.p50_ns > l.p95_ns || l.p95_ns > l.p99_ns)
@@ -433,7 +204,7 @@ static int read_load(struct reader *r, char *columns)
 		return e;
 	e = grow((void **)&r->surface->loads, r->n_loads, &r->room_loads, sizeof(l));
 	if (e < 0)
-		return fail_at(r, e, r->line, "out of memory");
+		return surface_reader_fail(r, e, r->line, "out of memory");
 	r->surface->loads[r->n_loads++] = l;
 	return 0;
 }
@@ -490,16 +261,17 @@ static int take_cells(struct reader *r)
 	qsort(r->cells, r->n_cells, sizeof(*r->cells), compare_cells);
 	s->cells = calloc(r->n_cells, sizeof(*s->cells));
 	if (!s->cells)
-		return fail_at(r, -ENOMEM, 0, "out of memory");
+		return surface_reader_fail(r, -ENOMEM, 0, "out of memory");
 	for (uint32_t i = 0; i < r->n_cells; i++) {
 		const struct surface_cell *c = &r->cells[i].cell;
 
 		if (i > 0 && compare_configs(c, &r->cells[i - 1].cell) == 0)
-			return fail_at(r, -EBADMSG, r->cells[i].line,
-				       "second cell for %u MHz, %ux%u CUs, batch %u, %u workers; "
-				       "the first is in line %u",
-				       c->max_mhz, c->shape.n_se, c->shape.cus_per_se, c->batch,
-				       c->workers, r->cells[i - 1].line);
+			return surface_reader_fail(
+				r, -EBADMSG, r->cells[i].line,
+				"second cell for %u MHz, %ux%u CUs, batch %u, %u workers; "
+				"the first is in line %u",
+				c->max_mhz, c->shape.n_se, c->shape.cus_per_se, c->batch,
+				c->workers, r->cells[i - 1].line);
 		s->cells[i] = *c;
 	}
 	s->n_cells = r->n_cells;

@@ -331,16 +331,19 @@ static void assert_bytes_refused(const char *bytes, size_t size, int expected, u
 static void test_nul_bytes_and_over_long_lines_are_refused(void **state)
 {
 	_cleanup_(free_surface) struct surface *s = sample_surface();
-	_cleanup_(freep) char *text = NULL, *longer = NULL;
-	char line[5000];
+	_cleanup_(freep) char *text = NULL, *longest = NULL, *longer = NULL;
+	char name[4096 - sizeof("# model = ") + 3];
 	size_t size;
 
 	(void)state;
 	text = write_text(s, &size);
-	memset(line, 'x', sizeof(line) - 1);
-	line[sizeof(line) - 1] = '\0';
-	longer = edited(text, "resnet50", line);
+	memset(name, 'x', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	longer = edited(text, "resnet50", name);
 	assert_bytes_refused(longer, strlen(longer), -EBADMSG, 2, "line longer than 4096 bytes");
+	longest = edited(text, "resnet50", name + 1);
+	assert_bytes_refused(longest, strlen(longest), -EBADMSG, 2,
+			     "model: expected at most 40 bytes, got 4086");
 	*strstr(text, "resnet50") = '\0';
 	assert_bytes_refused(text, size, -EBADMSG, 2, "byte 0x00: expected printable ASCII");
 	assert_bytes_refused("", 1, -EBADMSG, 1, "byte 0x00");

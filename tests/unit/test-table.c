@@ -460,6 +460,20 @@ static void test_a_mask_without_gating_must_save_significantly(void **state)
 	}
 }
 
+/* 3 SEs tie with 2, but do not save enough against the whole card to be worth a mask. */
+static void test_a_tie_of_masks_does_not_bring_in_one_that_saves_too_little(void **state)
+{
+	_cleanup_(free_surface) struct surface *s = new_surface();
+	_cleanup_(freep) struct response_table *t = NULL;
+
+	(void)state;
+	(void)add_cell(s, 1725, 2, 15, 10e6, 198.2);
+	(void)add_cell(s, 1725, 3, 15, 10e6, 199.2);
+	t = derive(s, &TABLE_OPTIONS_DEFAULT);
+	assert_int_equal(response_table_lookup(t, 70)->shape.n_se, 2);
+	assert_int_equal(response_table_lookup(t, 30)->shape.n_se, 4);
+}
+
 static void test_gating_takes_off_the_active_idle_power_of_cus_that_are_off(void **state)
 {
 	static const struct {
@@ -731,6 +745,7 @@ int main(void)
 		cmocka_unit_test(test_ties_go_to_more_cus),
 		cmocka_unit_test(test_ties_of_equal_cus_stay_with_the_row_before),
 		cmocka_unit_test(test_a_mask_without_gating_must_save_significantly),
+		cmocka_unit_test(test_a_tie_of_masks_does_not_bring_in_one_that_saves_too_little),
 		cmocka_unit_test(test_gating_takes_off_the_active_idle_power_of_cus_that_are_off),
 		cmocka_unit_test(test_gating_needs_an_active_idle_power),
 		cmocka_unit_test(test_row_0_survives_a_step_to_half_the_rated_rate),
