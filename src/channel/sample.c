@@ -100,12 +100,14 @@ int channel_connection_sample(struct channel_connection *c, struct channel_sampl
 	return 0;
 }
 
-/* A shard whose thread has ended nothing has no histogram; not to look spares the pages. */
+/* A shard whose thread has never come by has no histogram; not to look spares the pages. */
 static bool shard_in_use(const struct channel_shard *shard)
 {
 	const struct channel_counters *s = &shard->classes[CHANNEL_CLASS_REQUESTS];
 
-	return atomic_load_explicit(&s->completions, memory_order_relaxed) != 0;
+	return atomic_load_explicit(&s->arrivals, memory_order_relaxed) != 0 ||
+	       atomic_load_explicit(&s->starts, memory_order_relaxed) != 0 ||
+	       atomic_load_explicit(&s->completions, memory_order_relaxed) != 0;
 }
 
 int channel_connection_histogram(struct channel_connection *c, enum channel_series series,

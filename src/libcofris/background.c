@@ -7,7 +7,8 @@
  * nowhere, and the daemon never sees more ends than arrivals. The generation wraps round after 2047
  * connections, of which there are at most 20 a second.
  *
- * Replaced memory is unmapped only when no thread can still be writing to it: see area_retire(). */
+ * Replaced memory is unmapped only when no thread can still be writing to it: see grace_is_over().
+ */
 #include "libcofris/internal.h"
 
 #include <errno.h>
@@ -29,34 +30,20 @@ static struct area *present_area(struct cofris_channel *c)
 	return atomic_load_explicit(&c->area, memory_order_relaxed);
 }
 
-/* A thread that entered before the pointer changed may still write to the old area. After the
- * barrier, every thread whose inside word is 0 has either left or will load the new pointer. */
+/* A thread that entered before the pointer changed may still write to the old area. */
 static void area_retire(struct cofris_channel *c, struct area *a, uint64_t now)
 {
 	c->retired = a;
+	c->grace = (struct grace){0};
 	c->retired_look_ns = now + CHANNEL_BEAT_NS;
-	c->retired_inside = UINT64_MAX;
-	threads_barrier();
 }
 
-/* Looks, at most 4 times a second, which threads have been seen outside since. Acquire pairs with
- * leave() (request.c). Without membarrier() the first look comes a beat after the change, by when
- * every store of the time of the change has long left its processor. */
 static void area_reclaim(struct cofris_channel *c, uint64_t now)
 {
-	const struct thread_slot *shared = &thread_slots[CHANNEL_SHARED_SHARD];
-
 	if (!c->retired || now < c->retired_look_ns)
 		return;
 	c->retired_look_ns = now + CHANNEL_BEAT_NS;
-	for (uint64_t left = c->retired_inside; left != 0; left &= left - 1) {
-		unsigned int slot = (unsigned int)__builtin_ctzll(left);
-
-		if (atomic_load_explicit(&thread_slots[slot].inside, memory_order_acquire) == 0)
-			c->retired_inside &= ~(UINT64_C(1) << slot);
-	}
-	if (c->retired_inside == 0 &&
-	    atomic_load_explicit(&shared->inside, memory_order_acquire) == 0)
+	if (grace_is_over(&c->grace))
 		c->retired = area_free(c->retired);
 }
 

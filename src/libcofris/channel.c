@@ -116,6 +116,7 @@ int channel_start(struct cofris_channel *c, uint32_t generation)
 
 static struct cofris_channel *channel_free(struct cofris_channel *c)
 {
+	grace_cancel(&c->grace);
 	(void)area_free(atomic_load_explicit(&c->area, memory_order_relaxed));
 	(void)area_free(c->retired);
 	if (c->socket >= 0)

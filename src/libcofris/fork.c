@@ -55,6 +55,7 @@ static void let_go(struct cofris_channel *c)
 	atomic_store_explicit(&c->area, NULL, memory_order_relaxed);
 	(void)area_free(a);
 	c->retired = area_free(c->retired);
+	c->grace = (struct grace){0};
 	if (c->socket >= 0)
 		(void)close(c->socket);
 	if (c->stop_fd >= 0)

@@ -34,13 +34,18 @@ static inline uint64_t now_ns(void)
 /* --- threads (thread.c) --------------------------------------------------------------------- */
 
 /* A thread's slot is the index of its shard in every channel of the process, so that a shard has
- * one writer at a time. inside is 1 while the thread runs in begin, start or end: what it may still
- * be writing to must not be unmapped (area_retire()). */
+ * one writer at a time. passes counts its entries to and exits from begin, start and end: odd while
+ * it is inside, where it may be writing to memory that is about to be unmapped. */
 struct thread_slot {
-	alignas(CHANNEL_LINE) _Atomic uint32_t inside;
+	alignas(CHANNEL_LINE) _Atomic uint64_t passes;
 };
 
-extern struct thread_slot thread_slots[CHANNEL_SHARDS];
+extern struct thread_slot thread_slots[CHANNEL_THREAD_SHARDS];
+/* The same for the threads that share the last shard: how many are inside, by the phase in which
+ * they entered. */
+extern _Atomic uint32_t thread_phase;
+extern _Atomic uint32_t thread_sharers[2];
+
 /* One more than the calling thread's slot; 0 before its first call. Initial-exec, as the call into
  * the dynamic loader that a library's thread-local variables otherwise take costs more than all the
  * counting; the four bytes fit into the room that the loader keeps for this. */
@@ -54,8 +59,19 @@ uint32_t thread_claim_slot(void);
 uint32_t thread_slots_high(void);
 /* In a forked child: only the calling thread is left. */
 void threads_forked(void);
-/* Makes all running threads pass a full barrier, after which their inside words are up to date. */
-void threads_barrier(void);
+
+/* Waits, without blocking, until each thread that was inside at a certain time has left. */
+struct grace {
+	enum { GRACE_QUEUED, GRACE_THREADS, GRACE_STRAGGLERS, GRACE_SHARERS } stage;
+	uint64_t left; /* bit per slot not yet seen to have left */
+	uint64_t passes[CHANNEL_THREAD_SHARDS];
+};
+
+/* For a grace zeroed after the area's pointer had changed: whether no thread can be using the old
+ * one any more. To be asked again and again, at least a beat after the change. */
+bool grace_is_over(struct grace *g);
+/* Gives up before it is over. */
+void grace_cancel(struct grace *g);
 
 /* --- areas ---------------------------------------------------------------------------------- */
 
@@ -117,9 +133,9 @@ struct cofris_channel {
 	bool welcomed;
 	uint64_t connected_ns, next_attempt_ns, welcome_by_ns, next_beat_ns, backoff_ns;
 	uint64_t beat;
-	uint64_t connections;	 /* ever welcomed */
-	struct area *retired;	 /* may still be written to */
-	uint64_t retired_inside; /* slots that have not been seen outside since */
+	uint64_t connections; /* ever welcomed */
+	struct area *retired; /* may still be written to */
+	struct grace grace;
 	uint64_t retired_look_ns;
 
 	/* The lease: the daemon's beat and epoch last seen in the present area, and until when they

@@ -9,13 +9,19 @@
 #include <errno.h>
 #include <unistd.h>
 
-/* Summing what other threads count costs a cache miss each. */
-#define MAX_SLOTS_TO_SUM 8
-
 struct section {
 	struct area *area;
 	uint32_t slot;
+	uint32_t phase; /* for the threads that share a shard */
 };
+
+static inline void pass(uint32_t slot, memory_order order)
+{
+	_Atomic uint64_t *passes = &thread_slots[slot].passes;
+
+	atomic_store_explicit(passes, atomic_load_explicit(passes, memory_order_relaxed) + 1,
+			      order);
+}
 
 static inline struct section enter(struct cofris_channel *c)
 {
@@ -23,25 +29,27 @@ static inline struct section enter(struct cofris_channel *c)
 
 	if (unlikely(s.slot == UINT32_MAX))
 		s.slot = thread_claim_slot();
-	if (likely(s.slot != CHANNEL_SHARED_SHARD))
-		atomic_store_explicit(&thread_slots[s.slot].inside, 1, memory_order_relaxed);
-	else
-		atomic_fetch_add_explicit(&thread_slots[s.slot].inside, 1, memory_order_seq_cst);
-	/* Keeps the compiler from loading the area first; the processor is kept from it by
-	 * threads_barrier() on the other side, so that no barrier is needed here. */
+	if (likely(s.slot != CHANNEL_SHARED_SHARD)) {
+		pass(s.slot, memory_order_relaxed);
+	} else {
+		s.phase = atomic_load(&thread_phase);
+		atomic_fetch_add(&thread_sharers[s.phase], 1);
+	}
+	/* Keeps the compiler from loading the area first; the processor is kept from it by the
+	 * barrier in watch_threads() (thread.c), so that none is needed here. */
 	atomic_signal_fence(memory_order_seq_cst);
 	/* Acquire pairs with the release in publish() (background.c). */
 	s.area = atomic_load_explicit(&c->area, memory_order_acquire);
 	return s;
 }
 
-/* Release: what was written to the area comes before; pairs with area_reclaim(). */
+/* Release pairs with passes_of() (thread.c). */
 static inline void leave(struct section s)
 {
 	if (likely(s.slot != CHANNEL_SHARED_SHARD))
-		atomic_store_explicit(&thread_slots[s.slot].inside, 0, memory_order_release);
+		pass(s.slot, memory_order_release);
 	else
-		atomic_fetch_sub_explicit(&thread_slots[s.slot].inside, 1, memory_order_release);
+		atomic_fetch_sub(&thread_sharers[s.phase], 1);
 }
 
 /* A shard has one writer, so load and store will do; the shared one has many. */
@@ -108,14 +116,14 @@ static inline uint64_t minus(uint64_t a, uint64_t b)
 }
 
 /* Whether a server is free, so that an arrival is served at once. In the opposite order of their
- * counting, ends before arrivals, so that too many are seen in flight rather than too few. */
+ * counting, ends before arrivals, so that too many are seen in flight rather than too few. Costs a
+ * cache miss for each thread that has counted since, which is why only workers that do not report
+ * starts pay for it. */
 static bool server_is_free(const struct cofris_channel *c, const struct area *a)
 {
 	uint32_t n = thread_slots_high();
 	uint64_t ended = 0, arrived = 0;
 
-	if (n > MAX_SLOTS_TO_SUM)
-		return false;
 	for (uint32_t i = 0; i < n; i++) {
 		const struct channel_counters *k = &a->memory->shards[i].classes[0];
 

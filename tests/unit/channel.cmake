@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-cofris_test(test-channel SOURCES test-channel.c USES cofris-channel)
+cofris_test(test-channel SOURCES test-channel.c USES cofris-channel Threads::Threads)
