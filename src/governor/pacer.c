@@ -16,7 +16,7 @@
 /* Below this (measures: a tie) nothing repays a mask change. */
 #define MASK_MIN_SAVING_W 1.0
 /* As long as the longest window over which a fall is detected (16 intervals of 0.5 s). */
-#define QUICK_PERIOD_NS (UINT64_C(8) * NSEC_PER_SEC)
+#define SETTLE_NS (UINT64_C(8) * NSEC_PER_SEC)
 /* PACER_CHANGES within it are enough. */
 #define CHANGES_PERIOD_NS (UINT64_C(60) * NSEC_PER_SEC)
 /* Long enough to drain any queue that the SLO allows at B. */
@@ -36,7 +36,8 @@ void pacer_init(struct pacer *p)
 
 void pacer_expect_change(struct pacer *p, uint64_t now_ns)
 {
-	p->quick_until_ns = now_ns + QUICK_PERIOD_NS;
+	p->settled_ns = now_ns + SETTLE_NS;
+	p->quick = true;
 	/* Changes before it belong to another load. */
 	p->n_changes = 0;
 	/* What was wanted before the change says nothing about what will be. */
@@ -51,7 +52,7 @@ static void take(struct pacer *p, const struct response_table *t, uint64_t now_n
 	p->row = row;
 	p->waiting = p->boosting = false;
 	/* While an estimate settles, its changes are the load's. */
-	if (!change || now_ns < p->quick_until_ns)
+	if (!change || now_ns < p->settled_ns)
 		return;
 	memmove(p->change_ns + 1, p->change_ns, sizeof(p->change_ns) - sizeof(p->change_ns[0]));
 	p->change_ns[0] = now_ns;
@@ -62,7 +63,7 @@ static bool may_fall(const struct pacer *p, uint64_t now_ns)
 {
 	if (p->boosting && now_ns < p->boost_until_ns)
 		return false;
-	return now_ns < p->quick_until_ns || p->n_changes < PACER_CHANGES ||
+	return p->quick || p->n_changes < PACER_CHANGES ||
 	       now_ns - p->change_ns[PACER_CHANGES - 1] >= CHANGES_PERIOD_NS;
 }
 
@@ -77,10 +78,10 @@ static double saving_w(const struct response_table *t, const struct table_row *p
 }
 
 /* How long the lower row must have been wanted; UINT64_MAX if it is not worth the change. */
-static uint64_t dwell_ns(const struct pacer *p, const struct response_table *t, uint64_t now_ns)
+static uint64_t dwell_ns(const struct pacer *p, const struct response_table *t)
 {
 	const struct table_row *present = planner_row(t, p->row), *lower = planner_row(t, p->peak);
-	uint64_t dwell = p->boosting || now_ns < p->quick_until_ns ? DWELL_QUICK_NS : DWELL_SLOW_NS;
+	uint64_t dwell = p->boosting || p->quick ? DWELL_QUICK_NS : DWELL_SLOW_NS;
 
 	if (cu_shape_equal(present->shape, lower->shape))
 		return dwell;
@@ -109,6 +110,7 @@ static void follow(struct pacer *p, const struct response_table *t, uint64_t now
 	} else if (!p->waiting) {
 		p->waiting = true;
 		p->waiting_ns = now_ns;
+		p->quick = now_ns < p->settled_ns;
 		p->peak = want;
 	} else {
 		p->peak = MAX(p->peak, want);
@@ -125,7 +127,7 @@ uint32_t pacer_step(struct pacer *p, const struct response_table *t, uint64_t no
 	else
 		p->margin = 0;
 	follow(p, t, now_ns, target);
-	if (p->waiting && may_fall(p, now_ns) && now_ns - p->waiting_ns >= dwell_ns(p, t, now_ns))
+	if (p->waiting && may_fall(p, now_ns) && now_ns - p->waiting_ns >= dwell_ns(p, t))
 		take(p, t, now_ns, p->peak);
 	*ret_dwelling = p->row > want && !planner_same(t, want, p->row);
 	return p->row;

@@ -20,11 +20,12 @@
 struct pacer {
 	bool started;
 	uint32_t row;
-	bool waiting;	     /* a lower row has been wanted since: */
-	uint64_t waiting_ns; /* monotonic time */
-	uint32_t peak;	     /* the highest wanted since then */
-	uint64_t
-		quick_until_ns; /* until then the short dwell is enough, and changes do not count */
+	/* A lower row has been wanted since waiting_ns, and none above peak; quick: the short
+	 * dwell is enough for it. */
+	bool waiting, quick;
+	uint64_t waiting_ns;
+	uint32_t peak;
+	uint64_t settled_ns; /* until then the estimate settles after a change */
 	uint32_t n_changes;
 	uint64_t change_ns[PACER_CHANGES]; /* the last ones, newest first */
 	bool boosting;			   /* B is in force because of a boost */

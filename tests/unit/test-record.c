@@ -1,0 +1,564 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The record: round trips, replay through the program, and files that nobody should trust. */
+#include "governor-bench.h"
+#include "governor/record.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <locale.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+/* A record in memory, with the numbers of its lines. */
+struct text {
+	char *data;
+	size_t length;
+	FILE *file;
+};
+
+struct fixture {
+	struct bench bench;
+	struct text text;
+	char chunk[RECORD_CONFIG_BYTES_MAX];
+	char path[64]; /* of a temporary file, if any */
+};
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	*state = f;
+	f->text.file = open_memstream(&f->text.data, &f->text.length);
+	return f->text.file ? bench_init(&f->bench, 200, 1, 60) : -1;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)fclose(f->text.file);
+	free(f->text.data);
+	governor_free(f->bench.governor);
+	if (f->path[0])
+		(void)unlink(f->path);
+	free(f);
+	return 0;
+}
+
+static void add(struct fixture *f, int length)
+{
+	assert_true(length > 0);
+	assert_int_equal(strlen(f->chunk), length);
+	assert_int_equal(fwrite(f->chunk, 1, (size_t)length, f->text.file), length);
+}
+
+static void add_config(struct fixture *f, const char *bdf, bool inherit)
+{
+	add(f, record_format_config(f->chunk, sizeof(f->chunk), 0, bdf, inherit, &f->bench.config));
+}
+
+static void add_step(struct fixture *f)
+{
+	struct bench *b = &f->bench;
+
+	add(f, record_format_input(f->chunk, sizeof(f->chunk), 0, b->config.n_models, &b->input));
+	add(f, record_format_decision(f->chunk, sizeof(f->chunk), 0, &b->decision));
+}
+
+/* A small whole record: a configuration and steps under a changing load. */
+static void add_run(struct fixture *f, unsigned int steps)
+{
+	add(f, record_format_start(f->chunk, sizeof(f->chunk)));
+	add_config(f, "0000:43:00.0", false);
+	for (unsigned int i = 0; i < steps; i++) {
+		if (i % 40 == 20)
+			bench_queue_rate(&f->bench.queue, 10 + i % 190);
+		f->bench.input.flags = i % 50 == 49 ? GOVERNOR_CARD_FOREIGN_LOAD : 0;
+		bench_step(&f->bench);
+		add_step(f);
+	}
+	assert_int_equal(fflush(f->text.file), 0);
+}
+
+struct reading {
+	FILE *file;
+	struct record_reader *reader;
+	struct record_item item;
+	struct record_error error;
+};
+
+static int reading_open(struct reading *r, const char *data, size_t length)
+{
+	memset(r, 0, sizeof(*r));
+	r->file = fmemopen((void *)data, length, "r");
+	assert_non_null(r->file);
+	return record_reader_new(r->file, &r->reader, &r->error);
+}
+
+static void reading_close(struct reading *r)
+{
+	record_reader_free(r->reader);
+	(void)fclose(r->file);
+}
+
+/* Reads all; 0, or the first error. */
+static int read_all(const char *data, size_t length, struct record_error *ret_error)
+{
+	struct reading r;
+	int n = reading_open(&r, data, length);
+
+	while (n == 0) {
+		n = record_read(r.reader, &r.item, &r.error);
+		if (n == 0 && r.item.kind == RECORD_CONFIG)
+			record_config_free(r.item.config);
+		if (n == 0 && r.item.kind == RECORD_END)
+			break;
+	}
+	*ret_error = r.error;
+	reading_close(&r);
+	return n;
+}
+
+static void test_inputs_and_decisions_come_back_as_they_were(void **state)
+{
+	struct fixture *f = *state;
+	struct reading r;
+
+	add(f, record_format_start(f->chunk, sizeof(f->chunk)));
+	add_config(f, NULL, false);
+	bench_step(&f->bench);
+	f->bench.decision.predicted_power_w = -0.0;
+	f->bench.decision.models[0].tail_ns = NAN;
+	f->bench.decision.models[0].rate_rps = 1.0 / 3;
+	f->bench.decision.models[0].demand_rps = 5e-324;
+	add_step(f);
+	(void)fflush(f->text.file);
+
+	assert_int_equal(reading_open(&r, f->text.data, f->text.length), 0);
+	assert_int_equal(record_read(r.reader, &r.item, &r.error), 0);
+	assert_int_equal(r.item.kind, RECORD_CONFIG);
+	record_config_free(r.item.config);
+	assert_int_equal(record_read(r.reader, &r.item, &r.error), 0);
+	assert_int_equal(r.item.kind, RECORD_INPUT);
+	assert_memory_equal(&r.item.input, &f->bench.input, sizeof(r.item.input));
+	assert_int_equal(record_read(r.reader, &r.item, &r.error), 0);
+	assert_int_equal(r.item.kind, RECORD_DECISION);
+	assert_true(isnan(r.item.decision.models[0].tail_ns));
+	assert_true(r.item.decision.models[0].rate_rps == 1.0 / 3);
+	assert_true(r.item.decision.models[0].demand_rps == 5e-324);
+	assert_true(signbit(r.item.decision.predicted_power_w));
+	assert_int_equal(record_format_decision(f->chunk, sizeof(f->chunk), 0, &r.item.decision),
+			 r.item.text_length);
+	assert_string_equal(f->chunk, r.item.text);
+	assert_int_equal(record_read(r.reader, &r.item, &r.error), 0);
+	assert_int_equal(r.item.kind, RECORD_END);
+	reading_close(&r);
+}
+
+static void test_a_configuration_comes_back_whole_with_shared_and_absent_tables(void **state)
+{
+	struct fixture *f = *state;
+	struct governor_config *c = &f->bench.config;
+	struct governor *g = NULL;
+	struct reading r;
+
+	c->n_models = 3;
+	c->models[2] = c->models[1] = c->models[0];
+	(void)snprintf(c->models[1].name, sizeof(c->models[1].name), "second/v2");
+	c->models[1].policy = "coordinated";
+	c->models[1].priority = 7;
+	c->models[2].table = NULL;
+	c->power_cap_uw = 123;
+	c->topology.active[1][0] = 14;
+	add(f, record_format_start(f->chunk, sizeof(f->chunk)));
+	add_config(f, "0000:43:00.0", false);
+	(void)fflush(f->text.file);
+
+	assert_int_equal(reading_open(&r, f->text.data, f->text.length), 0);
+	assert_int_equal(record_read(r.reader, &r.item, &r.error), 0);
+	struct governor_config *d = &r.item.config->config;
+
+	assert_string_equal(r.item.bdf, "0000:43:00.0");
+	assert_int_equal(d->n_models, 3);
+	assert_memory_equal(d->level_mhz, c->level_mhz, sizeof(c->level_mhz));
+	assert_memory_equal(&d->topology, &c->topology, sizeof(c->topology));
+	assert_int_equal(d->power_cap_uw, 123);
+	assert_int_equal(d->poll_ns, c->poll_ns);
+	assert_memory_equal(d->models[0].table, c->models[0].table, sizeof(struct response_table));
+	assert_ptr_equal(d->models[1].table, d->models[0].table);
+	assert_null(d->models[2].table);
+	assert_string_equal(d->models[1].name, "second/v2");
+	assert_string_equal(d->models[1].policy, "coordinated");
+	assert_int_equal(d->models[1].priority, 7);
+	assert_int_equal(governor_new(d, &g), 0);
+	governor_free(g);
+	record_config_free(r.item.config);
+	reading_close(&r);
+}
+
+static void test_the_largest_configuration_and_step_fit_their_buffers(void **state)
+{
+	static struct response_table tables[GOVERNOR_MAX_MODELS];
+	static struct governor_decision decision;
+	struct fixture *f = *state;
+	struct governor_config *c = &f->bench.config;
+	struct record_error error;
+
+	c->n_models = GOVERNOR_MAX_MODELS;
+	memset(decision.models, 0xff, sizeof(decision.models));
+	decision.n_models = GOVERNOR_MAX_MODELS;
+	for (uint32_t i = 0; i < GOVERNOR_MAX_MODELS; i++) {
+		tables[i] = f->bench.table;
+		tables[i].n_rows = TABLE_MAX_ROWS;
+		for (uint32_t j = 0; j < TABLE_MAX_ROWS; j++)
+			tables[i].rows[j] = (struct table_row){.rate_rps = 1.2345678901234567e17,
+							       .cell = UINT32_MAX,
+							       .power_w = 1.2345678901234567e-300,
+							       .tail_ns = 1.0 / 3e5,
+							       .tail_upper_ns = 1.0 / 3e5,
+							       .service_ns = 1.0 / 3e5};
+		c->models[i] = c->models[0];
+		c->models[i].table = &tables[i];
+		memset(c->models[i].name, 'x', MODEL_NAME_MAX);
+		decision.models[i].reason = GOVERNOR_REASON_SEVERAL_MODELS;
+		decision.models[i].rate_rps = decision.models[i].demand_rps = -1.0 / 3e300;
+	}
+	memset(f->bench.input.models, 0xff, sizeof(f->bench.input.models));
+	for (uint32_t i = 0; i < GOVERNOR_MAX_MODELS; i++) {
+		struct governor_model_input *in = &f->bench.input.models[i];
+
+		in->state = GOVERNOR_INPUT_MISSING;
+		in->whole_interval = in->mask_follows = true;
+		in->batch_follows = in->acknowledged = true;
+	}
+	add(f, record_format_start(f->chunk, sizeof(f->chunk)));
+	add_config(f, "0000:43:00.0", true);
+	add(f, record_format_input(f->chunk, RECORD_STEP_BYTES_MAX, 0, GOVERNOR_MAX_MODELS,
+				   &f->bench.input));
+	add(f, record_format_decision(f->chunk, RECORD_STEP_BYTES_MAX, 0, &decision));
+	(void)fflush(f->text.file);
+	if (read_all(f->text.data, f->text.length, &error) != 0)
+		fail_msg("line %u: %s", error.line, error.text);
+}
+
+static void test_too_small_a_buffer_is_an_error_and_never_overrun(void **state)
+{
+	struct fixture *f = *state;
+	int length;
+
+	bench_step(&f->bench);
+	length = record_format_decision(f->chunk, sizeof(f->chunk), 0, &f->bench.decision);
+	for (int size = 1; size <= length; size++) {
+		char *small = malloc((size_t)size);
+
+		assert_int_equal(record_format_decision(small, (size_t)size, 0, &f->bench.decision),
+				 -ENOSPC);
+		free(small);
+	}
+	assert_int_equal(record_format_decision(f->chunk, (size_t)length + 1, 0,
+						&f->bench.decision),
+			 length);
+}
+
+static void test_a_name_that_is_none_is_not_written(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)snprintf(f->bench.config.models[0].name, MODEL_NAME_MAX, "two words");
+	assert_int_equal(record_format_config(f->chunk, sizeof(f->chunk), 0, NULL, false,
+					      &f->bench.config),
+			 -EINVAL);
+}
+
+static void test_the_locale_does_not_change_the_bytes(void **state)
+{
+	static const char *const locales[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "ps_AF.UTF-8"};
+	struct fixture *f = *state;
+	char *expected;
+
+	f->bench.decision.predicted_power_w = 123.456;
+	f->bench.decision.n_models = 1;
+	assert_true(record_format_decision(f->chunk, sizeof(f->chunk), 0, &f->bench.decision) > 0);
+	assert_non_null(strstr(f->chunk, " 123.456"));
+	expected = strdup(f->chunk);
+	for (size_t i = 0; i < ARRAY_SIZE(locales); i++) {
+		if (!setlocale(LC_NUMERIC, locales[i]))
+			continue;
+		(void)record_format_decision(f->chunk, sizeof(f->chunk), 0, &f->bench.decision);
+		(void)setlocale(LC_NUMERIC, "C");
+		assert_string_equal(f->chunk, expected);
+	}
+	free(expected);
+}
+
+/* The record given to cofris-replay; returns its exit status and puts what it printed in chunk. */
+static int replay(struct fixture *f, const char *options)
+{
+	char command[256];
+	FILE *p;
+	size_t n;
+	int fd, status;
+
+	(void)snprintf(f->path, sizeof(f->path), "/tmp/cofris-record-XXXXXX");
+	fd = mkostemp(f->path, O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, f->text.data, f->text.length), f->text.length);
+	(void)close(fd);
+	(void)snprintf(command, sizeof(command), "%s/bin/cofris-replay --inputs %s %s 2>&1",
+		       COFRIS_BINARY_DIR, f->path, options);
+	p = popen(command, "re");
+	assert_non_null(p);
+	n = fread(f->chunk, 1, sizeof(f->chunk) - 1, p);
+	f->chunk[n] = '\0';
+	status = pclose(p);
+	(void)unlink(f->path);
+	f->path[0] = '\0';
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void test_replay_gives_the_same_decisions(void **state)
+{
+	struct fixture *f = *state;
+
+	add_run(f, 500);
+	assert_int_equal(replay(f, ""), 0);
+	assert_non_null(strstr(f->chunk, "500 decisions compared: 0 differ"));
+	assert_int_equal(replay(f, "--json"), 0);
+	assert_non_null(strstr(f->chunk, "\"differing\": 0"));
+}
+
+static void test_replay_follows_a_reload_that_inherits(void **state)
+{
+	struct fixture *f = *state;
+	struct governor *old = f->bench.governor;
+
+	add_run(f, 100);
+	f->bench.config.power_cap_uw = 120 * UW_PER_W;
+	f->bench.governor = NULL;
+	assert_int_equal(governor_new(&f->bench.config, &f->bench.governor), 0);
+	governor_inherit(f->bench.governor, old);
+	governor_free(old);
+	add_config(f, "0000:43:00.0", true);
+	for (unsigned int i = 0; i < 100; i++) {
+		bench_step(&f->bench);
+		add_step(f);
+	}
+	(void)fflush(f->text.file);
+	assert_int_equal(replay(f, ""), 0);
+	assert_non_null(strstr(f->chunk, "200 decisions compared: 0 differ"));
+}
+
+static void test_replay_names_the_first_line_that_differs(void **state)
+{
+	struct fixture *f = *state;
+	char *out;
+	char expected[64];
+	unsigned int line = 1;
+
+	add_run(f, 60);
+	out = f->text.data;
+	for (unsigned int i = 0; i < 31; i++)
+		out = strstr(out + 1, "\nout ");
+	/* The demand's last digit. */
+	for (unsigned int i = 0; i < 5; i++)
+		out = strchr(out + 1, ' ');
+	out[-1] = out[-1] == '1' ? '2' : '1';
+	for (const char *p = f->text.data; p < out; p++)
+		line += *p == '\n';
+	assert_int_equal(replay(f, ""), 1);
+	assert_non_null(strstr(f->chunk, "60 decisions compared: 1 differ"));
+	(void)snprintf(expected, sizeof(expected), "first difference, line %u (card 0)", line);
+	assert_non_null(strstr(f->chunk, expected));
+	assert_int_equal(replay(f, "--json"), 1);
+	(void)snprintf(expected, sizeof(expected), "\"line\": %u", line);
+	assert_non_null(strstr(f->chunk, expected));
+}
+
+static void test_replay_of_what_is_no_record_fails(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)fputs("cofris-record 1\n", f->text.file);
+	(void)fflush(f->text.file);
+	assert_int_equal(replay(f, ""), 2);
+	assert_non_null(strstr(f->chunk, "no decision to compare"));
+	assert_int_equal(replay(f, "extra"), 2);
+	(void)fputs("nonsense 1\n", f->text.file);
+	(void)fflush(f->text.file);
+	assert_int_equal(replay(f, ""), 2);
+	assert_non_null(strstr(f->chunk, ":2: "));
+}
+
+/* Hostile files: a good record with one thing changed. */
+
+static char *replaced(const char *text, const char *from, const char *to)
+{
+	const char *p = strstr(text, from);
+	char *result = NULL;
+
+	assert_non_null(p);
+	assert_true(asprintf(&result, "%.*s%s%s", (int)(p - text), text, to, p + strlen(from)) > 0);
+	return result;
+}
+
+static void test_refusals_name_the_line(void **state)
+{
+	static const struct {
+		const char *from, *to;
+		int error;
+		unsigned int line; /* 0: whichever */
+		const char *text;
+	} rows[] = {
+		{"cofris-record 1\n", "cofris-record 2\n", -EPROTONOSUPPORT, 1, "version 2"},
+		{"cofris-record 1\n", "cofris-record\n", -EBADMSG, 1, "'version' is missing"},
+		{"cofris-record 1\n", "cofris-record 1 1\n", -EBADMSG, 1, "after the last field"},
+		{"cofris-record 1\n", "cofris-surface 1\n", -EBADMSG, 1, "not a record"},
+		{"card 0 ", "card 64 ", -EBADMSG, 2, "card = '64'"},
+		{"card 0 ", "card -1 ", -EBADMSG, 2, "card = '-1'"},
+		{"card 0 ", "card  0 ", -EBADMSG, 2, "'card' is missing"},
+		{"card 0 0000:43:00.0", "card 0 0000:43:00.9", -EBADMSG, 2, "no PCI address"},
+		{" 9 700 ", " 65 700 ", -EBADMSG, 2, "n_levels"},
+		{" 9 700 ", " 8 700 ", -EBADMSG, 2, NULL},
+		{" 9 700 ", " 9 99999999 ", -EBADMSG, 2, "level_mhz"},
+		{" 4 1 1 0 15", " 33 1 1 0 15", -EBADMSG, 2, "n_se"},
+		{" 4 1 1 0 15", " 4 3 1 0 15", -EBADMSG, 2, "n_sh_per_se"},
+		{" 4 1 1 0 15", " 4 1 1 0 256", -EBADMSG, 2, "active"},
+		{" 15 1\n", " 15 65\n", -EBADMSG, 2, "n_models"},
+		{"table 0 0 model ", "table 0 1 model ", -EBADMSG, 3, "beyond the models"},
+		{"table 0 0 model ", "table 0 64 model ", -EBADMSG, 3, "table = '64'"},
+		{"table 0 0 model ", "table 1 0 model ", -EBADMSG, 3, "card 1: expected 0"},
+		{"table 0 0 model ", "table 0 0 ../etc ", -EBADMSG, 3, "not a model's name"},
+		{"table 0 0 model 0 none", "table 0 0 model 0 some", -EBADMSG, 3, "gating"},
+		{" 95 200 ", " 100 200 ", -EBADMSG, 3, "percentile"},
+		{" 95 200 ", " 95 nan ", -EBADMSG, 3, "rated_rps"},
+		{" 95 200 ", " 95 -1 ", -EBADMSG, 3, "rated_rps"},
+		{" 95 200 ", " 95 1e400 ", -EBADMSG, 3, "rated_rps"},
+		{" 95 200 ", " 95 0x10 ", -EBADMSG, 3, "rated_rps"},
+		{"row 0 0 0 ", "row 0 0 1 ", -EBADMSG, 4, "row 1: expected 0"},
+		{"row 0 0 0 ", "row 0 1 0 ", -EBADMSG, 4, "table 1: expected 0"},
+		{"row 0 0 0 6 ", "row 0 0 0 6000 ", -EBADMSG, 5, "do not ascend"},
+		{"row 0 0 0 6 ", "row 0 0 0 inf ", -EBADMSG, 4, "rate_rps"},
+		{"row 0 0 1 ", "input 0 0 1 ", -EBADMSG, 5, "expected 'row'"},
+		{"model 0 0 model cofris", "model 0 1 model cofris", -EBADMSG, 0, "expected 0"},
+		{"model 0 0 model cofris", "model 0 0 .model cofris", -EBADMSG, 0, "model's name"},
+		{"model 0 0 model cofris", "model 0 0 model aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+		 -EBADMSG, 0, "so long a name"},
+		{"100 1 0\nready", "100 1 1\nready", -EBADMSG, 0, "not in the record"},
+		{"100 1 0\nready", "100 2 0\nready", -EBADMSG, 0, "use_mask"},
+		{"ready 0\n", "ready 0 1\n", -EBADMSG, 0, "after the last field"},
+		{"ready 0\n", "", -EBADMSG, 0, "not expected here"},
+		{"input 0 ", "input 1 ", -EBADMSG, 0, "card 1 is not configured"},
+		{"input 0 ", "in 0 ", -EBADMSG, 0, "expected card, input or decision"},
+		{"in 0 0 ok", "in 0 0 good", -EBADMSG, 0, "state"},
+		{"in 0 0 ok", "in 0 1 ok", -EBADMSG, 0, "model 1: expected 0"},
+		{"in 0 0 ok", "in 1 0 ok", -EBADMSG, 0, "card 1: expected 0"},
+		{"in 0 0 ok 1 ", "in 0 0 ok 18446744073709551616 ", -EBADMSG, 0, "workers"},
+		{"in 0 0 ok 1 ", "in 0 0 ok ", -EBADMSG, 0, NULL},
+		{"decision 0 ", "decision 0 +", -EBADMSG, 0, "now_ns"},
+		{" set ", " sett ", -EBADMSG, 0, "action"},
+		{" demand ", " because ", -EBADMSG, 0, "reason"},
+	};
+	struct fixture *f = *state;
+
+	add_run(f, 3);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_(freep) char *text = replaced(f->text.data, rows[i].from, rows[i].to);
+		struct record_error error = {0};
+		int r = read_all(text, strlen(text), &error);
+
+		if (r != rows[i].error || (rows[i].line && error.line != rows[i].line) ||
+		    error.line == 0 || (rows[i].text && !strstr(error.text, rows[i].text)))
+			fail_msg("'%s' -> '%s': %d, line %u: %s", rows[i].from, rows[i].to, r,
+				 error.line, error.text);
+	}
+}
+
+static void test_lines_that_are_too_long_or_hold_a_nul_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	char line[3 * RECORD_LINE_MAX];
+	struct record_error error;
+
+	memset(line, '1', sizeof(line));
+	memcpy(line, "cofris-record ", 14);
+	line[sizeof(line) - 1] = '\n';
+	assert_int_equal(read_all(line, sizeof(line), &error), -EBADMSG);
+	assert_int_equal(error.line, 1);
+	assert_int_equal(read_all("cofris-record 1\0\n", 17, &error), -EBADMSG);
+	assert_int_equal(read_all("cofris-record 1", 15, &error), -EBADMSG);
+	add_run(f, 1);
+	f->text.data[f->text.length - 20] = '\0';
+	assert_int_equal(read_all(f->text.data, f->text.length, &error), -EBADMSG);
+}
+
+static void test_a_record_cut_anywhere_is_refused_unless_between_items(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int whole = 0;
+
+	add_run(f, 2);
+	for (size_t length = 16; length < f->text.length; length++) {
+		struct record_error error;
+		int r = read_all(f->text.data, length, &error);
+
+		assert_true(r == 0 || r == -EBADMSG);
+		if (r == 0) {
+			assert_int_equal(f->text.data[length - 1], '\n');
+			whole++;
+		}
+	}
+	/* After the first line, the configuration, and each of the four items but the last. */
+	assert_int_equal(whole, 5);
+}
+
+static void test_random_damage_is_read_or_refused_and_nothing_else(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int refused = 0;
+	uint64_t seed = 99;
+
+	print_message("seed 99\n");
+	add_run(f, 4);
+	for (unsigned int i = 0; i < 3000; i++) {
+		_cleanup_(freep) char *copy = malloc(f->text.length);
+		struct record_error error;
+		int r;
+
+		memcpy(copy, f->text.data, f->text.length);
+		for (unsigned int j = 0; j < 1 + i % 4; j++)
+			copy[(size_t)(bench_uniform(&seed) * (double)f->text.length)] =
+				(char)(256 * bench_uniform(&seed));
+		r = read_all(copy, f->text.length, &error);
+		assert_true(r == 0 || r == -EBADMSG || r == -EPROTONOSUPPORT);
+		refused += r < 0;
+	}
+	assert_true(refused > 1500);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(test_inputs_and_decisions_come_back_as_they_were),
+		TEST(test_a_configuration_comes_back_whole_with_shared_and_absent_tables),
+		TEST(test_the_largest_configuration_and_step_fit_their_buffers),
+		TEST(test_too_small_a_buffer_is_an_error_and_never_overrun),
+		TEST(test_a_name_that_is_none_is_not_written),
+		TEST(test_the_locale_does_not_change_the_bytes),
+		TEST(test_replay_gives_the_same_decisions),
+		TEST(test_replay_follows_a_reload_that_inherits),
+		TEST(test_replay_names_the_first_line_that_differs),
+		TEST(test_replay_of_what_is_no_record_fails),
+		TEST(test_refusals_name_the_line),
+		TEST(test_lines_that_are_too_long_or_hold_a_nul_are_refused),
+		TEST(test_a_record_cut_anywhere_is_refused_unless_between_items),
+		TEST(test_random_damage_is_read_or_refused_and_nothing_else),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
