@@ -77,7 +77,7 @@ wait_for() { # DESCRIPTION COMMAND...
 	done
 }
 stat() { "$bin/cofris-sim" stat --json; }
-state() { stat | jq -cS '.cards[0] | {perf_level, cap_uw, range_low_mhz, range_high_mhz}'; }
+state() { stat | jq -cS '.cards[0] | {perf_level, cap_uw, soft_low_mhz, soft_high_mhz}'; }
 
 start_actuator() {
 	mkdir -p "$run/actuator"
@@ -168,12 +168,13 @@ while kill -0 "$worker" 2>/dev/null; do
 		| def watts(i): ($b.cards[i].energy_j - $a.cards[i].energy_j)
 			/ (($b.device_ns - $a.device_ns) / 1e9);
 		$s.gpus[0] as $g | $g.models[0] as $m
-		| [$t, $m.rate_rps, $b.cards[0].sclk_mhz, $m.cus, watts(0), watts(1), $m.p95_ms, $slo]
+		| [$t, $m.rate_rps, $b.cards[0].sclk_mhz, $m.cus, watts(0), watts(1),
+			$m.p95_ms // "NaN", $slo]
 		| @tsv' >"$run/line" || continue
 	previous=$now
 	cat "$run/line" >>"$out/run.tsv"
-	awk -F '\t' '{ printf "%5ds %8.1f %6d %4d %12.1f %12.1f %8.2f/%.2f\n", $1, $2, $3, $4, $5, $6, $7, $8 }' \
-		"$run/line"
+	awk -F '\t' '{ printf "%5ds %8.1f %6d %4d %12.1f %12.1f %8s/%.2f\n", $1, $2, $3, $4, $5, $6,
+		$7 == "NaN" ? "-" : sprintf("%.2f", $7), $8 }' "$run/line"
 done
 wait "$worker" || die "the governed worker failed"
 wait "$twin_worker" || die "the twin's worker failed"
@@ -183,7 +184,7 @@ say "Stopping the governor"
 kill "$daemon"
 wait "$daemon" || die "cofrisd did not stop cleanly"
 restored=false
-wait_for "the card as found" sh -c "[ \"\$($bin/cofris-sim stat --json | jq -cS '.cards[0] | {perf_level, cap_uw, range_low_mhz, range_high_mhz}')\" = '$found' ]" && restored=true
+wait_for "the card as found" sh -c "[ \"\$($bin/cofris-sim stat --json | jq -cS '.cards[0] | {perf_level, cap_uw, soft_low_mhz, soft_high_mhz}')\" = '$found' ]" && restored=true
 cp "$run/cofris/record" "$out/record"
 "$bin/cofris-replay" --inputs "$out/record"
 
@@ -192,7 +193,8 @@ gnuplot <<EOG
 set terminal svg size 960,720 background "white"
 set output "$out/run.svg"
 set multiplot layout 3,1 title "$model on a simulated MI50, governed beside its ungoverned twin"
-set grid; set key top left; set xrange [0:*]
+set datafile separator tab
+set grid; set key top left; set xrange [0:*]; set lmargin 10; set rmargin 10
 set ylabel "power, W"
 plot "$out/run.tsv" using 1:6 with lines lw 2 title "ungoverned twin", "" using 1:5 with lines lw 2 title "governed"
 set ylabel "sclk, MHz"; set y2label "requests/s"; set y2tics

@@ -224,16 +224,17 @@ class Machine:
     # -- what is seen ------------------------------------------------------------------------
 
     def stat(self):
-        """What the simulator knows, card by card (hidden state included)."""
-        return json.loads(self.capture([os.path.join(BIN, "cofris-sim"), "stat", "--json"]).stdout)["cards"]
+        """What the simulator knows (hidden state included)."""
+        return json.loads(self.capture([os.path.join(BIN, "cofris-sim"), "stat", "--json"]).stdout)
 
     def card(self, index=0):
-        return self.stat()[index]
+        s = self.stat()
+        return {**s["cards"][index], "device_ns": s["device_ns"]}
 
     def baseline(self, index=0):
         """The state that must come back: what restoring is judged by."""
         c = self.card(index)
-        return {k: c[k] for k in ("perf_level", "cap_uw", "range_low_mhz", "range_high_mhz")}
+        return {k: c[k] for k in ("perf_level", "cap_uw", "soft_low_mhz", "soft_high_mhz")}
 
     def fault(self, spec):
         self.capture([os.path.join(BIN, "cofris-sim"), "fault", spec])

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whatever dies or hangs, the card comes back as it was found and no request is lost."""
 
-import json
 import os
 import signal
 import sys
@@ -12,13 +11,13 @@ from machine import case, check, main, wait_for  # noqa: E402
 LEASE_S = 2.0
 
 
-def under_load(m, extra=(), **config):
+def under_load(m, **config):
     actuator, daemon = m.setup(**config)
     found = m.baseline()
     worker = m.start_worker("--rate", "40", "--duration", "8s", "--seed", "1",
-                            "--report", os.path.join(m.dir, "report.csv"), *extra)
+                            "--report", os.path.join(m.dir, "report.csv"))
     wait_for("a lower clock limit", lambda: m.card()["perf_level"] == "manual"
-             and m.card()["range_high_mhz"] < 1725)
+             and m.card()["soft_high_mhz"] < 1725)
     return actuator, daemon, worker, found
 
 
@@ -33,7 +32,7 @@ def finish(m, worker):
 
 def full_range(m):
     c = m.card()
-    return c["perf_level"] != "manual" or c["range_high_mhz"] == 1725
+    return c["perf_level"] != "manual" or c["soft_high_mhz"] == 1725
 
 
 def all_cus(m):
@@ -42,7 +41,7 @@ def all_cus(m):
 
 @case(sim=["--gating", "cu"])
 def killed_daemon_restores_within_one_lease(m):
-    _, daemon, worker, found = under_load(m, extra_gating())
+    _, daemon, worker, found = under_load(m, extra="gating = cu")
     daemon.kill()
     wait_for("full range and all CUs", lambda: full_range(m) and all_cus(m), timeout=LEASE_S + 0.5)
     wait_for("baseline", lambda: m.baseline() == found, timeout=1)
@@ -51,7 +50,7 @@ def killed_daemon_restores_within_one_lease(m):
 
 @case(sim=["--gating", "cu"])
 def stopped_daemon_restores_within_one_lease(m):
-    _, daemon, worker, found = under_load(m, extra_gating())
+    _, daemon, worker, found = under_load(m, extra="gating = cu")
     os.kill(daemon.pid, signal.SIGSTOP)
     wait_for("full range and all CUs", lambda: full_range(m) and all_cus(m), timeout=LEASE_S + 0.5)
     wait_for("baseline", lambda: m.baseline() == found, timeout=1)
@@ -94,7 +93,7 @@ def daemon_governs_again_after_the_actuators_restart(m):
     actuator.wait()
     m.start_actuator()
     wait_for("governed again", lambda: m.card()["perf_level"] == "manual"
-             and m.card()["range_high_mhz"] < 1725 and m.status()["gpus"][0]["state"] == "governed",
+             and m.card()["soft_high_mhz"] < 1725 and m.status()["gpus"][0]["state"] == "governed",
              timeout=15)
     finish(m, worker)
 
@@ -115,10 +114,6 @@ def a_terminated_actuator_restores(m):
     check(actuator.wait(5) == 0, "a clean stop exits 0")
     check(m.baseline() == found, "baseline before it is gone")
     finish(m, worker)
-
-
-def extra_gating():
-    return ()
 
 
 if __name__ == "__main__":
