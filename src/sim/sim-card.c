@@ -505,7 +505,8 @@ static uint32_t ungated_cus(const struct sim_context *c, struct cu_shape shape)
 	return plant_ungated_cus(c->device, (enum plant_gating)c->card->gating, shape);
 }
 
-/* What is left at to_ns, of the work left at run->at_ns; or 0 and the end, if it comes before. */
+/* What is left at to_ns of the work left at run->at_ns, or 0. *ret_end_ns is when it ended, to_ns
+ * if it has not. */
 static double run_until(struct sim_context *c, const struct run *run, uint64_t to_ns,
 			uint64_t *ret_end_ns)
 {
@@ -530,6 +531,8 @@ static double run_until(struct sim_context *c, const struct run *run, uint64_t t
 		left -= (double)(end - t) / full_ns;
 		t = end;
 	}
+	/* Rounding may leave nothing over just before the end. */
+	*ret_end_ns = t;
 	return MAX(left, 0.0);
 }
 
@@ -610,7 +613,7 @@ static uint64_t run_look(struct sim_context *c, struct run *run, uint64_t now_ns
 {
 	uint32_t sharers = others_running(c, now_ns, ret_look_again_ns) + 1;
 	struct cu_shape shape;
-	uint64_t shape_since_ns, end_ns = run->at_ns;
+	uint64_t shape_since_ns, end_ns;
 
 	(void)pthread_mutex_lock(&c->lock);
 	shape = c->shape;
@@ -620,8 +623,7 @@ static uint64_t run_look(struct sim_context *c, struct run *run, uint64_t now_ns
 		run_change(c, run, MIN(shape_since_ns, now_ns), shape, run->sharers);
 	if (sharers != run->sharers)
 		run_change(c, run, now_ns, shape, sharers);
-	if (run->left > 0)
-		(void)run_until(c, run, UINT64_MAX, &end_ns);
+	(void)run_until(c, run, UINT64_MAX, &end_ns);
 	*ret_look_again_ns = MIN(*ret_look_again_ns, end_ns);
 	return end_ns;
 }

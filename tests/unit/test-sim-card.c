@@ -560,6 +560,21 @@ static void test_processes_on_a_card_share_it(void **state)
 	assert_true((double)(e.end_ns - e.start_ns) <= 2 * alone + 3);
 }
 
+static void test_a_run_that_ended_before_a_sharer_was_seen_is_not_cut_short(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(sim_context_freep) struct sim_context *c = context(f);
+	static const uint32_t words[] = {0x11111111, 0x01111111};
+	double alone = cost_ns(f, 1725, all_cus);
+
+	occupy(f, 5, 0, UINT64_MAX);
+	assert_near_ns(run(f, c, 1, NSEC_PER_SEC), 1e9 + alone);
+	assert_near_ns(run(f, c, 1, 2 * NSEC_PER_SEC), 2e9 + alone);
+	/* The same for a mask that came afterwards. */
+	sim_context_set_mask(c, words, 64);
+	assert_true(run(f, c, 1, 3 * NSEC_PER_SEC) > 3 * NSEC_PER_SEC + (uint64_t)alone);
+}
+
 static void test_stopping_leaves_the_slot_idle_with_what_was_done(void **state)
 {
 	struct fixture *f = *state;
@@ -601,6 +616,7 @@ int main(void)
 		TEST(test_a_change_published_late_still_counts_from_its_own_time),
 		TEST(test_a_mask_acts_on_work_under_way),
 		TEST(test_processes_on_a_card_share_it),
+		TEST(test_a_run_that_ended_before_a_sharer_was_seen_is_not_cut_short),
 		TEST(test_stopping_leaves_the_slot_idle_with_what_was_done),
 	};
 
