@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What one tick of governing costs: the steps of all cards, without input and output.
+ *   bench-governor [--json FILE] */
+#include "base/log.h"
+#include "unit/governor-bench.h"
+#include <errno.h>
+#include <getopt.h>
+#include <jansson.h>
+#include <time.h>
+
+enum { MAX_CARDS = 64, TICKS = 4000, WARM_UP = 200 };
+
+struct scenario {
+	const char *what;
+	uint32_t cards, models; /* models on each card */
+	uint32_t active;	/* of them with a worker */
+};
+
+static const struct scenario scenarios[] = {
+	{"1 card x 1 model", 1, 1, 1},
+	{"1 card x 8 models, 1 active", 1, 8, 1},
+	{"1 card x 8 models, all active", 1, 8, 8},
+	{"8 cards x 8 models, all active", 8, 8, 8},
+	{"64 cards x 1 model", 64, 1, 1},
+};
+
+struct result {
+	double median_us, p99_us, max_us;
+};
+
+struct card {
+	struct governor *governor;
+	struct governor_input input;
+	struct governor_decision decision;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+static int compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Load that rises and falls, so that look-ups, changes and dwells are all in the mean. */
+static void next_input(const struct scenario *s, struct card *card, unsigned int tick,
+		       uint64_t *seed)
+{
+	double rate_rps = 100 + 80 * sin(tick / 40.0);
+
+	card->input.interval_ns = 500 * NSEC_PER_MSEC;
+	card->input.now_ns += card->input.interval_ns;
+	for (uint32_t i = 0; i < s->active; i++) {
+		double noise = 0.8 + 0.4 * bench_uniform(seed);
+
+		card->input.models[i] = (struct governor_model_input){
+			.state = GOVERNOR_INPUT_OK,
+			.workers = 1,
+			.arrivals = (uint64_t)(rate_rps / 2 * noise),
+			.in_flight = 1,
+			.oldest_age_ns = (uint64_t)(1e6 * noise),
+			.busy_ns = 300 * NSEC_PER_MSEC,
+			.executions = (uint64_t)(rate_rps / 2),
+			.whole_interval = true,
+			.mask_follows = true,
+			.batch_follows = true,
+			.acknowledged = true,
+		};
+	}
+}
+
+static int cards_new(const struct scenario *s, const struct response_table *table,
+		     struct card *cards)
+{
+	struct governor_config config;
+
+	bench_config(&config, table);
+	config.n_models = s->models;
+	for (uint32_t i = 0; i < s->models; i++) {
+		config.models[i] = config.models[0];
+		(void)snprintf(config.models[i].name, sizeof(config.models[i].name), "model-%u", i);
+	}
+	for (uint32_t i = 0; i < s->cards; i++) {
+		int r = governor_new(&config, &cards[i].governor);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int run(const struct scenario *s, struct result *ret)
+{
+	static uint64_t ns[TICKS];
+	static struct card cards[MAX_CARDS];
+	struct response_table table;
+	uint64_t seed = 1;
+	int r;
+
+	memset(cards, 0, sizeof(cards));
+	bench_table(&table, 200);
+	r = cards_new(s, &table, cards);
+	for (unsigned int tick = 0; r == 0 && tick < WARM_UP + TICKS; tick++) {
+		uint64_t begin_ns;
+
+		for (uint32_t i = 0; i < s->cards; i++)
+			next_input(s, &cards[i], tick, &seed);
+		begin_ns = now_ns();
+		for (uint32_t i = 0; i < s->cards; i++)
+			governor_step(cards[i].governor, &cards[i].input, &cards[i].decision);
+		if (tick >= WARM_UP)
+			ns[tick - WARM_UP] = now_ns() - begin_ns;
+	}
+	for (uint32_t i = 0; i < s->cards; i++)
+		governor_free(cards[i].governor);
+	if (r < 0)
+		return r;
+	qsort(ns, TICKS, sizeof(ns[0]), compare);
+	*ret = (struct result){(double)ns[TICKS / 2] / 1e3, (double)ns[TICKS * 99 / 100] / 1e3,
+			       (double)ns[TICKS - 1] / 1e3};
+	return 0;
+}
+
+static int write_json(const char *path, const struct result *results)
+{
+	json_t *list = json_array();
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(scenarios); i++)
+		(void)json_array_append_new(
+			list, json_pack("{s:s, s:i, s:i, s:f, s:f, s:f}", "what", scenarios[i].what,
+					"cards", (int)scenarios[i].cards, "models",
+					(int)(scenarios[i].cards * scenarios[i].models),
+					"median_us", results[i].median_us, "p99_us",
+					results[i].p99_us, "max_us", results[i].max_us));
+	r = json_dump_file(list, path, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) < 0 ? -EIO : 0;
+	json_decref(list);
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {{"json", required_argument, NULL, 'j'}, {0}};
+	struct result results[ARRAY_SIZE(scenarios)];
+	const char *path = NULL;
+	int c, r;
+
+	log_init("bench-governor", LOG_INFO);
+	while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+		if (c != 'j')
+			return 2;
+		path = optarg;
+	}
+	printf("%-34s%10s%10s%10s\n", "governor, us per tick", "median", "p99", "max");
+	for (size_t i = 0; i < ARRAY_SIZE(scenarios); i++) {
+		r = run(&scenarios[i], &results[i]);
+		if (r < 0) {
+			(void)log_error_errno(r, "Cannot make a governor: %m");
+			return 1;
+		}
+		printf("  %-32s%10.2f%10.2f%10.2f\n", scenarios[i].what, results[i].median_us,
+		       results[i].p99_us, results[i].max_us);
+	}
+	r = path ? write_json(path, results) : 0;
+	if (r < 0) {
+		(void)log_error_errno(r, "Cannot write %s: %m", path);
+		return 1;
+	}
+	return 0;
+}
