@@ -13,8 +13,9 @@
 #define STEADY_READINGS	 20 /* as many equal ones below the limit: it will not get there */
 #define IDLE_SETTLE_NS	 (100 * NSEC_PER_MSEC)
 #define POWER_SETTLE_NS	 (50 * NSEC_PER_MSEC) /* sensors average over milliseconds */
-#define SETTLE_SERVICES	 2		      /* begun under the configuration before */
-#define PARTS		 12		      /* batches for standard errors; a multiple of 3 */
+#define LOOK_NS		 (50 * NSEC_PER_MSEC)
+#define SETTLE_SERVICES	 2  /* begun under the configuration before */
+#define PARTS		 12 /* batches for standard errors; a multiple of 3 */
 #define MIN_SERVICES	 60
 #define MAX_STRETCH	 20  /* of the time asked for, for that many services */
 #define STEADY		 0.1 /* thirds of a window within 10 % */
@@ -363,7 +364,7 @@ static int fill_cell(struct lab *lab, const struct window *w, struct surface_cel
 /* Long enough for the services that a quantile needs, going by those seen while settling. */
 static int window_time(struct lab *lab, uint64_t time_ns, uint64_t *ret_ns)
 {
-	uint64_t start_ns = rig_now_ns(), look_ns = MIN(time_ns / 5, 100 * NSEC_PER_MSEC);
+	uint64_t start_ns = rig_now_ns(), look_ns = MIN(time_ns / 5, LOOK_NS);
 	struct channel_sample a, b;
 	double need_ns;
 	int r;

@@ -24,7 +24,7 @@ static const char profile_help[] =
 	"      --percentile N         that the SLO is about (default: 95)\n"
 	"      --gating none|se|cu    power gating that the chosen cells assume (default: none)\n"
 	"      --cell-time TIME       measuring time of a cell (default: 1s quick, 3s full)\n"
-	"      --verify-time TIME     of a verification (default: 2s quick, 10s full)\n"
+	"      --verify-time TIME     of a verification (default: 1500ms quick, 10s full)\n"
 	"      --seed N               of the load (default: 1)\n"
 	"Worker:\n"
 	"      --engine NAME          of cofris-worker (default: plant)\n"
@@ -276,7 +276,8 @@ static int profile_check(struct profile_options *o)
 	if (o->cell_time_ns == 0)
 		o->cell_time_ns = (o->grid == GRID_QUICK ? 1 : 3) * NSEC_PER_SEC;
 	if (o->verify_time_ns == 0)
-		o->verify_time_ns = (o->grid == GRID_QUICK ? 2 : 10) * NSEC_PER_SEC;
+		o->verify_time_ns =
+			o->grid == GRID_QUICK ? 1500 * NSEC_PER_MSEC : 10 * NSEC_PER_SEC;
 	return 1;
 }
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define SURFACES "/var/lib/cofris/surfaces"
 
@@ -47,8 +48,9 @@ int output_choose(struct output *o, const char *wanted, const char *gfx, uint32_
 	}
 	if (r < 0)
 		return log_error_errno(r, "Cannot name the surface: %m");
-	/* Now rather than after the sweep. */
-	o->partial = fopen(o->partial_path, "we");
+	/* Now rather than after the sweep; what an earlier one left is replaced by the first cell.
+	 */
+	o->partial = fopen(o->partial_path, "ae");
 	if (!o->partial)
 		return log_error_errno(-errno, "Cannot write %s: %m", o->partial_path);
 	return 0;
@@ -65,6 +67,8 @@ static int keep(struct output *o, int r)
 
 int output_begin(struct output *o, const struct surface *s)
 {
+	if (ftruncate(fileno(o->partial), 0) < 0)
+		return log_error_errno(-errno, "Cannot empty %s: %m", o->partial_path);
 	return keep(o, surface_write_header(o->partial, s));
 }
 
@@ -108,10 +112,12 @@ void output_explain_loss(const struct output *o)
 
 void output_deinit(struct output *o)
 {
+	struct stat st;
+
 	if (o->partial) {
-		(void)fclose(o->partial);
-		if (o->n_kept == 0)
+		if (fstat(fileno(o->partial), &st) == 0 && st.st_size == 0)
 			(void)unlink(o->partial_path);
+		(void)fclose(o->partial);
 	}
 	free(o->path);
 	free(o->partial_path);

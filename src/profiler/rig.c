@@ -81,6 +81,7 @@ static int explain(struct rig *rig, int r, const struct actuator_reply *reply, c
 				       what, rig->bdf);
 	case -EPIPE:
 	case -ECONNRESET:
+		rig->claimed = false;
 		return log_error_errno(-ECONNRESET, "cofris-actuator has hung up");
 	default:
 		return log_error_errno(r, "%s %s: %m", what, rig->bdf);
@@ -224,7 +225,7 @@ static int on_signal(struct rig *rig)
 
 	if (read(rig->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return 0;
-	return log_error_errno(-EINTR, "Stopped by %s", sigdescr_np((int)info.ssi_signo));
+	return log_error_errno(-EINTR, "Stopped by SIG%s", sigabbrev_np((int)info.ssi_signo));
 }
 
 static int on_worker_end(struct rig *rig)

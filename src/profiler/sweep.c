@@ -10,9 +10,12 @@
 #include <sys/utsname.h>
 #include <time.h>
 
-#define RATED_SHARE	0.7 /* R of C(B) */
-#define IDLE_SHARE	5   /* of the time of a cell, for a reading of idle power: a fifth */
-#define BASELINE_FACTOR 2   /* everything is relative to B, so it is measured longer */
+#define RATED_SHARE 0.7 /* R of C(B) */
+#define POWER_SHARE 5	/* of the time of a cell, for a reading of power alone: a fifth */
+/* Clocks at which a quick sweep reads idle and active-idle power. */
+#define QUICK_IDLES	   3
+#define QUICK_ACTIVE_IDLES 5
+#define BASELINE_FACTOR	   2 /* everything is relative to B, so it is measured longer */
 
 uint32_t sweep_in_flight(const struct sweep *s)
 {
@@ -109,22 +112,25 @@ static int plan(struct sweep *s)
 
 typedef int (*power_fn)(struct lab *lab, uint32_t max_mhz, uint64_t time_ns, double *ret_w);
 
-/* Power at each clock that counts as different, from high to low as the sweep goes. */
-static int measure_levels(struct sweep *s, power_fn measure, double *power_w)
+/* Power at up to max of the clocks that count as different, evenly spread and with both ends, from
+ * high to low as the sweep goes. What is not measured is NaN: the table then takes the line between
+ * its neighbours. */
+static int measure_levels(struct sweep *s, power_fn measure, uint32_t max, double *power_w)
 {
 	const struct actuator_card *card = rig_card(s->lab.rig);
-	uint64_t time_ns = s->options->cell_time_ns / IDLE_SHARE;
-	uint32_t levels[SURFACE_MAX_LEVELS];
+	uint64_t time_ns = s->options->cell_time_ns / POWER_SHARE;
+	uint32_t levels[SURFACE_MAX_LEVELS], picked = 0, i = card->n_levels;
 	uint32_t n = grid_levels(card->level_mhz, card->n_levels, levels);
+	uint32_t n_picks = MIN(max, n);
 	int r = 0;
 
-	for (uint32_t i = card->n_levels; i-- > 0 && r == 0;) {
-		bool counts = false;
-
-		for (uint32_t k = 0; k < n; k++)
-			counts = counts || levels[k] == card->level_mhz[i];
-		if (counts)
-			r = measure(&s->lab, card->level_mhz[i], time_ns, &power_w[i]);
+	for (uint32_t k = n; k-- > 0 && r == 0;) {
+		while (card->level_mhz[--i] != levels[k])
+			;
+		if (n - 1 - k != (n - 1) * picked / MAX(n_picks - 1, 1u))
+			continue;
+		picked++;
+		r = measure(&s->lab, levels[k], time_ns, &power_w[i]);
 	}
 	return r;
 }
@@ -133,9 +139,10 @@ static int measure_idle(struct sweep *s)
 {
 	const struct actuator_card *card = rig_card(s->lab.rig);
 	double *idle_w = s->surface->idle_power_w;
+	uint32_t max = s->options->grid == GRID_QUICK ? QUICK_IDLES : SURFACE_MAX_LEVELS;
 	int r;
 
-	r = measure_levels(s, lab_idle_power, idle_w);
+	r = measure_levels(s, lab_idle_power, max, idle_w);
 	if (r < 0)
 		return r;
 	progress_step(&s->progress, rig_now_ns(), "idle: %.1f W", idle_w[card->n_levels - 1]);
@@ -146,6 +153,7 @@ static int measure_active_idle(struct sweep *s)
 {
 	const struct actuator_card *card = rig_card(s->lab.rig);
 	double *active_w = s->surface->active_idle_power_w;
+	uint32_t max = s->options->grid == GRID_QUICK ? QUICK_ACTIVE_IDLES : SURFACE_MAX_LEVELS;
 	int r;
 
 	/* Another worker runs its model and nothing else. */
@@ -155,7 +163,7 @@ static int measure_active_idle(struct sweep *s)
 	}
 	r = rig_start_worker(s->lab.rig, WORKER_IDLE_KERNELS, 1, 0, s->options->seed);
 	if (r == 0)
-		r = measure_levels(s, lab_busy_power, active_w);
+		r = measure_levels(s, lab_busy_power, max, active_w);
 	rig_stop_worker(s->lab.rig);
 	if (r < 0)
 		return r;

@@ -198,7 +198,7 @@ void worker_process_reap(struct worker_process *w, char *text, size_t size)
 	if (waitpid(w->pid, &status, 0) < 0)
 		(void)snprintf(text, size, "is gone");
 	else if (WIFSIGNALED(status))
-		(void)snprintf(text, size, "was killed by %s", sigdescr_np(WTERMSIG(status)));
+		(void)snprintf(text, size, "was killed by SIG%s", sigabbrev_np(WTERMSIG(status)));
 	else
 		(void)snprintf(text, size, "ended with status %d", WEXITSTATUS(status));
 	(void)kill(-w->pid, SIGKILL);
