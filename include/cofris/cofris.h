@@ -9,7 +9,12 @@
  *
  * Errors are negative errno values. Times are CLOCK_MONOTONIC in nanoseconds. Unless said, calls
  * are thread-safe, never block, take no lock, allocate nothing and make no system call but the
- * vDSO clock.
+ * vDSO clock. (A thread's very first call registers the thread, which may allocate.) None may be
+ * made from a signal handler. Up to 64 threads count without disturbing each other; any further
+ * ones share one set of counters, which costs them atomic additions.
+ *
+ * Each connection counts from 0. A request is counted in the connection in which it began: one that
+ * is in flight while the daemon restarts is served as ever, but counted nowhere.
  */
 #ifndef COFRIS_COFRIS_H
 #define COFRIS_COFRIS_H
@@ -45,13 +50,15 @@ enum cofris_follows {
 /* What it reports beside begin and end. */
 enum cofris_reports {
 	COFRIS_REPORTS_STARTS = 1 << 0,	     /* cofris_start() for every request */
-	COFRIS_REPORTS_FIRST_TOKEN = 1 << 1, /* cofris_first_token() */
-	COFRIS_REPORTS_PER_TOKEN = 1 << 2,
+	COFRIS_REPORTS_FIRST_TOKEN = 1 << 1, /* kept for token latencies: no call yet */
+	COFRIS_REPORTS_PER_TOKEN = 1 << 2,   /* likewise */
 };
 
 /* The daemon's wish, copied out whole. */
 struct cofris_directive {
-	uint64_t epoch; /* changes with every directive; 0: none yet, or the lease ended */
+	/* A name, not a number to count with: differs for every directive, also over restarts of
+	 * the daemon. 0: none yet, or the lease ended. */
+	uint64_t epoch;
 	uint32_t cu_mask[COFRIS_CU_MASK_WORDS]; /* bit i = CU i in the kernel's order */
 	uint32_t cu_mask_bits;			/* 0: all CUs (no mask) */
 	uint32_t max_batch;			/* 0: the worker's own choice */
@@ -85,12 +92,14 @@ struct cofris_options {
 };
 
 /*
- * Opens a channel: checks the options, allocates (about 1 MiB of lazily touched memory) and starts
- * the background thread (all signals blocked), which connects without blocking, retries after
- * 50 ms doubling to 2 s, beats 4 times a second and applies directives. Strings and devices are
- * copied. Returns 0, or -EINVAL, -ENOMEM, -EAGAIN (no thread). The caller closes the result.
- * After fork() the child's copy is usable: its first cofris_begin() starts a thread and a
- * connection of its own (that one call may lock and allocate).
+ * Opens a channel: checks the options, allocates (4 MiB of address space, of which a thread touches
+ * some 30 KiB) and starts the background thread (all signals blocked), which connects without
+ * blocking, retries after 50 ms doubling to 2 s, beats 4 times a second and applies directives.
+ * Strings and devices are copied. Returns 0, or -EINVAL, -ENOMEM, -EAGAIN (no thread). The caller
+ * closes the result. After fork() the child's copy is usable: its first cofris_begin() starts a
+ * thread and a connection of its own (that one call may lock and allocate); requests that the
+ * parent had in flight are counted by the parent alone. A child made by the bare system call, past
+ * libc, must not use the channel.
  */
 COFRIS_API int cofris_open(const struct cofris_options *options, struct cofris_channel **ret);
 
@@ -129,7 +138,8 @@ COFRIS_API void cofris_start(struct cofris_channel *channel, struct cofris_reque
 			     uint32_t n);
 COFRIS_API void cofris_start_at(struct cofris_channel *channel, struct cofris_request *requests,
 				uint32_t n, uint64_t start_ns);
-/* The response has been sent, or the request has failed. */
+/* The response has been sent, or the request has failed. Once for each request; one that was never
+ * started, or begun before a reconnect, may be ended as well. */
 COFRIS_API void cofris_end(struct cofris_channel *channel, const struct cofris_request *request,
 			   enum cofris_status status);
 COFRIS_API void cofris_end_at(struct cofris_channel *channel, const struct cofris_request *request,
@@ -146,9 +156,9 @@ COFRIS_API int cofris_directive(struct cofris_channel *channel, uint64_t seen_ep
 /* Whether a daemon is connected and its beat is fresh: 1 or 0. */
 COFRIS_API int cofris_connected(struct cofris_channel *channel);
 
-/* Why there is no connection, for a log: the daemon's refusal or a failed call in words; empty while
- * connected and before the first attempt. Cut at size. Returns 1 if there is a text, or 0. Takes a
- * lock for microseconds. */
+/* Why there is no connection, for a log: the daemon's refusal or a failed call in words; empty
+ * while connected and before the first attempt. Cut at size. Returns 1 if there is a text, or 0.
+ * Takes a lock for microseconds. */
 COFRIS_API int cofris_problem(struct cofris_channel *channel, char *ret_text, size_t size);
 
 /* The library's version, as "0.1.0". */

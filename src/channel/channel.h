@@ -39,7 +39,8 @@ int channel_listen(const char *path, mode_t mode);
 
 struct channel_connection;
 
-/* Accepts one connection: 0, -EAGAIN if none waits, or a negative errno. */
+/* Accepts one connection: 0, -EAGAIN if none waits, or a negative errno. After -EMFILE or -ENFILE
+ * the connection still waits, so a level-triggered poll() returns at once: pause it for a while. */
 int channel_accept(int listen_fd, uint64_t now_ns, struct channel_connection **ret);
 struct channel_connection *channel_connection_free(struct channel_connection *c);
 DEFINE_CLEANUP(struct channel_connection *, channel_connection_free)
@@ -52,7 +53,9 @@ uint64_t channel_connection_accepted_ns(const struct channel_connection *c);
 /* Reads what has arrived. Returns 1 with *ret_hello when the HELLO is complete and valid (the
  * caller judges it, then welcomes or frees the connection), 0 if there is nothing to do, -EPROTO
  * with a text for anything a correct client does not send (a second HELLO, garbage, wrong version:
- * -EPROTONOSUPPORT), -ECONNRESET for a hang-up. Received fds are closed. */
+ * -EPROTONOSUPPORT), -ECONNRESET for a hang-up. The text quotes nothing that was received and lives
+ * until the next call; refuse with it before freeing, so that the worker learns it, too. Received
+ * fds are dropped by the kernel before they are ours. One message a call: poll again. */
 int channel_connection_receive(struct channel_connection *c, const struct channel_hello **ret_hello,
 			       const char **ret_why);
 

@@ -304,6 +304,16 @@ static int receive_one(int socket, struct received *ret)
 	return 1;
 }
 
+static bool is_of_another_version(const struct received *m)
+{
+	struct channel_message_header h;
+
+	if (m->n < sizeof(h))
+		return false;
+	memcpy(&h, m->bytes, sizeof(h));
+	return h.magic == CHANNEL_MAGIC && h.version != CHANNEL_VERSION;
+}
+
 static bool header_is(const struct received *m, enum channel_message_type type, size_t size)
 {
 	struct channel_message_header h;
@@ -339,7 +349,7 @@ static int handle(struct cofris_channel *c, struct received *m, uint64_t now)
 	/* The page itself is looked at after every wake-up. */
 	if (c->welcomed && header_is(m, CHANNEL_ANNOUNCE, sizeof(struct channel_announce_message)))
 		return 0;
-	return -EPROTO;
+	return is_of_another_version(m) ? -EPROTONOSUPPORT : -EPROTO;
 }
 
 static void receive(struct cofris_channel *c, uint64_t now)
