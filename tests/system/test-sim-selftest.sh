@@ -1,0 +1,140 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# test-sim-selftest.sh COFRIS-SIM TEST-PROGRAM
+# The rules of the simulated cards (TEST-PROGRAM, run inside), then what a simulator does to the
+# host it runs on: nothing, however it ends. Exit status 77: cannot be run here.
+set -u
+sim=$1 program=$2 failed=0
+[ "$(id -u)" = 0 ] || { echo "skipped: root is needed"; exit 77; }
+[ -c /dev/fuse ] || { echo "skipped: no /dev/fuse"; exit 77; }
+work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
+
+check() { # check WHAT EXPECTED ACTUAL
+	if [ "$2" = "$3" ]; then
+		echo "ok: $1"
+	else
+		echo "FAILED: $1: expected '$2', got '$3'"
+		failed=1
+	fi
+}
+# What a simulator could leave behind.
+host_state() {
+	cat /proc/self/mountinfo
+	ls -A /sys/class /dev/shm
+}
+# The first child of a process, once it is there.
+child_of() {
+	local pid
+	for _ in {1..500}; do
+		pid=$(pgrep -o -P "$1") && { echo "$pid"; return; }
+		sleep .01
+	done
+}
+# Waits until none of the processes lives (an orphan's zombie is its reaper's affair).
+all_gone() {
+	local p state
+	for _ in {1..500}; do
+		state=
+		for p; do
+			state+=$(sed -n 's/^State:\t\([^Z]\).*/\1/p' "/proc/$p/status" 2>/dev/null)
+		done
+		[ -z "$state" ] && { echo yes; return; }
+		sleep .01
+	done
+	echo "no ($state)"
+}
+
+before=$(host_state)
+
+timeout 200 "$sim" --device mi50 --count 2 -- "$program"
+check "the rules hold" 0 $?
+
+# Exit statuses.
+"$sim" --device mi50 -- sh -c 'exit 3'
+check "the command's status passes through" 3 $?
+"$sim" --device mi50 -- sh -c 'kill -9 $$'
+check "a signal becomes 128 + its number" 137 $?
+"$sim" --device mi50 -- "$work/none" 2>/dev/null
+check "a command that is not there" 127 $?
+for bad in "--device none" "--device mi50 --count 9" "--device mi50 --count 0" \
+	"--device mi50 --time-scale 0" "--device mi50 --gating some" "--device mi50 --nonsense" \
+	"--device mi50 --fault hang:7:pp_dpm_sclk" "--device mi50 --service-factor -1" \
+	"--device mi50 --power-factor 9:1" "--count 1"; do
+	# shellcheck disable=SC2086
+	"$sim" $bad -- touch "$work/ran" 2>"$work/error"
+	check "refused: $bad" 125 $?
+	check "and says so: $bad" yes "$([ -s "$work/error" ] && echo yes)"
+done
+check "nothing was run then" no "$([ -e "$work/ran" ] && echo yes || echo no)"
+
+# Signals.
+"$sim" --device mi50 -- sh -c 'trap "exit 9" TERM; : >'"$work"'/up; while :; do sleep .02; done' &
+sim_pid=$!
+for _ in {1..500}; do [ -e "$work/up" ] && break; sleep .01; done
+kill -TERM $sim_pid
+wait $sim_pid
+check "TERM reaches the command" 9 $?
+
+# What the command leaves running ends with it.
+"$sim" --device mi50 --fault hang:0:gpu_busy_percent -- sh -c \
+	'cat /sys/class/drm/card0/device/gpu_busy_percent >/dev/null & sleep 1000 & sleep .1; exit 5' &
+sim_pid=$!
+simulator=$(child_of $sim_pid)
+wait $sim_pid
+check "the command ends with a reader that hangs" 5 $?
+check "and everything in it" yes "$(all_gone "$simulator")"
+
+# kill -9 of each of the processes, with a reader that hangs.
+for victim in caller simulator command; do
+	"$sim" --device mi50 --fault hang:0:gpu_busy_percent -- sh -c \
+		'cat /sys/class/drm/card0/device/gpu_busy_percent >/dev/null & sleep 1000 & wait' \
+		2>/dev/null &
+	sim_pid=$!
+	simulator=$(child_of $sim_pid) command=$(child_of "$simulator")
+	reader=$(child_of "$command")
+	disown $sim_pid
+	case $victim in
+	caller) kill -9 $sim_pid ;;
+	simulator) kill -9 "$simulator" ;;
+	command) kill -9 "$command" ;;
+	esac
+	check "kill -9 of the $victim ends all" yes \
+		"$(all_gone $sim_pid "$simulator" "$command" "$reader")"
+done
+
+# Side by side.
+"$sim" --device mi50 --count 1 --runtime-dir "$work/one" -- sh -c \
+	'echo low >/sys/class/drm/card0/device/power_dpm_force_performance_level
+	 : >'"$work"'/one.up; while [ ! -e '"$work"'/two.done ]; do sleep .02; done' &
+one=$!
+for _ in {1..500}; do [ -e "$work/one.up" ] && break; sleep .01; done
+seen=$("$sim" --device mi50 --count 3 --runtime-dir "$work/two" -- sh -c \
+	'cat /sys/class/drm/card0/device/power_dpm_force_performance_level
+	 ls -d /sys/class/drm/card? | wc -l')
+check "two simulators do not meet" "auto 3" "$(echo $seen)"
+check "the control socket serves from outside" low \
+	"$("$sim" stat --json --runtime-dir "$work/one" |
+		sed -n 's/.*"perf_level": "\([a-z]*\)".*/\1/p')"
+: >"$work/two.done"
+wait $one
+check "a runtime folder keeps the log alone" writes.log "$(ls "$work/one")"
+check "with one line per write" 1 "$(wc -l <"$work/one/writes.log")"
+
+# A slowed card.
+slow=$("$sim" --device mi50 --time-scale 10 -- sh -c "sleep .5; $sim stat --json" |
+	sed -n 's/.*"device_ns": \([0-9]*\).*/\1/p')
+check "device time is slowed" yes "$([ "$slow" -ge 50000000 ] && [ "$slow" -lt 300000000 ] &&
+	echo yes || echo "$slow")"
+
+# An idle simulator sleeps.
+"$sim" --device mi50 --count 2 -- sleep 3 &
+sim_pid=$!
+simulator=$(child_of $sim_pid)
+sleep 2.5
+ticks=$(awk '{ print $14 + $15 }' "/proc/$simulator/stat")
+wait $sim_pid
+check "two idle cards cost less than 1 % of a core" yes \
+	"$([ "$ticks" -le 3 ] && echo yes || echo "$ticks ticks in 2.5 s")"
+
+check "the host is as before" "$before" "$(host_state)"
+exit $failed
