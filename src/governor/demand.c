@@ -82,6 +82,15 @@ double demand_bound_rps(const struct demand *d)
 	return MAX(bound, 1.0) / d->interval_s;
 }
 
+double demand_upper_rps(const struct demand *d)
+{
+	double mean_rps = demand_mean_rps(d);
+
+	if (!demand_known(d))
+		return 0;
+	return mean_rps + BOUND_Z * sqrt(widening(d) * mean_rps / d->exposure_s);
+}
+
 static void history_keep(struct demand *d, uint32_t n)
 {
 	uint32_t drop = d->n_history - n;

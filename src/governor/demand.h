@@ -38,4 +38,5 @@ void demand_init(struct demand *d);
 enum demand_change demand_update(struct demand *d, uint64_t arrivals, uint64_t interval_ns);
 bool demand_known(const struct demand *d); /* at least one interval since demand_init() */
 double demand_mean_rps(const struct demand *d);
-double demand_bound_rps(const struct demand *d);
+double demand_bound_rps(const struct demand *d); /* of the next interval's count, as a rate */
+double demand_upper_rps(const struct demand *d); /* confidence bound of the mean itself */

@@ -240,6 +240,7 @@ static void policy_view_fill(const struct governor *g, uint32_t i, struct policy
 		.table = g->config.models[i].table,
 		.rate_rps = m->rate_rps,
 		.mean_rps = demand_mean_rps(&m->demand),
+		.upper_rps = demand_upper_rps(&m->demand),
 		.bound_rps = demand_bound_rps(&m->demand),
 	};
 }

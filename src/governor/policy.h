@@ -7,9 +7,9 @@
 #include "governor/governor.h"
 
 struct policy_view {
-	const struct response_table *table; /* NULL only for policies without needs_table */
-	double rate_rps;		    /* arrivals of the last interval over its length */
-	double mean_rps, bound_rps;	    /* the estimate (demand.h) */
+	const struct response_table *table;    /* NULL only for policies without needs_table */
+	double rate_rps;		       /* arrivals of the last interval over its length */
+	double mean_rps, upper_rps, bound_rps; /* the estimate (demand.h) */
 };
 
 struct policy_plan {

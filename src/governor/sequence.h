@@ -109,7 +109,8 @@ uint64_t sequence_worker_epoch(const struct sequence *s, uint32_t worker);
 bool sequence_worker_acknowledged(const struct sequence *s, uint32_t worker);
 /* All workers of a model run under what the latest decision wants for them. */
 bool sequence_model_acknowledged(const struct sequence *s, uint32_t model);
-/* What is known to be in force, and what was sent last. */
+/* What can be counted on (a lower clock from the moment it is sent, a higher one once it is
+ * confirmed), and what was sent last. */
 struct sequence_clock sequence_clock_confirmed(const struct sequence *s);
 struct sequence_clock sequence_clock_sent(const struct sequence *s);
 /* Taking steps of this decision were given up (a confirmation is missing). */

@@ -73,10 +73,10 @@ static inline void bench_table(struct response_table *t, double rated_rps)
 	t->overload_rps = 0.95 * rated_rps / 0.7;
 	t->idle_power_w = 20;
 	for (unsigned int i = 0; i <= 54; i++) {
-		double rate_rps = i == 0 ? 6 : i * rated_rps / TABLE_STEPS;
+		double rate_rps = i == 0 ? fmin(6, rated_rps) : i * rated_rps / TABLE_STEPS;
 		uint32_t mhz = bench_clock(fastest_ns, rate_rps, (double)t->slo_ns);
 
-		if (i > 0 && rate_rps <= 6)
+		if (i > 0 && rate_rps <= t->rows[0].rate_rps)
 			continue;
 		if (mhz == 0)
 			break;

@@ -70,6 +70,27 @@ static void test_an_idle_worker_stands_at_row_0_within_60_s(void **state)
 	bench_end(b);
 }
 
+/* One request in an interval is more than R then; that alone is no reason for full speed. */
+static void test_a_model_of_few_requests_a_second_rests_at_its_rated_row(void **state)
+{
+	static const double rates_rps[] = {0, 0.3, 0.8};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rates_rps); i++) {
+		struct bench *b = bench_new(1.5, 1, rates_rps[i]);
+		unsigned int rested = 0;
+
+		run(b, 60);
+		for (unsigned int j = 0; j < 600; j++) {
+			bench_step(b);
+			rested += b->decision.models[0].row == 0;
+		}
+		assert_true(rested > 500);
+		assert_true(b->table.rows[0].max_mhz < TOP_MHZ);
+		bench_end(b);
+	}
+}
+
 static void test_the_first_interval_of_a_worker_counts_as_rated_rate(void **state)
 {
 	struct bench *b = bench_new(100, 1, 0);
@@ -832,6 +853,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_an_idle_worker_stands_at_row_0_within_60_s),
+		cmocka_unit_test(test_a_model_of_few_requests_a_second_rests_at_its_rated_row),
 		cmocka_unit_test(test_the_first_interval_of_a_worker_counts_as_rated_rate),
 		cmocka_unit_test(test_missing_input_counts_as_rated_rate_and_never_as_zero),
 		cmocka_unit_test(test_an_interval_of_no_length_is_missing_input),
