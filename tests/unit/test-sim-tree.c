@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The simulated cards' files and driver rules without a mount; sim-selftest has them under FUSE. */
+#include "base/ini-file.h"
+#include "base/macros.h"
+#include "base/units.h"
+#include "sim/card.h"
+#include "sim/faults.h"
+#include "sim/tree.h"
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#define N_CARDS SIM_MAX_CARDS
+
+struct fixture {
+	char folder[64], path[96];
+	struct sim_machine *machine;
+	struct plant_device *device;
+	struct card *cards[N_CARDS];
+	struct tree *tree;
+	struct faults *faults;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct ini_error error;
+	struct timespec t;
+
+	assert_non_null(f);
+	*state = f;
+	(void)strcpy(f->folder, "/tmp/test-sim-tree.XXXXXX");
+	assert_non_null(mkdtemp(f->folder));
+	(void)snprintf(f->path, sizeof(f->path), "%s/machine", f->folder);
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	assert_int_equal(sim_machine_create(f->path, N_CARDS, 1.0,
+					    (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec,
+					    &f->machine),
+			 0);
+	assert_int_equal(plant_device_load(COFRIS_SOURCE_DIR "/profiles/devices/mi50.ini",
+					   &f->device, &error),
+			 0);
+	for (uint32_t i = 0; i < N_CARDS; i++) {
+		const struct card_options o = {
+			.index = i,
+			.device = f->device,
+			.machine = f->machine,
+			.plant = {.seed = i, .time_factor = 1.5, .power_factor = 1},
+		};
+
+		assert_int_equal(card_new(&o, &f->cards[i]), 0);
+	}
+	assert_int_equal(tree_new(f->cards, N_CARDS, &f->tree), 0);
+	assert_int_equal(faults_new(f->cards, N_CARDS, &f->faults), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)faults_free(f->faults);
+	(void)tree_free(f->tree);
+	for (uint32_t i = 0; i < N_CARDS; i++)
+		(void)card_free(f->cards[i]);
+	sim_machine_unmap(f->machine);
+	(void)unlink(f->path);
+	(void)rmdir(f->folder);
+	free(f->device);
+	free(f);
+	return 0;
+}
+
+/* ---- the tree ---- */
+
+struct walk {
+	uint32_t files, links, folders;
+};
+
+static void walk(struct tree *t, uint64_t folder, struct walk *w)
+{
+	_cleanup_(freep) struct tree_entry *entries = NULL;
+	char text[TREE_FILE_SIZE];
+	int n = tree_list(t, folder, &entries);
+
+	assert_true(n >= 0);
+	w->folders++;
+	for (int i = 0; i < n; i++) {
+		struct tree_info info;
+		uint64_t node = 0;
+		ssize_t size;
+
+		assert_int_equal(tree_lookup(t, folder, entries[i].name, &node), 0);
+		assert_int_equal(node, entries[i].node);
+		assert_int_equal(tree_info(t, node, &info), 0);
+		if (S_ISDIR(info.mode)) {
+			walk(t, node, w);
+		} else if (S_ISLNK(info.mode)) {
+			w->links++;
+			assert_int_equal(strncmp(info.target, "../", 3), 0);
+			assert_null(strchr(info.target, '%'));
+		} else {
+			w->files++;
+			size = tree_read(t, node, text);
+			assert_in_range(size, 0, TREE_FILE_SIZE);
+			assert_int_equal(tree_is_writable(t, node), (info.mode & 0222) != 0);
+		}
+		assert_null(strchr(entries[i].name, '%'));
+	}
+}
+
+static void test_every_entry_is_found_again_and_can_be_read(void **state)
+{
+	struct fixture *f = *state;
+	struct walk w = {0};
+
+	walk(f->tree, TREE_ROOT, &w);
+	assert_true(w.files > N_CARDS * 60);
+	assert_int_equal(w.links, 1 + N_CARDS * 6);
+}
+
+static void test_what_is_not_there_is_not_found(void **state)
+{
+	struct fixture *f = *state;
+	struct tree_entry *entries;
+	struct tree_info info;
+	uint64_t node;
+	char text[TREE_FILE_SIZE];
+
+	assert_int_equal(tree_lookup(f->tree, TREE_ROOT, "nothing", &node), -ENOENT);
+	assert_int_equal(tree_lookup(f->tree, 1u << 30, "drm", &node), -ENOENT);
+	assert_int_equal(tree_info(f->tree, 0, &info), -ENOENT);
+	assert_int_equal(tree_info(f->tree, UINT64_MAX, &info), -ENOENT);
+	assert_int_equal(tree_list(f->tree, 1u << 30, &entries), -ENOENT);
+	assert_int_equal(tree_read(f->tree, TREE_ROOT, text), -EISDIR);
+	assert_int_equal(tree_write(f->tree, TREE_ROOT, "1"), -EACCES);
+}
+
+static void test_cards_have_addresses_of_their_own(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_string_equal(card_bdf(f->cards[0]), "0000:43:00.0");
+	assert_string_equal(card_bdf(f->cards[1]), "0000:63:00.0");
+	for (uint32_t i = 0; i < N_CARDS; i++) {
+		assert_true(pci_bdf_is_valid(card_bdf(f->cards[i])));
+		assert_ptr_equal(sim_card_find(f->machine, card_bdf(f->cards[i])),
+				 &f->machine->cards[i]);
+		assert_true(f->machine->cards[i].time_factor == 1.5);
+		assert_int_equal(f->machine->cards[i].n_cus, 60);
+	}
+}
+
+/* ---- switches ---- */
+
+/* The entry of the clock's history that is back entries before the last. */
+static struct sim_clock entry(const struct fixture *f, uint32_t back)
+{
+	const struct sim_card *c = &f->machine->cards[0];
+
+	return c->clock[(c->clock_head - 1 - back) % SIM_CLOCK_HISTORY];
+}
+
+static uint64_t device_ns(const struct fixture *f)
+{
+	struct card_view view;
+
+	card_view(f->cards[0], &view);
+	return view.device_ns;
+}
+
+static void test_a_second_write_takes_the_first_ones_switch_back(void **state)
+{
+	struct fixture *f = *state;
+	struct sim_clock first;
+	uint64_t now_ns;
+
+	/* On a busy host the first switch may have come before the second write. */
+	do {
+		assert_int_equal(card_write_perf_level(f->cards[0], "auto"), 0);
+		assert_int_equal(card_write_perf_level(f->cards[0], "high"), 0);
+		first = entry(f, 0);
+		assert_int_equal(card_write_perf_level(f->cards[0], "low"), 0);
+		now_ns = device_ns(f);
+	} while (now_ns >= first.from_ns);
+	assert_int_equal(first.sclk_mhz, 1725);
+	assert_int_equal(entry(f, 0).sclk_mhz, 925);
+	assert_true(entry(f, 0).from_ns > first.from_ns);
+	/* In between the clock stays, as an entry before the first switch says. */
+	assert_true(entry(f, 1).sclk_mhz != 1725);
+	assert_true(entry(f, 1).from_ns <= now_ns);
+	while (device_ns(f) < entry(f, 0).from_ns)
+		(void)usleep(1000);
+	assert_int_equal(entry(f, 0).sclk_mhz, 925);
+}
+
+/* ---- faults ---- */
+
+static bool file_exists(void *userdata, uint32_t card, const char *file)
+{
+	return tree_has_file(userdata, card, file);
+}
+
+static int add(struct fixture *f, const char *spec)
+{
+	struct fault_error error = {""};
+	int r = faults_add(f->faults, spec, file_exists, f->tree, &error);
+
+	if (r < 0)
+		assert_true(*error.text != '\0');
+	return r;
+}
+
+static void test_a_fault_holds_for_paths_that_end_in_its_file(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(add(f, "hang:0:power1_cap"), 0);
+	assert_true(faults_has(f->faults, FAULT_HANG, 0, "hwmon/hwmon3/power1_cap"));
+	assert_true(faults_has(f->faults, FAULT_HANG, 0, "power1_cap"));
+	assert_false(faults_has(f->faults, FAULT_HANG, 0, "hwmon/hwmon3/power1_cap_max"));
+	assert_false(faults_has(f->faults, FAULT_HANG, 0, "hwmon/hwmon3/xpower1_cap"));
+	assert_false(faults_has(f->faults, FAULT_HANG, 1, "hwmon/hwmon3/power1_cap"));
+	assert_false(faults_has(f->faults, FAULT_ERRNO, 0, "hwmon/hwmon3/power1_cap"));
+}
+
+static void test_healing_goes_by_the_beginning_of_a_fault(void **state)
+{
+	static const struct {
+		const char *spec;
+		int healed;
+	} cases[] = {
+		{"hang:0:pp_dpm", 0}, /* not a whole field */
+		{"hang:0:pp_dpm_sclk", 1}, {"hang:0", 0}, {"errno", 2}, {"hang:1", 1},
+		{"absent:0", 1},	   {NULL, 1},
+	};
+	static const char *const faults[] = {
+		"hang:0:pp_dpm_sclk",	     "hang:1:pp_dpm_sclk", "errno:0:pp_dpm_sclk:EBUSY",
+		"errno:1:pp_dpm_sclk:EPERM", "absent:0",	   "drop-writes:0:pp_dpm_sclk",
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
+		assert_int_equal(add(f, faults[i]), 0);
+	assert_int_equal(faults_errno(f->faults, 1, "pp_dpm_sclk"), EPERM);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_int_equal(faults_heal(f->faults, cases[i].spec), cases[i].healed);
+	assert_int_equal(faults_errno(f->faults, 1, "pp_dpm_sclk"), 0);
+}
+
+static void test_the_newest_of_two_faults_on_a_file_counts(void **state)
+{
+	struct fixture *f = *state;
+	char text[16];
+
+	assert_int_equal(faults_content(f->faults, 0, "vendor", text, sizeof(text)), -1);
+	assert_int_equal(add(f, "content:0:vendor:first"), 0);
+	assert_int_equal(add(f, "content:0:vendor:a\\0b"), 0);
+	assert_int_equal(faults_content(f->faults, 0, "vendor", text, sizeof(text)), 3);
+	assert_memory_equal(text, "a\0b", 3);
+	/* More than fits is cut. */
+	assert_int_equal(faults_content(f->faults, 0, "vendor", text, 1), 1);
+}
+
+static void test_bad_faults_are_refused_with_a_reason(void **state)
+{
+	static const struct {
+		const char *spec;
+		int r;
+	} cases[] = {
+		{"hang:0:none", -ENOENT},
+		{"hang:8:vendor", -EINVAL},
+		{"hang:0000:43:00.1:vendor", -EINVAL},
+		{"errno:0:vendor:EBUSYX", -EINVAL},
+		{"foreign-manual:0:0:9", -EINVAL},
+		{"content:0:vendor:\\x", -EINVAL},
+		{"content:0:vendor:\\", -EINVAL},
+	};
+	struct fixture *f = *state;
+	char longest[FAULT_SPEC_MAX + 1];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_int_equal(add(f, cases[i].spec), cases[i].r);
+	memset(longest, 'a', FAULT_SPEC_MAX);
+	longest[FAULT_SPEC_MAX] = '\0';
+	assert_int_equal(add(f, longest), -E2BIG);
+	for (unsigned int i = 0; i < 64; i++)
+		assert_int_equal(add(f, "drop-writes:0000:43:00.0:vendor"), 0);
+	assert_int_equal(add(f, "drop-writes:0:vendor"), -ENOSPC);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	static const struct CMUnitTest tests[] = {
+		TEST(test_every_entry_is_found_again_and_can_be_read),
+		TEST(test_what_is_not_there_is_not_found),
+		TEST(test_cards_have_addresses_of_their_own),
+		TEST(test_a_second_write_takes_the_first_ones_switch_back),
+		TEST(test_a_fault_holds_for_paths_that_end_in_its_file),
+		TEST(test_healing_goes_by_the_beginning_of_a_fault),
+		TEST(test_the_newest_of_two_faults_on_a_file_counts),
+		TEST(test_bad_faults_are_refused_with_a_reason),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
