@@ -174,10 +174,18 @@ static int measure_active_idle(struct sweep *s)
 
 /* ---- cells ---- */
 
+static void describe_batch(const struct sweep *s, uint32_t batch, char *ret, size_t size)
+{
+	*ret = '\0';
+	if (s->options->n_batches > 1)
+		(void)snprintf(ret, size, ", batch %u", batch);
+}
+
 static int measure_cell(struct sweep *s, const struct grid_cell *g, uint64_t time_ns,
 			struct surface_cell *ret)
 {
 	struct surface_cell c;
+	char batch[24];
 	int r;
 
 	r = lab_configure(&s->lab, g, /* slo_ns= */ 0);
@@ -185,9 +193,10 @@ static int measure_cell(struct sweep *s, const struct grid_cell *g, uint64_t tim
 		r = lab_measure_cell(&s->lab, g, time_ns, &c);
 	if (r < 0)
 		return r;
+	describe_batch(s, c.batch, batch, sizeof(batch));
 	progress_step(&s->progress, rig_now_ns(), "%u MHz, %u CUs%s: %.1f requests/s, %.1f W%s%s",
-		      c.max_mhz, cu_shape_cus(c.shape), s->options->n_batches > 1 ? " (batch)" : "",
-		      c.capacity_rps, c.power_w, c.flags & SURFACE_THROTTLED ? ", throttled" : "",
+		      c.max_mhz, cu_shape_cus(c.shape), batch, c.capacity_rps, c.power_w,
+		      c.flags & SURFACE_THROTTLED ? ", throttled" : "",
 		      c.flags & SURFACE_UNSTABLE ? ", unstable" : "");
 	*ret = c;
 	return 0;
