@@ -144,36 +144,32 @@ static int make_memfd(void)
 	fd = memfd_create("cofris-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
 	if (fd < 0 && errno == EINVAL)
 		fd = memfd_create("cofris-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	return fd < 0 ? -errno : fd;
+	return fd;
 }
 
-static int make_memory(struct channel_memory **ret, int *ret_fd)
+/* NULL with errno set if it fails. */
+static struct channel_memory *make_memory(int *ret_fd)
 {
 	_cleanup_(closep) int fd = -1;
 	struct channel_memory *memory;
-	int r;
 
 	fd = make_memfd();
-	if (fd < 0)
-		return fd;
-	if (ftruncate(fd, sizeof(*memory)) < 0)
-		return -errno;
+	if (fd < 0 || ftruncate(fd, sizeof(*memory)) < 0)
+		return NULL;
 	/* F_SEAL_SEAL: without it a worker could seal against writing and stop our beat. */
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-		return -errno;
+		return NULL;
 	memory = mmap(NULL, sizeof(*memory), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (memory == MAP_FAILED)
-		return -errno;
+		return NULL;
 	/* Our own stray store could otherwise look like a worker's count. */
 	if (mprotect(memory->shards, sizeof(*memory) - offsetof(struct channel_memory, shards),
 		     PROT_READ) < 0) {
-		r = -errno;
 		(void)munmap(memory, sizeof(*memory));
-		return r;
+		return NULL;
 	}
-	*ret = memory;
 	*ret_fd = TAKE_FD(fd);
-	return 0;
+	return memory;
 }
 
 int channel_connection_welcome(struct channel_connection *c, uint64_t lease_ns)
@@ -184,7 +180,7 @@ int channel_connection_welcome(struct channel_connection *c, uint64_t lease_ns)
 		.lease_ns = lease_ns,
 	};
 	_cleanup_(closep) int memory_fd = -1, wake_fd = -1;
-	struct channel_memory *memory = NULL;
+	struct channel_memory *memory;
 	int r;
 
 	if (c->state != CHANNEL_STATE_GREETED)
@@ -192,9 +188,9 @@ int channel_connection_welcome(struct channel_connection *c, uint64_t lease_ns)
 	wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (wake_fd < 0)
 		return -errno;
-	r = make_memory(&memory, &memory_fd);
-	if (r < 0)
-		return r;
+	memory = make_memory(&memory_fd);
+	if (!memory)
+		return -errno;
 	memory->daemon.magic = CHANNEL_MAGIC;
 	memory->daemon.version = CHANNEL_VERSION;
 	memory->daemon.size = sizeof(*memory);

@@ -35,13 +35,14 @@ int channel_listen(const char *path, mode_t mode)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	_cleanup_(closep) int fd = -1;
+	size_t n = strlen(path) + 1;
 	socklen_t length;
 	int r;
 
-	if (strlen(path) >= sizeof(address.sun_path))
+	if (n > sizeof(address.sun_path))
 		return -ENAMETOOLONG;
-	strcpy(address.sun_path, path);
-	length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path) + 1);
+	memcpy(address.sun_path, path, n);
+	length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n);
 	r = clear_stale(&address, length);
 	if (r < 0)
 		return r;

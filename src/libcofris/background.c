@@ -69,20 +69,13 @@ static void acknowledge(struct cofris_channel *c, uint64_t epoch, uint32_t queue
  * Returns 0, or the callback's error, after which nothing has changed. */
 static int apply(struct cofris_channel *c, const struct channel_directive_record *d)
 {
-	struct cofris_directive public = {
-		.epoch = shown_epoch(c, d->epoch),
-		.cu_mask_bits = d->cu_mask_bits,
-		.max_batch = d->max_batch,
-		.max_wait_ns = d->max_wait_ns,
-		.slo_ns = d->slo_ns,
-		.boost_wait_ns = d->boost_wait_ns,
-		.sclk_mhz = d->sclk_mhz,
-	};
+	struct cofris_directive public;
 	uint64_t begun_ns = now_ns();
 	uint32_t forks = c->forks;
 	int queues = 0;
 
-	memcpy(public.cu_mask, d->cu_mask, sizeof(public.cu_mask));
+	directive_to_public(d, &public);
+	public.epoch = shown_epoch(c, d->epoch);
 	if (c->apply) {
 		(void)pthread_mutex_unlock(&c->lock);
 		queues = c->apply(c->userdata, &public);
@@ -127,13 +120,13 @@ static void watch_daemon(struct cofris_channel *c, uint64_t now)
 	if (d.epoch == 0 || d.epoch == c->applied_epoch || d.epoch == c->failed_epoch ||
 	    now >= c->fresh_until_ns)
 		return;
-	if (apply(c, &d) < 0) {
-		c->failed_epoch = d.epoch;
-		return;
-	}
-	c->applied_epoch = d.epoch;
+	/* Also of a failure: some queues may have been narrowed, so the lease's end matters. */
 	c->in_force = true;
 	c->held = false;
+	if (apply(c, &d) < 0)
+		c->failed_epoch = d.epoch;
+	else
+		c->applied_epoch = d.epoch;
 }
 
 static uint64_t lease_end_ns(const struct cofris_channel *c)
@@ -144,9 +137,7 @@ static uint64_t lease_end_ns(const struct cofris_channel *c)
 /* A failing callback is asked again with the next beat: the worker must not stay narrow. */
 static void end_lease(struct cofris_channel *c)
 {
-	static const struct channel_directive_record neutral = {.boost_wait_ns = UINT64_MAX};
-
-	if (apply(c, &neutral) < 0)
+	if (apply(c, &directive_none) < 0)
 		return;
 	c->in_force = false;
 	c->held = false;

@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static const struct channel_directive_record neutral = {.boost_wait_ns = UINT64_MAX};
+const struct channel_directive_record directive_none = {.boost_wait_ns = UINT64_MAX};
 
 static int area_new(uint32_t generation, void *memory, int wake_fd, struct area **ret)
 {
@@ -67,6 +67,21 @@ struct area *area_free(struct area *a)
 uint32_t generation_after(uint32_t generation)
 {
 	return generation % REQUEST_GENERATION_MAX + 1;
+}
+
+void directive_to_public(const struct channel_directive_record *d, struct cofris_directive *ret)
+{
+	*ret = (struct cofris_directive){
+		.epoch = d->epoch,
+		.cu_mask_bits = d->cu_mask_bits,
+		.max_batch = d->max_batch,
+		.max_wait_ns = d->max_wait_ns,
+		.slo_ns = d->slo_ns,
+		.boost_wait_ns = d->boost_wait_ns,
+		.sclk_mhz = d->sclk_mhz,
+	};
+	_Static_assert(sizeof(ret->cu_mask) == sizeof(d->cu_mask), "mask words");
+	memcpy(ret->cu_mask, d->cu_mask, sizeof(ret->cu_mask));
 }
 
 void channel_put_in_force(struct cofris_channel *c, const struct channel_directive_record *d,
@@ -154,7 +169,7 @@ static struct cofris_channel *channel_new(const struct cofris_options *o)
 	c->backoff_ns = BACKOFF_MIN_NS;
 	options_to_hello(o, &c->hello);
 	(void)pthread_mutex_init(&c->lock, NULL);
-	channel_put_in_force(c, &neutral, 0);
+	channel_put_in_force(c, &directive_none, 0);
 	return c;
 }
 
@@ -222,16 +237,7 @@ int cofris_directive(struct cofris_channel *c, uint64_t seen_epoch, struct cofri
 	/* Fails only while directives follow each other faster than one can be copied. */
 	while (!channel_latch_read(&c->directive, &d))
 		;
-	*ret = (struct cofris_directive){
-		.epoch = d.epoch,
-		.cu_mask_bits = d.cu_mask_bits,
-		.max_batch = d.max_batch,
-		.max_wait_ns = d.max_wait_ns,
-		.slo_ns = d.slo_ns,
-		.boost_wait_ns = d.boost_wait_ns,
-		.sclk_mhz = d.sclk_mhz,
-	};
-	memcpy(ret->cu_mask, d.cu_mask, sizeof(ret->cu_mask));
+	directive_to_public(&d, ret);
 	return d.epoch != seen_epoch;
 }
 

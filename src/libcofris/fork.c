@@ -47,7 +47,6 @@ static void unlock_all(void)
 
 static void let_go(struct cofris_channel *c)
 {
-	static const struct channel_directive_record neutral = {.boost_wait_ns = UINT64_MAX};
 	struct area *a = atomic_load_explicit(&c->area, memory_order_relaxed);
 
 	if (a)
@@ -67,7 +66,7 @@ static void let_go(struct cofris_channel *c)
 	c->next_attempt_ns = c->next_beat_ns = 0;
 	c->backoff_ns = BACKOFF_MIN_NS;
 	atomic_store_explicit(&c->connected, 0, memory_order_relaxed);
-	channel_put_in_force(c, &neutral, 0);
+	channel_put_in_force(c, &directive_none, 0);
 }
 
 static void in_child(void)

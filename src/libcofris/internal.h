@@ -100,6 +100,7 @@ enum request_flags {
 
 /* --- the channel ---------------------------------------------------------------------------- */
 
+/* What every call reads comes first. NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding) */
 struct cofris_channel {
 	/* Read by every call, written when the directive or the connection changes. */
 	alignas(CHANNEL_LINE) struct area *_Atomic area; /* NULL in a forked child */
@@ -158,6 +159,8 @@ int area_new_private(uint32_t generation, struct area **ret);
 int area_new_shared(uint32_t generation, int memory_fd, int wake_fd, struct area **ret);
 struct area *area_free(struct area *a);
 uint32_t generation_after(uint32_t generation);
+extern const struct channel_directive_record directive_none;
+void directive_to_public(const struct channel_directive_record *d, struct cofris_directive *ret);
 /* Makes what the daemon has directed, or no directive, the one in force for cofris_directive(). */
 void channel_put_in_force(struct cofris_channel *c, const struct channel_directive_record *d,
 			  uint64_t shown_epoch);

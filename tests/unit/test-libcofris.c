@@ -890,6 +890,23 @@ static void test_a_failing_callback_acknowledges_nothing(void **state)
 	assert_int_equal(seen.epoch, 2);
 }
 
+static void test_what_a_failed_callback_began_ends_with_the_lease(void **state)
+{
+	struct fixture *f = *state;
+	struct channel_directive d = directive(1);
+
+	f->lease_ns = SHORT_LEASE_NS;
+	connect_both(f);
+	set_apply_result(f, -EIO);
+	channel_connection_direct(f->server, &d);
+	WAIT_UNTIL(n_applied(f) == 1);
+	set_apply_result(f, 2);
+	WAIT_UNTIL(n_applied(f) == 2);
+	assert_int_equal(applied_at(f, 0).epoch, 1);
+	assert_int_equal(applied_at(f, 1).epoch, 0);
+	assert_int_equal(sample_of(f->server).applied_epoch, 0);
+}
+
 static void test_a_worker_that_follows_nothing_acknowledges(void **state)
 {
 	struct fixture *f = *state;
@@ -1543,6 +1560,7 @@ int main(void)
 		TEST(test_a_long_wait_wakes_the_daemon_once_until_it_is_armed),
 		TEST(test_no_boost_is_asked_for_unless_directed),
 		TEST(test_a_failing_callback_acknowledges_nothing),
+		TEST(test_what_a_failed_callback_began_ends_with_the_lease),
 		TEST(test_a_worker_that_follows_nothing_acknowledges),
 		TEST(test_a_daemon_that_beats_keeps_its_lease),
 		TEST(test_a_daemon_that_stops_beating_loses_its_lease),
