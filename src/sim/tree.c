@@ -655,11 +655,17 @@ static uint32_t add_row(struct tree *t, const struct row *row, const struct card
 	return index;
 }
 
+/* The root, the node that is not used, and at most one node for each part of each path. */
 static uint32_t max_nodes(uint32_t n_cards)
 {
-	enum { FOLDERS = 24 }; /* at most so many are made on the way to one card's files */
+	uint32_t n = 0;
 
-	return 2 + n_cards * ((uint32_t)ARRAY_SIZE(rows) + FOLDERS);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		n++;
+		for (const char *p = rows[i].path; *p; p++)
+			n += *p == '/';
+	}
+	return 2 + n * n_cards;
 }
 
 int tree_new(struct card *const *cards, uint32_t n_cards, struct tree **ret)

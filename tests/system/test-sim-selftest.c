@@ -630,34 +630,37 @@ static void test_energy_is_the_integral_of_power(void **state)
 	assert_true((to_j - from_j) / (to_s - from_s) < 1.2 * power_w);
 }
 
+static uint32_t metrics_throttle(void)
+{
+	char m[80 + 1];
+	uint32_t throttle;
+
+	assert_int_equal(read_text_at(AT_FDCWD, D0 "gpu_metrics", m, sizeof(m)), 80);
+	memcpy(&throttle, m + 68, sizeof(throttle));
+	return throttle;
+}
+
 static void test_metrics_are_version_1_0_with_live_values(void **state)
 {
-	struct {
-		uint16_t size;
-		uint8_t format, content;
-		uint8_t rest[76];
-	} m;
+	static const char header[] = {80, 0, 1, 0};
+	char m[80 + 1];
 	uint16_t power_w, sclk_mhz;
-	uint32_t energy, throttle;
+	uint32_t energy;
 
 	begin_load(*state);
 	wait_until(stat_number(0, "sclk_mhz") == 1725 && stat_number(0, "power_w") > 100);
-	assert_int_equal(read_text_at(AT_FDCWD, D0 "gpu_metrics", (char *)&m, sizeof(m) + 1), 80);
-	assert_int_equal(m.size, 80);
-	assert_int_equal(m.format, 1);
-	assert_int_equal(m.content, 0);
-	memcpy(&power_w, (char *)&m + 34, 2);
-	memcpy(&energy, (char *)&m + 36, 4);
-	memcpy(&sclk_mhz, (char *)&m + 54, 2);
-	memcpy(&throttle, (char *)&m + 68, 4);
+	assert_int_equal(read_text_at(AT_FDCWD, D0 "gpu_metrics", m, sizeof(m)), 80);
+	assert_memory_equal(m, header, sizeof(header));
+	memcpy(&power_w, m + 34, sizeof(power_w));
+	memcpy(&energy, m + 36, sizeof(energy));
+	memcpy(&sclk_mhz, m + 54, sizeof(sclk_mhz));
 	assert_in_range(power_w, 60, 225);
 	assert_int_equal(energy, UINT32_MAX);
 	assert_int_equal(sclk_mhz, 1725);
-	assert_int_equal(throttle, 0);
+	assert_int_equal(metrics_throttle(), 0);
 	/* A cap below what the work draws throttles, and says so. */
 	assert_int_equal(write_file(H0 "power1_cap", "80000000"), 0);
-	wait_until(read_text_at(AT_FDCWD, D0 "gpu_metrics", (char *)&m, sizeof(m) + 1) == 80 &&
-		   (memcpy(&throttle, (char *)&m + 68, 4), throttle == 1u << 13));
+	wait_until(metrics_throttle() == 1u << 13);
 	assert_true(stat_number(0, "sclk_mhz") < 1725);
 }
 
