@@ -28,6 +28,7 @@ struct card_stat {
 	struct card_view view;
 	const char *gating;
 	uint32_t writes, processes, queues;
+	uint32_t fewest_cus; /* that any process's mask leaves it */
 	bool stuck, absent;
 };
 
@@ -39,11 +40,19 @@ static const char *const gating_names[] = {
 
 static void count_processes(struct sim_card *shared, struct card_stat *s)
 {
+	uint32_t all = cu_topology_cus(&s->device->topology);
+
+	s->fewest_cus = all;
 	for (uint32_t i = 0; i < SIM_SLOTS; i++) {
+		uint32_t shape, cus;
+
 		if (atomic_load(&shared->slots[i].pid) == 0)
 			continue;
 		s->processes++;
 		s->queues += atomic_load(&shared->slots[i].n_queues);
+		shape = atomic_load(&shared->slots[i].shape);
+		cus = (shape >> 16) * (shape & 0xffff);
+		s->fewest_cus = MIN(s->fewest_cus, cus > 0 ? cus : all);
 	}
 }
 
@@ -87,7 +96,8 @@ static void print_card_json(FILE *out, const struct card_stat *s)
 		      v->plant.throttled_thermal ? "true" : "false");
 	(void)fprintf(out, "\"writes\": %u, \"gating\": \"%s\", \"busy\": %s, \"busy_s\": %.6f, ",
 		      s->writes, s->gating, v->busy ? "true" : "false", v->busy_s);
-	(void)fprintf(out, "\"processes\": %u, \"queues\": %u, ", s->processes, s->queues);
+	(void)fprintf(out, "\"processes\": %u, \"queues\": %u, \"fewest_cus\": %u, ", s->processes,
+		      s->queues, s->fewest_cus);
 	(void)fprintf(out, "\"stuck\": %s, \"absent\": %s}", s->stuck ? "true" : "false",
 		      s->absent ? "true" : "false");
 }

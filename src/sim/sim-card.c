@@ -160,8 +160,8 @@ void sim_card_set_clock(struct sim_card *c, uint64_t from_ns, uint32_t sclk_mhz)
 	uint32_t head = atomic_load_explicit(&c->clock_head, memory_order_relaxed);
 	struct sim_clock *e = &c->clock[head % SIM_CLOCK_HISTORY];
 
-	__atomic_store_n(&e->from_ns, from_ns, __ATOMIC_RELAXED);
-	__atomic_store_n(&e->sclk_mhz, sclk_mhz, __ATOMIC_RELAXED);
+	__atomic_store_n(&e->from_ns, from_ns, __ATOMIC_RELEASE);
+	__atomic_store_n(&e->sclk_mhz, sclk_mhz, __ATOMIC_RELEASE);
 	atomic_store_explicit(&c->clock_head, head + 1, memory_order_release);
 	(void)card_bump(c);
 }
@@ -186,8 +186,8 @@ static void clock_history_read(struct sim_card *c, uint64_t since_ns, struct clo
 		for (i = head; i > oldest && next_ns > since_ns; i--) {
 			const struct sim_clock *e = &c->clock[(i - 1) % SIM_CLOCK_HISTORY];
 			struct sim_clock copy = {
-				.from_ns = __atomic_load_n(&e->from_ns, __ATOMIC_RELAXED),
-				.sclk_mhz = __atomic_load_n(&e->sclk_mhz, __ATOMIC_RELAXED),
+				.from_ns = __atomic_load_n(&e->from_ns, __ATOMIC_ACQUIRE),
+				.sclk_mhz = __atomic_load_n(&e->sclk_mhz, __ATOMIC_ACQUIRE),
 			};
 
 			if (copy.from_ns >= next_ns)
@@ -195,8 +195,7 @@ static void clock_history_read(struct sim_card *c, uint64_t since_ns, struct clo
 			ret->clock[ret->n++] = copy;
 			next_ns = copy.from_ns;
 		}
-		atomic_thread_fence(memory_order_acquire);
-	} while (atomic_load_explicit(&c->clock_head, memory_order_relaxed) - i >
+	} while (atomic_load_explicit(&c->clock_head, memory_order_relaxed) - i >=
 		 SIM_CLOCK_HISTORY);
 }
 
@@ -206,12 +205,16 @@ struct slot_totals {
 	uint64_t busy_ns, ungated_cu_ns, flop_k, bytes;
 };
 
+/* Each field is stored after the odd sequence and loaded before the sequence is looked at again,
+ * which release and acquire on the fields give without fences. */
+#define LOAD(field)	    atomic_load_explicit(&(field), memory_order_acquire)
+#define STORE(field, value) atomic_store_explicit(&(field), (value), memory_order_release)
+
 static void slot_write_begin(struct sim_slot *s)
 {
 	atomic_store_explicit(&s->sequence,
 			      atomic_load_explicit(&s->sequence, memory_order_relaxed) | 1,
 			      memory_order_relaxed);
-	atomic_thread_fence(memory_order_release);
 }
 
 static void slot_write_end(struct sim_slot *s)
@@ -220,9 +223,6 @@ static void slot_write_end(struct sim_slot *s)
 			      atomic_load_explicit(&s->sequence, memory_order_relaxed) + 1,
 			      memory_order_release);
 }
-
-#define LOAD(field)	    atomic_load_explicit(&(field), memory_order_relaxed)
-#define STORE(field, value) atomic_store_explicit(&(field), (value), memory_order_relaxed)
 
 /* What a slot has done by now_ns. -EAGAIN while its owner writes it. */
 static int slot_totals(struct sim_slot *s, uint64_t now_ns, struct slot_totals *ret)
@@ -247,7 +247,6 @@ static int slot_totals(struct sim_slot *s, uint64_t now_ns, struct slot_totals *
 			t.flop_k += (uint64_t)(us * (double)LOAD(s->flop_per_us) / 1e3);
 			t.bytes += (uint64_t)(us * (double)LOAD(s->bytes_per_us));
 		}
-		atomic_thread_fence(memory_order_acquire);
 		if (!(before & 1) && LOAD(s->sequence) == before) {
 			*ret = t;
 			return 0;

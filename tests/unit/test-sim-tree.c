@@ -125,6 +125,21 @@ static void test_every_entry_is_found_again_and_can_be_read(void **state)
 	assert_int_equal(w.links, 1 + N_CARDS * 6);
 }
 
+static void test_a_tree_fits_any_number_of_cards(void **state)
+{
+	struct fixture *f = *state;
+
+	for (uint32_t n = 1; n <= N_CARDS; n++) {
+		struct walk w = {0};
+		struct tree *t;
+
+		assert_int_equal(tree_new(f->cards, n, &t), 0);
+		walk(t, TREE_ROOT, &w);
+		assert_int_equal(w.links, 1 + n * 6);
+		(void)tree_free(t);
+	}
+}
+
 static void test_what_is_not_there_is_not_found(void **state)
 {
 	struct fixture *f = *state;
@@ -300,6 +315,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	static const struct CMUnitTest tests[] = {
 		TEST(test_every_entry_is_found_again_and_can_be_read),
+		TEST(test_a_tree_fits_any_number_of_cards),
 		TEST(test_what_is_not_there_is_not_found),
 		TEST(test_cards_have_addresses_of_their_own),
 		TEST(test_a_second_write_takes_the_first_ones_switch_back),
