@@ -11,11 +11,15 @@
 #define AT_CLOCK	 1.02		      /* levels within 2 % are one */
 #define SETTLE_NS	 (2 * NSEC_PER_SEC)   /* then the clock is taken as it is */
 #define STEADY_READINGS	 20 /* as many equal ones below the limit: it will not get there */
-#define IDLE_SETTLE_NS	 (100 * NSEC_PER_MSEC)
-#define POWER_SETTLE_NS	 (50 * NSEC_PER_MSEC) /* sensors average over milliseconds */
-#define LOOK_NS		 (50 * NSEC_PER_MSEC)
-#define SETTLE_SERVICES	 2  /* begun under the configuration before */
-#define PARTS		 12 /* batches for standard errors; a multiple of 3 */
+/* Power counts as settled after this many new readings within 3 W or 3 %; sensors average over
+ * milliseconds and may be read anew only twice a second. */
+#define SETTLED_READINGS 3
+#define SETTLED_W	 3.0
+#define SETTLED_SHARE	 0.03
+#define SETTLE_MIN_NS	 (50 * NSEC_PER_MSEC)
+#define POWER_SETTLE_NS	 (1200 * NSEC_PER_MSEC) /* then it is taken as it is */
+#define SETTLE_SERVICES	 2			/* begun under the configuration before */
+#define PARTS		 12			/* batches for standard errors; a multiple of 3 */
 #define MIN_SERVICES	 60
 #define MAX_STRETCH	 20  /* of the time asked for, for that many services */
 #define STEADY		 0.1 /* thirds of a window within 10 % */
@@ -109,6 +113,45 @@ static int settle_clock(struct lab *lab, uint32_t max_mhz)
 	return 0;
 }
 
+static bool is_settled(const double *readings, uint32_t n)
+{
+	double low = readings[0], high = readings[0];
+
+	if (n < SETTLED_READINGS)
+		return false;
+	for (uint32_t i = 1; i < SETTLED_READINGS; i++) {
+		low = MIN(low, readings[i]);
+		high = MAX(high, readings[i]);
+	}
+	return high - low <= MAX(SETTLED_W, SETTLED_SHARE * high);
+}
+
+/* Waits until the power reading is that of what runs now. */
+static int settle_power(struct lab *lab)
+{
+	uint64_t start_ns = rig_now_ns(), now_ns = start_ns;
+	double readings[SETTLED_READINGS], last_w = -1;
+	struct actuator_state s;
+	uint32_t n = 0;
+	int r = 0;
+
+	while (r == 0 && now_ns < start_ns + POWER_SETTLE_NS &&
+	       (now_ns < start_ns + SETTLE_MIN_NS || !is_settled(readings, n))) {
+		double power_w;
+
+		r = rig_sensors(lab->rig, &s);
+		if (r < 0)
+			return r;
+		power_w = (double)s.power_uw / (double)UW_PER_W;
+		if (power_w != last_w)
+			readings[n++ % SETTLED_READINGS] = power_w;
+		last_w = power_w;
+		r = rig_wait(lab->rig, rig_now_ns() + SENSOR_PERIOD_NS);
+		now_ns = rig_now_ns();
+	}
+	return r;
+}
+
 /* Services that began earlier must not count. */
 static int settle_services(struct lab *lab)
 {
@@ -187,7 +230,7 @@ int lab_idle_power(struct lab *lab, uint32_t max_mhz, uint64_t time_ns, double *
 
 	r = rig_set_clock(lab->rig, max_mhz);
 	if (r == 0)
-		r = rig_wait(lab->rig, rig_now_ns() + IDLE_SETTLE_NS);
+		r = settle_power(lab);
 	if (r == 0)
 		r = watch_sensors(lab, rig_now_ns() + time_ns, &span);
 	if (r == 0)
@@ -207,7 +250,7 @@ int lab_busy_power(struct lab *lab, uint32_t max_mhz, uint64_t time_ns, double *
 	if (r == 0)
 		r = settle_clock(lab, max_mhz);
 	if (r == 0)
-		r = rig_wait(lab->rig, rig_now_ns() + POWER_SETTLE_NS);
+		r = settle_power(lab);
 	if (r == 0)
 		r = watch_sensors(lab, rig_now_ns() + time_ns, &span);
 	if (r == 0)
@@ -361,17 +404,18 @@ static int fill_cell(struct lab *lab, const struct window *w, struct surface_cel
 	return 0;
 }
 
-/* Long enough for the services that a quantile needs, going by those seen while settling. */
-static int window_time(struct lab *lab, uint64_t time_ns, uint64_t *ret_ns)
+/* Settles, and gives a time long enough for the services that a quantile needs, going by those
+ * seen meanwhile. */
+static int settle_window(struct lab *lab, uint64_t time_ns, uint64_t *ret_ns)
 {
-	uint64_t start_ns = rig_now_ns(), look_ns = MIN(time_ns / 5, LOOK_NS);
+	uint64_t start_ns = rig_now_ns();
 	struct channel_sample a, b;
 	double need_ns;
 	int r;
 
 	r = rig_sample(lab->rig, &a);
 	if (r == 0)
-		r = rig_wait(lab->rig, start_ns + look_ns);
+		r = settle_power(lab);
 	if (r == 0)
 		r = rig_sample(lab->rig, &b);
 	if (r < 0)
@@ -400,7 +444,7 @@ int lab_measure_cell(struct lab *lab, const struct grid_cell *cell, uint64_t tim
 	if (r == 0)
 		r = settle_services(lab);
 	if (r == 0)
-		r = window_time(lab, time_ns, &time_ns);
+		r = settle_window(lab, time_ns, &time_ns);
 	if (r == 0)
 		r = watch_window(lab, service_series(lab), time_ns, w);
 	if (r == 0)
