@@ -720,14 +720,14 @@ struct manager *manager_free(struct manager *m)
 
 int manager_run(struct manager *m)
 {
-	int r;
+	int r = 0;
 
 	add_configured_units(m);
 	if (m->options.bus_address && strcmp(m->options.bus_address, "none") == 0)
 		m->bus_settled = true;
 	else
 		r = bus_new(m, m->options.bus_address, &m->bus);
-	if (!m->bus_settled && r < 0)
+	if (r < 0)
 		return r;
 	link_ask_cards(m->link, manager_now_ns(m));
 	r = sd_event_loop(m->event);
