@@ -288,7 +288,7 @@ static int make_address(const char *path, struct sockaddr_un *ret)
 	*ret = (struct sockaddr_un){.sun_family = AF_UNIX};
 	if (strlen(path) >= sizeof(ret->sun_path))
 		return -ENAMETOOLONG;
-	(void)strcpy(ret->sun_path, path);
+	(void)snprintf(ret->sun_path, sizeof(ret->sun_path), "%s", path);
 	return 0;
 }
 

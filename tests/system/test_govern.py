@@ -7,7 +7,7 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
-from machine import BDF, BIN, case, check, main, wait_for  # noqa: E402
+from machine import BDF, BIN, SOURCE, case, check, main, wait_for  # noqa: E402
 
 RATED_RPS = 200
 
@@ -174,6 +174,30 @@ def a_bad_reload_keeps_the_old_configuration(m):
     m.write_config(slo="1.5x")
     m.capture([os.path.join(BIN, "cofrisctl"), "--bus", m.bus_address, "reload"])
     wait_for("the new SLO", lambda: abs(model(m)["slo_ms"] / model(m)["t0_ms"] - 1.5) < 0.01)
+
+
+@case(count=2)
+def two_runs_with_one_seed_agree_in_energy(m):
+    m.start_bus()
+    m.surface()
+    m.write_config(gpu="*")
+    m.start_actuator()
+    energies = []
+    # A card each, so that both begin cold; one after the other, each with a daemon of its own.
+    for index, bdf in enumerate(BDF):
+        daemon = m.start_daemon()
+        before = m.card(index)
+        worker = m.start_worker("--load", f"{SOURCE}/profiles/loads/day.csv", "--time-compression",
+                                "40", "--rated-rps", str(RATED_RPS), "--seed", "7", gpu=bdf,
+                                name=f"worker{index}")
+        check(worker.wait(60) == 0, "the worker ends by itself")
+        after = m.card(index)
+        energies.append(after["energy_j"] - before["energy_j"])
+        daemon.terminate()
+        check(daemon.wait(10) == 0, "a clean stop exits 0")
+    difference = abs(energies[0] / energies[1] - 1)
+    print(f"energies {energies} J (simulated), {100 * difference:.2f} % apart")
+    check(difference < 0.02, "within 2 %")
 
 
 if __name__ == "__main__":

@@ -239,20 +239,62 @@ def malformed_card_files_do_not_kill_the_sysfs_backend(m):
     survives_malformed_files(m, "sysfs")
 
 
+# actuator/protocol.h
+ACTUATOR_MAGIC, LIST, CLAIM, SET = 0x52464F43, 1, 2, 3
+
+
+def ask_actuator(s, operation, size=56, magic=ACTUATOR_MAGIC):
+    """Sends one request and returns the reply's error, or None if hung up on."""
+    s.send(struct.pack("<IHHII16sIIIIQ", magic, 1, operation, 1, 0, BDF[0].encode(), 0, 0, 1282,
+                       5000, 0)[:size])
+    try:
+        data = s.recv(4096)
+    except ConnectionResetError:
+        return None
+    return struct.unpack_from("<IHHIi", data)[4] if data else None
+
+
+def actuator(m):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.settimeout(10)
+    s.connect(m.actuator_socket)
+    return s
+
+
 @case()
 def malformed_files_at_start_do_not_kill_the_actuator(m):
-    for backend in ("sysfs", "rsmi"):
+    # auto: rsmi, or sysfs where the library cannot start (it refuses an unknown temperature label).
+    for backend in ("sysfs", "auto"):
         for file, content in MALFORMED:
             m.fault(f"content:0:{file}:{content}")
-            actuator = m.start_actuator(backend=backend)
-            result = m.capture([os.path.join(BIN, "cofris-profile"), "--model", "resnet50",
-                                "--actuator", m.actuator_socket, "--gpu", BDF[0], "--probe"],
-                               check_exit=False)
-            check(actuator.poll() is None,
-                  f"{backend} survives {file} = '{content[:20]}': {result.stderr}")
-            actuator.terminate()
-            check(actuator.wait(5) == 0, "and stops cleanly")
+            child = m.start_actuator(backend=backend)
+            with actuator(m) as s:
+                for operation in (LIST, CLAIM, SET):
+                    check(ask_actuator(s, operation) is not None,
+                          f"{backend} answers with {file} = '{content[:20]}'")
+            check(child.poll() is None, f"{backend} survives {file} = '{content[:20]}'")
+            child.terminate()
+            check(child.wait(5) == 0, "and stops cleanly")
             m.heal()
+
+
+@case()
+def garbage_on_the_actuators_socket_harms_nobody(m):
+    child = m.start_actuator()
+    found = m.baseline()
+    with actuator(m) as owner:
+        check(ask_actuator(owner, CLAIM) == 0 and ask_actuator(owner, SET) == 0, "an owner")
+        for kind in ({"size": 55}, {"size": 1}, {"magic": 1}):
+            with actuator(m) as s:
+                check(ask_actuator(s, LIST, **kind) is None, f"hung up on: {kind}")
+        with actuator(m) as s:
+            check(ask_actuator(s, 99) in (None, -22), "an unknown operation")
+        with actuator(m) as s:
+            check(ask_actuator(s, CLAIM) == -16, "a second claim gets EBUSY")
+            check(ask_actuator(s, SET) not in (0, None), "and may not set")
+        check(m.card()["perf_level"] == "manual", "the owner keeps its setting")
+    wait_for("baseline after the owner's hang-up", lambda: m.baseline() == found)
+    check(child.poll() is None, "the actuator lives")
 
 
 @case()
