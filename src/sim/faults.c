@@ -199,8 +199,8 @@ static int parse_kind(const char *name, enum fault_kind *ret)
 }
 
 /* Splits a fault into its fields; *ret_value is what is behind the card and file. */
-static int parse_fault(const struct faults *f, const char *spec, char *copy, struct fault *ret,
-		       const char **ret_value, struct fault_error *error)
+static int parse_fault(const struct faults *f, const char *spec, char copy[FAULT_SPEC_MAX],
+		       struct fault *ret, const char **ret_value, struct fault_error *error)
 {
 	char *rest = copy;
 	const char *field;
@@ -208,8 +208,8 @@ static int parse_fault(const struct faults *f, const char *spec, char *copy, str
 	*ret = (struct fault){0};
 	if (strlen(spec) >= FAULT_SPEC_MAX)
 		return fail(error, -E2BIG, "longer than %d bytes", FAULT_SPEC_MAX - 1);
-	(void)strcpy(copy, spec);
-	(void)strcpy(ret->spec, spec);
+	(void)snprintf(ret->spec, sizeof(ret->spec), "%s", spec);
+	memcpy(copy, ret->spec, sizeof(ret->spec));
 	field = take_field(&rest);
 	if (!field || parse_kind(field, &ret->kind) < 0)
 		return fail(error, -EINVAL, "'%s' is not a kind of fault", field ? field : "");
@@ -220,7 +220,7 @@ static int parse_fault(const struct faults *f, const char *spec, char *copy, str
 		field = take_field(&rest);
 		if (!field || !*field || strlen(field) >= sizeof(ret->file))
 			return fail(error, -EINVAL, "expected a file behind the card");
-		(void)strcpy(ret->file, field);
+		(void)snprintf(ret->file, sizeof(ret->file), "%s", field);
 	}
 	if (kinds[ret->kind].has_value && !rest)
 		return fail(error, -EINVAL, "a value is missing");

@@ -284,7 +284,7 @@ static int make_runtime_dir(struct simulator *s, const struct options *o)
 		if (r == 0 && mkdir(s->folder, 0755) < 0 && errno != EEXIST)
 			r = -errno;
 	} else {
-		(void)strcpy(s->folder, "/dev/shm/cofris-sim.XXXXXX");
+		(void)snprintf(s->folder, sizeof(s->folder), "/dev/shm/cofris-sim.XXXXXX");
 		if (!mkdtemp(s->folder) || chmod(s->folder, 0755) < 0)
 			r = -errno;
 	}
@@ -314,7 +314,7 @@ static int make_machine(struct simulator *s, const struct options *o, const char
 		return log_error_errno(r, "cannot make %s: %m", s->machine_path);
 	if (strlen(device_path) >= sizeof(s->machine->device_ini))
 		return log_error_errno(-ENAMETOOLONG, "%s: %m", device_path);
-	(void)strcpy(s->machine->device_ini, device_path);
+	(void)snprintf(s->machine->device_ini, sizeof(s->machine->device_ini), "%s", device_path);
 	return 0;
 }
 
