@@ -234,6 +234,7 @@ static int parse(const struct command_line *line, int argc, char *argv[], struct
 		};
 	options[n++] = (struct option){.name = "help", .val = OPTION_HELP};
 	options[n++] = (struct option){.name = "version", .val = OPTION_VERSION};
+	optind = 0; /* start anew, also in the second call of a process */
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		if (c == 'h' || c == OPTION_HELP) {
 			(void)fputs(line->help, stdout);

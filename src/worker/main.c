@@ -288,6 +288,14 @@ static int run(struct worker *w)
 	return finish(w);
 }
 
+static void print_help(void)
+{
+	worker_options_print_help();
+	(void)printf("Engines:\n");
+	for (const struct engine_ops *const *e = engine_all(); *e; e++)
+		(void)printf("      %-22s  %s\n", (*e)->name, (*e)->what);
+}
+
 int main(int argc, char *argv[])
 {
 	struct worker w = {.signal_fd = -1, .done_fd = -1};
@@ -295,8 +303,10 @@ int main(int argc, char *argv[])
 
 	log_init("cofris-worker", LOG_INFO);
 	r = worker_options_parse(argc, argv, &w.options);
-	if (r <= 0)
-		return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	if (r == 2)
+		print_help();
+	if (r != 1)
+		return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	r = run(&w);
 	worker_deinit(&w);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

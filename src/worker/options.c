@@ -2,14 +2,13 @@
 #include "worker/options.h"
 #include "base/log.h"
 #include "base/units.h"
-#include "worker/engine.h"
 #include "worker/queue.h"
 #include <errno.h>
 #include <getopt.h>
 #include <stddef.h>
 #include <string.h>
 
-static void print_help(void)
+void worker_options_print_help(void)
 {
 	(void)printf(
 		"Usage: cofris-worker --model MODEL (--load FILE | --rate RPS | --closed-loop N)\n"
@@ -46,9 +45,6 @@ static void print_help(void)
 		"      --help, --version\n"
 		"\n"
 		"At the end, also after SIGTERM, a summary is printed as one line of JSON.\n");
-	(void)printf("Engines:\n");
-	for (const struct engine_ops *const *e = engine_all(); *e; e++)
-		(void)printf("      %-22s  %s\n", (*e)->name, (*e)->what);
 }
 
 enum value_kind { VALUE_STRING, VALUE_U32, VALUE_U64, VALUE_DOUBLE, VALUE_DURATION, VALUE_FLAG };
@@ -168,11 +164,10 @@ static int parse_all(int argc, char *argv[], const struct option *options, struc
 {
 	int c, r;
 
+	optind = 0; /* start anew, also in the second call of a process */
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (c == 'h' || c == OPTION_HELP) {
-			print_help();
-			return 0;
-		}
+		if (c == 'h' || c == OPTION_HELP)
+			return 2;
 		if (c == OPTION_VERSION) {
 			(void)printf("cofris-worker %s\n", COFRIS_VERSION);
 			return 0;
@@ -216,7 +211,7 @@ int worker_options_parse(int argc, char *argv[], struct worker_options *ret)
 	options[n++] = (struct option){.name = "help", .val = OPTION_HELP};
 	options[n++] = (struct option){.name = "version", .val = OPTION_VERSION};
 	r = parse_all(argc, argv, options, &o);
-	if (r > 0)
+	if (r == 1)
 		*ret = o;
 	return r;
 }

@@ -23,6 +23,7 @@ struct worker_options {
 	bool follow_mask, idle_kernels, progress;
 };
 
-/* Returns 1 to go on, 0 if the answer has been given (--help, --version), or -EINVAL after saying
- * what is wrong. Strings are argv's. */
+/* Returns 1 to go on, 0 if the answer has been given (--version), 2 if it is to be --help, or
+ * -EINVAL after saying what is wrong. Strings are argv's. */
 int worker_options_parse(int argc, char *argv[], struct worker_options *ret);
+void worker_options_print_help(void);
