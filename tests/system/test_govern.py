@@ -50,8 +50,12 @@ def governs_over_the_sysfs_backend_too(m):
 @case()
 def no_arrivals_for_a_minute_is_row_zero(m):
     m.setup()
-    m.start_worker("--rate", "0", "--duration", "600s")
-    wait_for("row 0", lambda: model(m)["reason"] == "idle" and model(m)["row"] == 0, timeout=20)
+    silence = os.path.join(m.dir, "silence.csv")
+    with open(silence, "w") as f:
+        f.write("t_s,load\n0,0\n599,0\n600,1\n")  # the worker stays for what comes at the end
+    m.start_worker("--load", silence, "--rated-rps", "100")
+    wait_for("row 0", lambda: model(m).get("row") == 0
+             and model(m)["reason"] == "idle", timeout=20)
     deadline = m.card()["device_ns"] + 60e9
     while m.card()["device_ns"] < deadline:
         check(model(m)["reason"] == "idle", "an idle worker stays in row 0")
