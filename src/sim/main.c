@@ -242,7 +242,7 @@ static int load_device(const char *path, struct plant_device **ret)
 static int find_device(const struct options *o, char path[PATH_MAX], struct plant_device **ret)
 {
 	const char *const folders[] = {o->profiles, getenv("COFRIS_PROFILES"), COFRIS_PROFILES_DIR,
-				       "/usr/share/cofris"};
+				       COFRIS_PROFILES_INSTALLED};
 	char candidate[PATH_MAX];
 	int r = -ENOENT;
 
@@ -374,7 +374,7 @@ static int start_control(struct simulator *s, const struct options *o)
 	return r < 0 ? log_error_errno(r, "cannot make socket %s: %m", s->control_path) : 0;
 }
 
-/* In the namespaces: everything up to the mounts that COMMAND sees. */
+/* In the namespaces: everything that answers when COMMAND looks. */
 static int start(struct simulator *s, const struct options *o)
 {
 	char device_path[PATH_MAX];
@@ -396,8 +396,7 @@ static int start(struct simulator *s, const struct options *o)
 		r = fs_new(SANDBOX_TREE, s->tree, s->faults, s->log, s->cards, &s->fs);
 	if (r < 0)
 		return log_error_errno(r, "cannot start: %m");
-	r = sandbox_bind_classes();
-	return r < 0 ? r : start_control(s, o);
+	return start_control(s, o);
 }
 
 /* ---- processes ---- */
@@ -465,9 +464,13 @@ static void wake(int *fd)
 	(void)close(TAKE_FD(*fd));
 }
 
+/* In COMMAND's process, once the simulator stands. */
 static _Noreturn void run_command(const struct options *o, const struct simulator *s,
 				  const sigset_t *original_mask)
 {
+	/* Not in the simulator: killed while it waits for its own answer, it could never end. */
+	if (sandbox_bind_classes() < 0)
+		_exit(EXIT_SIMULATOR);
 	(void)sigprocmask(SIG_SETMASK, original_mask, NULL);
 	(void)setenv(SIM_ENV, s->machine_path, 1);
 	(void)setenv(CONTROL_ENV, s->control_path, 1);

@@ -17,5 +17,6 @@
 int sandbox_unshare(void);
 /* In that child: /proc, /dev/shm, /sys/class with an empty folder at SANDBOX_TREE. */
 int sandbox_mount(void);
-/* Once the tree is mounted: the class folders from it. */
+/* Once the tree is mounted, in another process than the one that answers for it: the class folders
+ * from it. */
 int sandbox_bind_classes(void);

@@ -102,6 +102,19 @@ for victim in caller simulator command; do
 		"$(all_gone $sim_pid "$simulator" "$command" "$reader")"
 done
 
+# And at any moment of the start.
+pids=()
+for i in {1..40}; do
+	"$sim" --device mi50 -- sleep 1000 2>/dev/null &
+	sim_pid=$!
+	disown $sim_pid
+	sleep ".0$((i / 10))$((i % 10))"
+	simulator=$(pgrep -o -P $sim_pid)
+	pids+=($sim_pid $simulator)
+	if [ $((i % 2)) = 0 ]; then kill -9 $sim_pid; else kill -9 $simulator $sim_pid 2>/dev/null; fi
+done
+check "kill -9 while it starts ends all" yes "$(all_gone "${pids[@]}")"
+
 # Side by side.
 "$sim" --device mi50 --count 1 --runtime-dir "$work/one" -- sh -c \
 	'echo low >/sys/class/drm/card0/device/power_dpm_force_performance_level
