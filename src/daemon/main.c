@@ -33,7 +33,7 @@ static void help(void)
 		"  --actuator PATH    the actuator's socket (/run/cofris-actuator/control.sock,\n"
 		"                     or DIR/control.sock with --runtime-dir)\n"
 		"  --state-dir DIR    surfaces in DIR/surfaces are found first (/var/lib/cofris)\n"
-		"  --data-dir DIR     then those in DIR/surfaces (/usr/share/cofris)\n"
+		"  --data-dir DIR     then those in DIR/surfaces (" COFRIS_DATA_DIR ")\n"
 		"  --surfaces DIR     look for surfaces in DIR, and nowhere else\n"
 		"  --bus ADDRESS      a bus other than the system's, or 'none'\n"
 		"  --record FILE      write every input and decision for cofris-replay\n"
@@ -107,7 +107,7 @@ static int make_paths(struct arguments *a)
 		     a->state_dir ? a->state_dir : "/var/lib/cofris");
 	if (n >= 0)
 		n = asprintf(&a->data_surfaces, "%s/surfaces",
-			     a->data_dir ? a->data_dir : "/usr/share/cofris");
+			     a->data_dir ? a->data_dir : COFRIS_DATA_DIR);
 	return n < 0 ? -ENOMEM : 0;
 }
 

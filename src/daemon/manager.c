@@ -144,8 +144,9 @@ static bool cards_missing(const struct manager *m)
 
 static void ask_when_due(struct manager *m, uint64_t now_ns)
 {
-	if (now_ns < m->ask_ns || !cards_missing(m))
+	if (!m->cards_changed && (now_ns < m->ask_ns || !cards_missing(m)))
 		return;
+	m->cards_changed = false;
 	m->ask_pause_ns = MIN(MAX(2 * m->ask_pause_ns, MANAGER_ASK_FIRST_NS), MANAGER_ASK_NS);
 	m->ask_ns = now_ns + m->ask_pause_ns;
 	link_ask_cards(m->link, now_ns);

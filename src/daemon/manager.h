@@ -11,6 +11,7 @@
 #include "daemon/tables.h"
 #include "governor/record.h"
 #include <sys/queue.h>
+#include <systemd/sd-device.h>
 #include <systemd/sd-event.h>
 
 struct bus;
@@ -38,6 +39,8 @@ struct manager {
 	int actuator_error; /* 0: connected and listed */
 	bool cards_known;   /* a list has come since the start */
 	bool adopting;	    /* the connection was a predecessor's */
+	bool cards_changed; /* the kernel says so; asked at the next tick */
+	sd_device_monitor *devices;
 	uint64_t ask_ns, ask_pause_ns;
 
 	struct session_list sessions;
