@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "actuator/core.h"
+#include "actuator/crash-guard.h"
 #include "actuator/restore.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -37,6 +38,7 @@ struct card {
 	bool take_over;
 
 	bool modified;	   /* baseline is valid and must be given back */
+	int guard;	   /* of crash_guard_add() while modified */
 	bool through_auto; /* another level than auto was found */
 	struct gpu_baseline baseline;
 	struct setting asked; /* last written; max_mhz 0: unknown or baseline */
@@ -139,6 +141,26 @@ static void forget_setting(struct card *card)
 	card->above = 0;
 }
 
+static void set_modified(struct actuator_core *c, struct card *card)
+{
+	int fd;
+
+	if (card->modified)
+		return;
+	card->modified = true;
+	/* Without it the card waits for the next start if we crash, which is no reason to refuse.
+	 */
+	fd = gpu_open_perf_level(c->config.sysfs_root, card->info.bdf);
+	card->guard = fd < 0 ? fd : crash_guard_add(fd);
+}
+
+static void set_unmodified(struct card *card)
+{
+	if (card->modified)
+		crash_guard_remove(card->guard);
+	card->modified = false;
+}
+
 static int restore_card(struct actuator_core *c, struct card *card, const char *why,
 			uint64_t now_ns)
 {
@@ -162,7 +184,7 @@ static int restore_card(struct actuator_core *c, struct card *card, const char *
 		return r;
 	}
 	log_info("%s: restored (%s)", card->info.bdf, why);
-	card->modified = false;
+	set_unmodified(card);
 	card->retry_ns = 0;
 	r = save_state(c);
 	if (r < 0)
@@ -403,6 +425,7 @@ static void scan_job_run(void *data)
 
 static void drop_card(struct actuator_core *c, struct card *card)
 {
+	set_unmodified(card);
 	gpu_close(card->gpu);
 	gpu_close(card->writer);
 	*card = c->cards[--c->n_cards];
@@ -675,7 +698,7 @@ static int write_setting(struct actuator_core *c, struct card *card, const struc
 	plan_writes(card, wanted, x->request->take_over, j);
 	j->through_auto = first && card->through_auto;
 	if (j->write_clock || j->write_cap) {
-		card->modified = true;
+		set_modified(c, card);
 		card->asked = *wanted;
 		r = save_state(c);
 		if (r < 0)
@@ -683,7 +706,7 @@ static int write_setting(struct actuator_core *c, struct card *card, const struc
 					c->config.state_path);
 		/* Later the baseline is on record, and a full disk must not keep the clock low. */
 		if (r < 0 && first) {
-			card->modified = false;
+			set_unmodified(card);
 			return r;
 		}
 	}

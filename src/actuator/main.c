@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cofris-actuator: the only process that touches the card. It may die at any time: what it wrote is
  * on record in its state file, and whoever starts it next gives the card back. */
+#include "actuator/crash-guard.h"
 #include "actuator/io-thread.h"
 #include "actuator/restore.h"
 #include "actuator/server.h"
@@ -249,6 +250,9 @@ static int start(struct actuator *a)
 	r = open_socket(a);
 	if (r < 0)
 		return r;
+	r = crash_guard_install();
+	if (r < 0)
+		return log_error_errno(r, "Cannot install signal handlers: %m");
 	r = io_thread_new(&a->io);
 	if (r < 0)
 		return log_error_errno(r, "Cannot start a thread: %m");

@@ -253,19 +253,25 @@ int gpu_list(const char *sysfs_root, char (*ret_bdf)[PCI_BDF_LENGTH + 1], uint32
 	return (int)n;
 }
 
-int gpu_bind_identity(const char *sysfs_root, const char *bdf, uint64_t *ret)
+static int open_device(const char *sysfs_root, const char *bdf)
 {
-	_cleanup_(closep) int class_fd = -1, device_fd = -1;
+	_cleanup_(closep) int class_fd = -1;
 	char drm_card[16];
-	struct stat st;
-	int r;
+	int r, device_fd;
 
 	r = gpu_tree_open_class(sysfs_root, &class_fd);
-	if (r < 0)
-		return r;
-	r = gpu_tree_find_card(class_fd, bdf, &device_fd, drm_card);
-	if (r < 0)
-		return r;
+	if (r == 0)
+		r = gpu_tree_find_card(class_fd, bdf, &device_fd, drm_card);
+	return r < 0 ? r : device_fd;
+}
+
+int gpu_bind_identity(const char *sysfs_root, const char *bdf, uint64_t *ret)
+{
+	_cleanup_(closep) int device_fd = open_device(sysfs_root, bdf);
+	struct stat st;
+
+	if (device_fd < 0)
+		return device_fd;
 	if (fstatat(device_fd, "driver", &st, AT_SYMLINK_NOFOLLOW) < 0) {
 		if (errno != ENOENT)
 			return -errno;
@@ -273,4 +279,15 @@ int gpu_bind_identity(const char *sysfs_root, const char *bdf, uint64_t *ret)
 	}
 	*ret = st.st_ino;
 	return 0;
+}
+
+int gpu_open_perf_level(const char *sysfs_root, const char *bdf)
+{
+	_cleanup_(closep) int device_fd = open_device(sysfs_root, bdf);
+	int fd;
+
+	if (device_fd < 0)
+		return device_fd;
+	fd = openat(device_fd, "power_dpm_force_performance_level", O_WRONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
 }

@@ -4,7 +4,7 @@
  * FUTEX_OWNER_DIED, or (if it had unmapped the file) its number for ever; a wrong repair leaves the
  * mutex unusable. All three only go away with the file. */
 #include "gpu/rsmi-guard.h"
-#include "base/macros.h"
+#include "base/fsio.h"
 #include "gpu/gpu-tree.h"
 
 #include <errno.h>
@@ -108,12 +108,23 @@ static int vet_card(int folder_fd, const char *name, void *userdata)
 
 static int vet_node(int nodes_fd, const char *name, _unused_ void *userdata)
 {
-	_cleanup_(freep) char *path = NULL;
+	_cleanup_(closep) int fd = -1;
+	char text[KERNEL_FILE_MAX];
+	struct kfd_properties p;
+	uint64_t gpu_id;
 	struct stat st;
 
-	if (asprintf(&path, "%s/io_links", name) < 0)
-		return -ENOMEM;
-	return fstatat(nodes_fd, path, &st, 0) == 0 && S_ISDIR(st.st_mode) ? 0 : -EBADMSG;
+	fd = openat(nodes_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (fstatat(fd, "io_links", &st, 0) < 0 || !S_ISDIR(st.st_mode))
+		return -EBADMSG;
+	if (read_text_at(fd, "gpu_id", text, sizeof(text)) < 0 ||
+	    number_file_parse(text, 0, UINT32_MAX, &gpu_id) < 0)
+		return -EBADMSG;
+	if (read_text_at(fd, "properties", text, sizeof(text)) < 0)
+		return -EBADMSG;
+	return kfd_properties_parse(text, &p);
 }
 
 int rsmi_vet_tree(const char *sysfs_root)

@@ -12,5 +12,6 @@
 int rsmi_heal_mutexes(const char *folder);
 
 /* Checks the folders of which the library asserts something: every card a link that leads over a
- * PCI address, every KFD node with io_links. 0, -ENODEV without any card, or -EBADMSG. */
+ * PCI address, every KFD node with io_links and files that hold what they should. 0, -ENODEV
+ * without any card, or -EBADMSG. */
 int rsmi_vet_tree(const char *sysfs_root);
