@@ -13,6 +13,8 @@
 #define BUS_MANAGER	   BUS_NAME ".Manager"
 #define BUS_GPU		   BUS_NAME ".GPU"
 #define BUS_GPU_PATH	   BUS_PATH "/gpu"
+#define BUS_MODEL	   BUS_NAME ".Model"
+#define BUS_MODEL_PATH	   BUS_PATH "/model"
 #define BUS_ERROR_CONFIG   BUS_NAME ".Error.Config"
 #define BUS_ERROR_NO_MODEL BUS_NAME ".Error.NoSuchModel"
 #define BUS_RETRY_USEC	   (10 * USEC_PER_SEC)
@@ -267,6 +269,85 @@ static const sd_bus_vtable gpu_vtable[] = {
 };
 /* clang-format on */
 
+/* --- org.cofris1.Model ---------------------------------------------------------------------- */
+
+static int find_model(sd_bus *bus _unused_, const char *path, const char *i _unused_,
+		      void *userdata, void **ret_found, sd_bus_error *error _unused_)
+{
+	const struct bus *b = userdata;
+	_cleanup_(freep) char *name = NULL;
+	const struct config_model *m;
+
+	if (sd_bus_path_decode(path, BUS_MODEL_PATH, &name) <= 0)
+		return 0;
+	m = config_find_model(b->manager->config, name);
+	if (!m)
+		return 0;
+	/* Getters need the manager as well, so they look the model up again by their path. */
+	*ret_found = userdata;
+	return 1;
+}
+
+static int list_models(sd_bus *bus _unused_, const char *prefix _unused_, void *userdata,
+		       char ***ret_nodes, sd_bus_error *error _unused_)
+{
+	const struct bus *b = userdata;
+	const struct config *c = b->manager->config;
+	char **nodes = calloc(c->n_models + 1, sizeof(*nodes));
+	size_t n = 0;
+
+	if (!nodes)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < c->n_models; i++)
+		if (sd_bus_path_encode(BUS_MODEL_PATH, c->models[i].name, &nodes[n]) >= 0)
+			n++;
+	*ret_nodes = nodes;
+	return 0;
+}
+
+static uint32_t workers_of(const struct manager *m, const char *model)
+{
+	const struct session *s;
+	uint32_t n = 0;
+
+	TAILQ_FOREACH(s, &m->sessions, entry)
+	n += s->unit && strcmp(s->model, model) == 0;
+	return n;
+}
+
+static int get_of_model(sd_bus *bus _unused_, const char *path, const char *i _unused_,
+			const char *property, sd_bus_message *reply, void *userdata,
+			sd_bus_error *error _unused_)
+{
+	const struct bus *b = userdata;
+	_cleanup_(freep) char *name = NULL;
+	const struct config_model *m;
+
+	if (sd_bus_path_decode(path, BUS_MODEL_PATH, &name) <= 0)
+		return -ENOENT;
+	m = config_find_model(b->manager->config, name);
+	if (!m)
+		return -ENOENT;
+	if (strcmp(property, "Name") == 0)
+		return sd_bus_message_append(reply, "s", m->name);
+	if (strcmp(property, "Policy") == 0)
+		return sd_bus_message_append(reply, "s", m->policy);
+	if (strcmp(property, "Priority") == 0)
+		return sd_bus_message_append(reply, "u", m->priority);
+	return sd_bus_message_append(reply, "u", workers_of(b->manager, m->name));
+}
+
+/* clang-format off */
+static const sd_bus_vtable model_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_PROPERTY("Name", "s", get_of_model, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+	SD_BUS_PROPERTY("Policy", "s", get_of_model, 0, 0),
+	SD_BUS_PROPERTY("Priority", "u", get_of_model, 0, 0),
+	SD_BUS_PROPERTY("Workers", "u", get_of_model, 0, 0),
+	SD_BUS_VTABLE_END,
+};
+/* clang-format on */
+
 /* --- the connection ------------------------------------------------------------------------- */
 
 static void settle(struct bus *b)
@@ -310,6 +391,13 @@ static int add_objects(struct bus *b)
 	if (r < 0)
 		return r;
 	r = sd_bus_add_node_enumerator(c, NULL, BUS_GPU_PATH, list_gpus, b);
+	if (r < 0)
+		return r;
+	r = sd_bus_add_fallback_vtable(c, NULL, BUS_MODEL_PATH, BUS_MODEL, model_vtable, find_model,
+				       b);
+	if (r < 0)
+		return r;
+	r = sd_bus_add_node_enumerator(c, NULL, BUS_MODEL_PATH, list_models, b);
 	if (r < 0)
 		return r;
 	return sd_bus_match_signal_async(c, NULL, "org.freedesktop.DBus.Local", NULL,
