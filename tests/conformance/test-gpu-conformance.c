@@ -10,12 +10,10 @@
 #include "base/fsio.h"
 #include "base/units.h"
 #include "gpu/gpu.h"
-#include "sim/sim-card.h"
+#include "simulated.h"
 #include "support/cmocka-includes.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
-#include <pthread.h>
 #include <string.h>
 #include <time.h>
 
@@ -35,14 +33,6 @@ static struct {
 	struct gpu_info info;
 
 	struct gpu *gpu, *other; /* other: the second card, if there is one */
-
-	/* of a simulated machine */
-	struct sim_machine *machine;
-	struct plant_model model;
-	struct sim_context *context;
-	pthread_t load_thread;
-	bool loaded;
-	_Atomic int stop_load;
 } f;
 
 static uint64_t now_ns(void)
@@ -64,68 +54,6 @@ static uint64_t now_ns(void)
 		}                                                                                  \
 	} while (0)
 
-/* ---- the simulator ---- */
-static int verb(const char *format, const char *argument)
-{
-	_cleanup_(freep) char *command = NULL, *arguments = NULL;
-
-	if (asprintf(&arguments, format, argument) < 0 ||
-	    asprintf(&command, "%s/bin/cofris-sim %s >/dev/null", COFRIS_BINARY_DIR, arguments) < 0)
-		return -ENOMEM;
-	return system(command);
-}
-
-static void put_fault(const char *spec)
-{
-	assert_int_equal(verb("fault '%s'", spec), 0);
-}
-
-/* A number of the first card's true state. */
-static double truth(const char *key)
-{
-	json_t *root, *value;
-	double number;
-	FILE *pipe;
-
-	pipe = popen(COFRIS_BINARY_DIR "/bin/cofris-sim stat --json", "re");
-	assert_non_null(pipe);
-	root = json_loadf(pipe, 0, NULL);
-	(void)pclose(pipe);
-	value = json_object_get(json_array_get(json_object_get(root, "cards"), 0), key);
-	assert_true(json_is_number(value));
-	number = json_number_value(value);
-	json_decref(root);
-	return number;
-}
-
-static void *run_load(_unused_ void *arg)
-{
-	uint64_t t_ns = sim_device_ns(f.machine, now_ns()), end_ns;
-
-	while (sim_context_run(f.context, &f.model, 1, 1, t_ns, &f.stop_load, &end_ns) == 0)
-		t_ns = end_ns;
-	return NULL;
-}
-
-static void begin_load(void)
-{
-	assert_int_equal(sim_context_new(f.machine, f.bdf[0], &f.context), 0);
-	sim_context_set_queues(f.context, 2);
-	atomic_store(&f.stop_load, 0);
-	assert_int_equal(pthread_create(&f.load_thread, NULL, run_load, NULL), 0);
-	f.loaded = true;
-}
-
-static void end_load(void)
-{
-	if (!f.loaded)
-		return;
-	atomic_store(&f.stop_load, 1);
-	(void)pthread_join(f.load_thread, NULL);
-	f.context = sim_context_free(f.context);
-	f.loaded = false;
-}
-
 /* ---- fixtures ---- */
 static int setup(_unused_ void **state)
 {
@@ -141,9 +69,9 @@ static int teardown(_unused_ void **state)
 {
 	int r = 0;
 
-	end_load();
+	simulated_load_end();
 	if (f.simulated)
-		(void)verb("heal%s", "");
+		(void)simulated_verb("heal", "");
 	if (f.gpu) {
 		r = f.gpu->ops->set_perf_level(f.gpu, GPU_PERF_AUTO);
 		if (r == 0 && f.info.can_cap_power)
@@ -321,14 +249,14 @@ static void test_a_cap_is_the_range_from_the_lowest_level(_unused_ void **state)
 
 	for (uint32_t k = 0; k < f.info.n_levels; k++) {
 		assert_int_equal(f.gpu->ops->cap_clock(f.gpu, 0, f.info.level_mhz[k], &mhz), 0);
-		assert_int_equal((int)truth("soft_low"), 0);
-		assert_int_equal((int)truth("soft_high"), k);
+		assert_int_equal((int)simulated_truth(0, "soft_low"), 0);
+		assert_int_equal((int)simulated_truth(0, "soft_high"), k);
 	}
 	assert_int_equal(f.gpu->ops->cap_clock(f.gpu, f.info.level_mhz[2], f.info.level_mhz[4],
 					       &mhz),
 			 0);
-	assert_int_equal((int)truth("soft_low"), 2);
-	assert_int_equal((int)truth("soft_high"), 4);
+	assert_int_equal((int)simulated_truth(0, "soft_low"), 2);
+	assert_int_equal((int)simulated_truth(0, "soft_high"), 4);
 }
 
 static void test_auto_drops_the_limits(_unused_ void **state)
@@ -336,16 +264,16 @@ static void test_auto_drops_the_limits(_unused_ void **state)
 	uint32_t mhz;
 
 	assert_int_equal(f.gpu->ops->cap_clock(f.gpu, 0, f.info.level_mhz[1], &mhz), 0);
-	assert_int_equal((int)truth("soft_high"), 1);
+	assert_int_equal((int)simulated_truth(0, "soft_high"), 1);
 	assert_int_equal(f.gpu->ops->set_perf_level(f.gpu, GPU_PERF_AUTO), 0);
-	assert_int_equal((int)truth("soft_high"), (int)f.info.n_levels - 1);
+	assert_int_equal((int)simulated_truth(0, "soft_high"), (int)f.info.n_levels - 1);
 }
 
 static void test_the_clock_keeps_to_the_cap_under_load(_unused_ void **state)
 {
 	uint32_t mhz;
 
-	begin_load();
+	simulated_load_begin(f.bdf[0]);
 	wait_until(sample().sclk_mhz > f.info.level_mhz[3] && sample().busy_percent > 50);
 	assert_int_equal(f.gpu->ops->cap_clock(f.gpu, 0, f.info.level_mhz[3], &mhz), 0);
 	wait_until(sample().sclk_mhz <= f.info.level_mhz[3]);
@@ -364,7 +292,7 @@ static void test_names_who_has_queues(_unused_ void **state)
 	struct gpu_process p[GPU_MAX_PROCESSES];
 
 	assert_int_equal(f.gpu->ops->processes(f.gpu, p, GPU_MAX_PROCESSES), 0);
-	begin_load();
+	simulated_load_begin(f.bdf[0]);
 	assert_int_equal(f.gpu->ops->processes(f.gpu, p, GPU_MAX_PROCESSES), 1);
 	assert_int_equal(p[0].pid, getpid());
 	assert_int_equal(p[0].n_queues, 2);
@@ -429,7 +357,7 @@ static void test_malformed_files_are_bad_messages(_unused_ void **state)
 		uint64_t cap;
 		uint32_t mhz;
 
-		put_fault(cases[i].fault);
+		simulated_fault(cases[i].fault);
 		print_message("%s\n", cases[i].fault);
 		assert_int_equal(f.gpu->ops->sample(f.gpu, 1, &s), cases[i].sample ? -EBADMSG : 0);
 		assert_int_equal(f.gpu->ops->get_perf_level(f.gpu, &level),
@@ -438,9 +366,9 @@ static void test_malformed_files_are_bad_messages(_unused_ void **state)
 				 cases[i].power_cap ? -EBADMSG : 0);
 		if (cases[i].cap)
 			assert_int_equal(f.gpu->ops->cap_clock(f.gpu, 0, 925, &mhz), -EBADMSG);
-		assert_int_equal(verb("heal%s", ""), 0);
+		assert_int_equal(simulated_verb("heal", ""), 0);
 	}
-	assert_int_equal((int)truth("soft_high"), (int)f.info.n_levels - 1);
+	assert_int_equal((int)simulated_truth(0, "soft_high"), (int)f.info.n_levels - 1);
 }
 
 static void test_a_table_with_too_many_levels_is_a_bad_message(_unused_ void **state)
@@ -452,7 +380,7 @@ static void test_a_table_with_too_many_levels_is_a_bad_message(_unused_ void **s
 	for (int i = 0; i < 33; i++)
 		length += (size_t)snprintf(fault + length, sizeof(fault) - length, "%d: %dMhz\\n",
 					   i, 500 + i);
-	put_fault(fault);
+	simulated_fault(fault);
 	assert_int_equal(f.gpu->ops->cap_clock(f.gpu, 0, 500, &mhz), -EBADMSG);
 }
 
@@ -462,7 +390,7 @@ static void test_cards_with_malformed_tables_open_or_say_why(_unused_ void **sta
 	struct gpu_info i;
 	int r;
 
-	put_fault("content:0:pp_dpm_sclk:unavailable\\n");
+	simulated_fault("content:0:pp_dpm_sclk:unavailable\\n");
 	r = gpu_open(f.backend, "/sys", f.bdf[0], &g);
 	if (r == 0)
 		r = g->ops->info(g, &i);
@@ -484,12 +412,12 @@ static void test_a_reset_is_no_permission_and_an_absent_card_no_device(_unused_ 
 		struct gpu_sample s;
 		uint32_t mhz;
 
-		put_fault(cases[i].fault);
+		simulated_fault(cases[i].fault);
 		assert_int_equal(f.gpu->ops->get_perf_level(f.gpu, &level), cases[i].r);
 		assert_int_equal(f.gpu->ops->sample(f.gpu, 1, &s), cases[i].r);
 		assert_int_equal(f.gpu->ops->set_perf_level(f.gpu, GPU_PERF_HIGH), cases[i].r);
 		assert_int_equal(f.gpu->ops->cap_clock(f.gpu, 0, 925, &mhz), cases[i].r);
-		assert_int_equal(verb("heal%s", ""), 0);
+		assert_int_equal(simulated_verb("heal", ""), 0);
 		assert_level(GPU_PERF_AUTO);
 	}
 }
@@ -500,8 +428,8 @@ static void test_a_write_without_effect_is_seen_when_read_back(_unused_ void **s
 	uint64_t cap;
 	int r;
 
-	put_fault("drop-writes:0:power1_cap");
-	put_fault("drop-writes:0:power_dpm_force_performance_level");
+	simulated_fault("drop-writes:0:power1_cap");
+	simulated_fault("drop-writes:0:power_dpm_force_performance_level");
 	r = f.gpu->ops->set_power_cap(f.gpu, 150 * UW_PER_W);
 	assert_true(r == 0 || r == -EIO);
 	assert_int_equal(f.gpu->ops->get_power_cap(f.gpu, &cap), 0);
@@ -516,9 +444,9 @@ static void test_a_cap_without_manual_is_an_error(_unused_ void **state)
 {
 	uint32_t mhz;
 
-	put_fault("drop-writes:0:power_dpm_force_performance_level");
+	simulated_fault("drop-writes:0:power_dpm_force_performance_level");
 	assert_true(f.gpu->ops->cap_clock(f.gpu, 0, 925, &mhz) < 0);
-	assert_int_equal((int)truth("soft_high"), (int)f.info.n_levels - 1);
+	assert_int_equal((int)simulated_truth(0, "soft_high"), (int)f.info.n_levels - 1);
 }
 
 /* ---- running ---- */
@@ -526,21 +454,6 @@ static int skip_all(const char *why)
 {
 	(void)printf("skipped: %s\n", why);
 	return SKIPPED;
-}
-
-static int prepare_simulated(void)
-{
-	int r;
-
-	r = sim_machine_map(NULL, &f.machine);
-	if (r < 0)
-		return r;
-	f.n_cards = gpu_list("/sys", f.bdf, GPU_MAX_CARDS);
-	/* Core-bound, 10 ms at the top clock. */
-	f.model.n_kernels = 1;
-	f.model.kernels[0] = (struct plant_kernel){
-		.name = "gemm", .count = 200, .workgroups = 240, .flop = 3.5e8, .bytes = 1e5};
-	return f.n_cards == 2 ? 0 : -ENODEV;
 }
 
 static int prepare_card(void)
@@ -600,7 +513,8 @@ int main(int argc, char **argv)
 	f.backend_name = argv[1];
 	f.simulated = argc == 3;
 	if (f.simulated) {
-		r = prepare_simulated();
+		f.n_cards = gpu_list("/sys", f.bdf, GPU_MAX_CARDS);
+		r = f.n_cards == 2 && getenv(SIM_ENV) ? 0 : -ENODEV;
 	} else if (!wanted) {
 		return skip_all("COFRIS_TEST_GPU does not name the PCI address of a card");
 	} else {
@@ -620,6 +534,5 @@ int main(int argc, char **argv)
 	failed = cmocka_run_group_tests_name("any card", any_card, NULL, NULL);
 	if (f.simulated)
 		failed += cmocka_run_group_tests_name("simulated card", simulated_card, NULL, NULL);
-	sim_machine_unmap(f.machine);
 	return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
