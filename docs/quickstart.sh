@@ -4,10 +4,11 @@
 # load beside an ungoverned twin (a second simulated card, same seed, same requests), and say what
 # became of power and SLO. The last line on stdout is one JSON object.
 #   sudo sh docs/quickstart.sh [--model NAME] [--slo 2.0x|20ms] [--gating none|se|cu] [--seed N]
-#                              [--compression N] [--output DIR]
+#                              [--compression N] [--output DIR] [--build-dir DIR]
+# --gating: what a CU mask switches off on the simulated cards (none: as on real ones).
 set -eu
 
-usage() { sed -n '6,7s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '6,8s/^# \{0,1\}//p' "$0"; }
 die() { echo "quickstart: $*" >&2; exit 1; }
 say() { printf '\n== %s\n' "$*"; }
 
@@ -107,7 +108,6 @@ start_daemon() {
 
 		[gpu $governed]
 		enabled = yes
-		gating = $gating
 
 		[model $model]
 		slo = $slo
@@ -140,7 +140,7 @@ surface=$run/surfaces/gfx906-60cu/$model.csv
 	--actuator "$run/actuator/control.sock" --output "$surface" 2>&1 | tee "$out/profile.log"
 [ -s "$surface" ] || die "the profile failed"
 cp "$surface" "$out/"
-table=$("$bin/cofris-profile" table "$surface" --slo "$slo" --gating "$gating" --json)
+table=$("$bin/cofris-profile" table "$surface" --slo "$slo" --json)
 slo_ms=$(printf '%s' "$table" | jq .slo_ms)
 rated=$(printf '%s' "$table" | jq .rated_rps)
 
