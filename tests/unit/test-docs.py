@@ -187,6 +187,21 @@ def check_config(args, name, text):
 
 
 @check
+def bus_is_documented(_args):
+    """dbus.md has a row for each property, method and signal of each object."""
+    text = read(os.path.join(DOCS, "dbus.md"))
+    members = re.findall(r'SD_BUS_(?:PROPERTY|METHOD|SIGNAL)\w*\(\s*"(\w+)"',
+                         read(os.path.join(SOURCE, "src", "daemon", "bus.c")))
+    rows = re.findall(r"(?m)^\| `([A-Z]\w+)` \|", text)
+    if not members:
+        problem("no member found in bus.c")
+    for name in sorted(set(members + rows)):
+        if members.count(name) != rows.count(name):
+            problem(f"docs/dbus.md has {rows.count(name)} rows for {name}, bus.c has "
+                    f"{members.count(name)}")
+
+
+@check
 def references_exist(_args):
     """Pages of this project that a page names exist, and each page has what man(1) needs."""
     all_pages = pages()
