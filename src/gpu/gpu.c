@@ -257,7 +257,7 @@ static int open_device(const char *sysfs_root, const char *bdf)
 {
 	_cleanup_(closep) int class_fd = -1;
 	char drm_card[16];
-	int r, device_fd;
+	int r, device_fd = -1;
 
 	r = gpu_tree_open_class(sysfs_root, &class_fd);
 	if (r == 0)

@@ -61,6 +61,12 @@ static void *serve(_unused_ void *arg)
 	return NULL;
 }
 
+static bool start_server(void)
+{
+	f.running = pthread_create(&f.thread, NULL, serve, NULL) == 0;
+	return f.running;
+}
+
 static int setup(_unused_ void **state)
 {
 	struct actuator_config config = {.boot_id = "boot",
@@ -84,19 +90,19 @@ static int setup(_unused_ void **state)
 	    server_listen(f.socket_path, 0666, &f.config.listen_fd) < 0)
 		return -1;
 	f.config.core = f.core;
-	f.running = pthread_create(&f.thread, NULL, serve, NULL) == 0;
-	return f.running ? 0 : -1;
+	return start_server() ? 0 : -1;
 }
 
 /* Asks the server to stop, unless it did by itself, and returns what it returned. */
 static int stop_server(void)
 {
-	const uint64_t one = 1;
+	uint64_t one = 1;
 
 	if (!f.running)
 		return f.result;
 	(void)!write(f.config.signal_fd, &one, sizeof(one));
 	(void)pthread_join(f.thread, NULL);
+	(void)!read(f.config.signal_fd, &one, sizeof(one));
 	f.running = false;
 	return f.result;
 }
@@ -355,11 +361,15 @@ static void test_serves_listed_users_only(_unused_ void **state)
 		skip();
 	assert_int_equal(served_as(65533), 0);
 	assert_int_equal(served_as(0), 1);
+	assert_int_equal(stop_server(), 0);
 	f.config.uids[0] = 65533;
 	f.config.n_uids = 1;
+	assert_true(start_server());
 	assert_int_equal(served_as(65533), 1);
 	assert_int_equal(served_as(65532), 0);
+	assert_int_equal(stop_server(), 0);
 	f.config.any_of_socket = true;
+	assert_true(start_server());
 	assert_int_equal(served_as(65532), 1);
 }
 
