@@ -37,7 +37,7 @@ def inside(build, seconds):
     with Machine() as m:
         actuator, daemon = m.setup()
         m.start_worker("--rate", "60", "--duration", f"{seconds + 60}s")
-        wait_for("a lower clock limit", lambda: m.card()["range_high_mhz"] < 1725)
+        wait_for("a lower clock limit", lambda: m.card()["soft_high_mhz"] < 1725)
         children = {"cofris-actuator": actuator, "cofrisd": daemon}
         before = {n: cpu_seconds(c.pid) for n, c in children.items()}
         end = m.card()["device_ns"] + seconds * 1e9
