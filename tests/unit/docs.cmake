@@ -30,4 +30,5 @@ add_test(NAME test-install
   COMMAND ${COFRIS_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/test-install.py --cmake ${CMAKE_COMMAND}
     --build ${PROJECT_BINARY_DIR} --prefix ${CMAKE_INSTALL_PREFIX} --cc ${CMAKE_C_COMPILER}
     "--cflags=${docs_sanitize}" ${docs_man})
-set_tests_properties(test-install PROPERTIES LABELS unit TIMEOUT 180)
+# The lock: cmake --install writes a manifest into the build folder.
+set_tests_properties(test-install PROPERTIES LABELS unit TIMEOUT 180 RESOURCE_LOCK install)
