@@ -689,23 +689,60 @@ static void plan_writes(const struct card *card, const struct setting *wanted, b
 	j->cap_first = wanted->cap_uw > card->asked.cap_uw;
 }
 
+static int record(struct actuator_core *c)
+{
+	int r = save_state(c);
+
+	return r < 0 ? log_error_errno(r, "State file %s cannot be written: %m",
+				       c->config.state_path)
+		     : 0;
+}
+
+static void take_written(struct card *card, const struct card_job *j)
+{
+	if (j->write_ns)
+		card->write_ns = j->write_ns;
+	if (j->write_error < 0 || !j->write_clock)
+		return;
+	card->written_mhz = j->written_mhz;
+	card->verified = ACTUATOR_UNVERIFIED;
+	card->above = 0;
+}
+
+/* Whether the writes came to what they should have: their errno, that of reading back, or -EIO. */
+static int read_back(const struct card_job *j)
+{
+	const struct gpu_sample *s = &j->sample;
+
+	if (j->write_error < 0)
+		return j->write_error;
+	if (j->sample_error < 0)
+		return j->sample_error;
+	if (j->write_clock && (s->fields & GPU_HAS_PERF) && s->perf_level != GPU_PERF_MANUAL)
+		return -EIO;
+	/* The kernel cuts to whole watts. */
+	if (j->write_cap && (s->fields & GPU_HAS_CAP) &&
+	    s->cap_uw / UW_PER_W != j->wanted.cap_uw / UW_PER_W)
+		return -EIO;
+	return 0;
+}
+
 static int write_setting(struct actuator_core *c, struct card *card, const struct setting *wanted,
 			 const struct request_context *x, bool first, struct actuator_state *ret)
 {
 	struct card_job *j = new_job(c, card, x->now_ns);
+	bool writes;
 	int r;
 
 	plan_writes(card, wanted, x->request->take_over, j);
 	j->through_auto = first && card->through_auto;
-	if (j->write_clock || j->write_cap) {
+	writes = j->write_clock || j->write_cap;
+	if (writes)
 		set_modified(c, card);
-		card->asked = *wanted;
-		r = save_state(c);
-		if (r < 0)
-			log_error_errno(r, "State file %s cannot be written: %m",
-					c->config.state_path);
-		/* Later the baseline is on record, and a full disk must not keep the clock low. */
-		if (r < 0 && first) {
+	card->asked = *wanted;
+	if (first) {
+		r = record(c);
+		if (r < 0) {
 			set_unmodified(card);
 			return r;
 		}
@@ -713,20 +750,18 @@ static int write_setting(struct actuator_core *c, struct card *card, const struc
 	r = run_job(c, card);
 	if (r < 0)
 		return r;
-	if (j->write_error == 0 && j->write_clock) {
-		card->written_mhz = j->written_mhz;
-		card->verified = ACTUATOR_UNVERIFIED;
-		card->above = 0;
-	}
-	if (j->write_ns)
-		card->write_ns = j->write_ns;
-	if (j->write_error < 0) {
-		log_error_errno(j->write_error, "%s: not written: %m", card->info.bdf);
+	take_written(card, j);
+	r = writes ? read_back(j) : 0;
+	if (r < 0) {
+		log_error_errno(r, "%s: not written: %m", card->info.bdf);
 		(void)restore_card(c, card, "failed write", x->now_ns);
+	} else if (writes && !first) {
+		/* After the write: the baseline is on record, and the clock may be in a hurry. */
+		(void)record(c);
 	}
 	note_sample(card, j);
 	fill_state(card, j, x->now_ns, ret);
-	return j->write_error < 0 ? j->write_error : read_error(j);
+	return r < 0 ? r : read_error(j);
 }
 
 static int handle_set(struct actuator_core *c, struct card *card, const struct request_context *x,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The card through librocm_smi64, opened at run time. Debian's 5.2.3 is built with assertions and
  * reads without checks, so each file is read and judged by our own parsers right before the call
- * that reads it (kernel-files.h); what the library reports about a write is not believed but read
- * back: it calls a refused power cap a success. Sensors that it does not have come from the same
- * files as in the sysfs backend. */
+ * that reads it (kernel-files.h). What the library reports about a write is not believed: it calls
+ * a refused power cap a success. Level and cap are read back here, the level under a clock cap by
+ * the sample that the caller takes after it. Sensors that it does not have come from the same files
+ * as in the sysfs backend. */
 #include "base/units.h"
 #include "gpu/gpu-backend.h"
 #include "gpu/gpu-sysfs.h"
@@ -277,25 +278,33 @@ static int gpu_rsmi_open(const struct gpu_backend *backend, const char *sysfs_ro
 }
 
 /* ---- writes ---- */
+/* Every refused write is NOT_SUPPORTED to the library, whatever the kernel said. A card in a reset
+ * or gone says so to a read as well. */
+static int refused_write(struct gpu_rsmi *g)
+{
+	enum gpu_perf_level level;
+	int r;
+
+	r = gpu_sysfs_perf_level(g->files, &level);
+	return r < 0 ? r : -EIO;
+}
+
 static int gpu_rsmi_set_perf_level(struct gpu *gpu, enum gpu_perf_level level)
 {
 	struct gpu_rsmi *g = gpu_rsmi(gpu);
 	enum gpu_perf_level now;
-	int r;
+	int r = -EINVAL;
 
 	if (level > GPU_PERF_MANUAL)
 		return -EINVAL;
-	r = gpu_sysfs_perf_level(g->files, &now);
-	/* Writing does not read the file; one that is there is enough. */
-	if (r < 0 && r != -EBADMSG)
-		return r;
 	for (size_t i = 0; i < ARRAY_SIZE(perf_levels); i++)
 		if (perf_levels[i].ours == level)
 			r = rsmi_to_errno(
 				g->library->rsmi_dev_perf_level_set_v1(g->index,
 								       perf_levels[i].theirs));
-	if (r == 0)
-		r = gpu_sysfs_perf_level(g->files, &now);
+	if (r < 0)
+		return refused_write(g);
+	r = gpu_sysfs_perf_level(g->files, &now);
 	if (r < 0)
 		return r;
 	return now == level ? 0 : -EIO;
@@ -305,7 +314,6 @@ static int gpu_rsmi_cap_clock(struct gpu *gpu, uint32_t min_mhz, uint32_t max_mh
 			      uint32_t *ret_max_mhz)
 {
 	struct gpu_rsmi *g = gpu_rsmi(gpu);
-	enum gpu_perf_level level;
 	struct dpm_levels l;
 	uint32_t first, last;
 	uint64_t mask;
@@ -317,17 +325,11 @@ static int gpu_rsmi_cap_clock(struct gpu *gpu, uint32_t min_mhz, uint32_t max_mh
 	r = gpu_levels_range(&l, min_mhz, max_mhz, &first, &last);
 	if (r < 0)
 		return r;
-	r = gpu_sysfs_perf_level(g->files, &level);
-	if (r < 0)
-		return r;
 	mask = ((UINT64_C(1) << (last + 1)) - 1) & ~((UINT64_C(1) << first) - 1);
+	/* Writes manual itself, each time; so the level need not be read before. */
 	r = rsmi_to_errno(g->library->rsmi_dev_gpu_clk_freq_set(g->index, RSMI_CLK_TYPE_SYS, mask));
-	if (r == 0)
-		r = gpu_sysfs_perf_level(g->files, &level);
 	if (r < 0)
-		return r;
-	if (level != GPU_PERF_MANUAL)
-		return -EIO;
+		return refused_write(g);
 	*ret_max_mhz = l.mhz[last];
 	return 0;
 }

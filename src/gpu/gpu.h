@@ -79,7 +79,8 @@ struct gpu_ops {
 	void (*close)(struct gpu *g);
 	int (*info)(struct gpu *g, struct gpu_info *ret);
 	/* Clock limits for everything from the lowest level to max_mhz: goes through manual. Rounds
-	 * max_mhz down to a level (up to the lowest). *ret_max_mhz is what was written. */
+	 * max_mhz down to a level (up to the lowest). *ret_max_mhz is what was written; that the
+	 * level reads manual afterwards is for the caller to see (sample). */
 	int (*cap_clock)(struct gpu *g, uint32_t min_mhz, uint32_t max_mhz, uint32_t *ret_max_mhz);
 	int (*set_perf_level)(struct gpu *g, enum gpu_perf_level level);
 	int (*set_power_cap)(struct gpu *g, uint64_t cap_uw);

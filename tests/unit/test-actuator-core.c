@@ -474,6 +474,33 @@ static void test_a_failed_write_tells_its_errno_and_leaves_the_baseline(_unused_
 	assert_int_equal(set(1, 1282).error, 0);
 }
 
+static void test_a_write_without_effect_is_a_failed_write(_unused_ void **state)
+{
+	struct actuator_request q = {.op = ACTUATOR_SET,
+				     .max_mhz = 1143,
+				     .power_cap_uw = 150 * UW_PER_W};
+
+	fake_cards[0].drop_writes = true;
+	assert_int_equal(claim(1).error, 0);
+	assert_int_equal(set(1, 1143).error, -EIO); /* the level did not turn manual */
+	assert_int_equal(sensors().state.max_mhz, 0);
+	assert_writes("io clock 0-1143; ");
+	fake_cards[0].drop_writes = false;
+	govern(1143);
+	fake_cards[0].drop_writes = true;
+	assert_int_equal(ask(1, q).error, -EIO); /* nor did the cap change */
+	assert_writes("io cap 150; w perf auto; ");
+	assert_false(state_file_exists());
+}
+
+static void test_a_write_that_cannot_be_read_back_is_a_failed_write(_unused_ void **state)
+{
+	govern(1143);
+	fake_expect("io sample", -EBADMSG);
+	assert_int_equal(set(1, 1282).error, -EBADMSG);
+	assert_writes("io clock 0-1282; w perf auto; ");
+}
+
 static void test_a_list_of_processes_that_cannot_be_read_is_no_empty_list(_unused_ void **state)
 {
 	fake_expect("io processes", -EIO);
@@ -1007,6 +1034,8 @@ int main(void)
 		CASE(test_refuses_settings_out_of_range),
 		CASE(test_a_knob_that_the_card_lacks_is_said),
 		CASE(test_a_failed_write_tells_its_errno_and_leaves_the_baseline),
+		CASE(test_a_write_without_effect_is_a_failed_write),
+		CASE(test_a_write_that_cannot_be_read_back_is_a_failed_write),
 		CASE(test_a_list_of_processes_that_cannot_be_read_is_no_empty_list),
 		CASE(test_another_card_is_never_written),
 		CASE(test_a_setting_ends_with_its_lease),

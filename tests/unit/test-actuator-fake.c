@@ -114,6 +114,12 @@ static void _printf_(2, 3) record(const struct fake_gpu *g, const char *format, 
 	(void)snprintf(writes + length, sizeof(writes) - length, "; ");
 }
 
+/* Whether a write that succeeds also has its effect. */
+static bool has_effect(const struct fake_gpu *g)
+{
+	return !g->card->drop_writes || strcmp(g->side, "io") != 0;
+}
+
 /* The scripted result of this operation on this side; 0 without a step. */
 static int script(const struct fake_gpu *g, const char *operation)
 {
@@ -167,7 +173,7 @@ static int fake_set_perf_level(struct gpu *gpu, enum gpu_perf_level level)
 	int r = script(g, "perf");
 
 	record(g, "perf %s%s", gpu_perf_level_name(level), r < 0 ? " failed" : "");
-	if (r == 0) {
+	if (r == 0 && has_effect(g)) {
 		g->card->level = level;
 		if (level != GPU_PERF_MANUAL)
 			g->card->max_mhz = 0;
@@ -189,9 +195,11 @@ static int fake_cap_clock(struct gpu *gpu, uint32_t min_mhz, uint32_t max_mhz,
 	for (uint32_t k = 0; k < i->n_levels; k++)
 		if (i->level_mhz[k] <= max_mhz)
 			level = i->level_mhz[k];
+	*ret_max_mhz = level;
+	if (!has_effect(g))
+		return 0;
 	g->card->level = GPU_PERF_MANUAL;
 	g->card->max_mhz = level;
-	*ret_max_mhz = level;
 	return 0;
 }
 
@@ -201,7 +209,7 @@ static int fake_set_power_cap(struct gpu *gpu, uint64_t cap_uw)
 	int r = script(g, "cap");
 
 	record(g, "cap %u%s", (unsigned int)(cap_uw / UW_PER_W), r < 0 ? " failed" : "");
-	if (r == 0)
+	if (r == 0 && has_effect(g))
 		g->card->cap_uw = cap_uw;
 	return r;
 }

@@ -13,6 +13,7 @@ struct fake_card {
 	enum gpu_perf_level level;
 	uint64_t cap_uw;
 	uint32_t max_mhz;	  /* in force; 0 but under manual */
+	bool drop_writes;	  /* of the io side: they succeed and do nothing */
 	struct gpu_sample sample; /* power, busy, clock, temperature as given here */
 	struct gpu_process processes[4];
 	int n_processes;
