@@ -62,7 +62,9 @@ struct manager {
 int manager_new(const struct manager_options *options, struct manager **ret);
 struct manager *manager_free(struct manager *m);
 DEFINE_CLEANUP(struct manager *, manager_free)
-/* Runs until SIGTERM or SIGINT; the exit status, or a negative errno. */
+/* Asks for the bus's name and the cards; the event loop does the rest. 0 or a negative errno. */
+int manager_start(struct manager *m);
+/* Starts and runs until SIGTERM or SIGINT; the exit status, or a negative errno. */
 int manager_run(struct manager *m);
 
 uint64_t manager_now_ns(const struct manager *m);

@@ -272,20 +272,31 @@ struct manager *manager_free(struct manager *m)
 	return NULL;
 }
 
-int manager_run(struct manager *m)
+int manager_start(struct manager *m)
 {
-	int r = 0;
+	int r;
 
 	manager_add_units(m);
-	if (m->options.bus_address && strcmp(m->options.bus_address, "none") == 0)
+	if (m->options.bus_address && strcmp(m->options.bus_address, "none") == 0) {
 		m->bus_settled = true;
-	else
+	} else {
 		r = bus_new(m, m->options.bus_address, &m->bus);
+		if (r < 0)
+			return r;
+	}
+	link_ask_cards(m->link, manager_now_ns(m));
+	return 0;
+}
+
+int manager_run(struct manager *m)
+{
+	int r;
+
+	r = manager_start(m);
 	if (r < 0)
 		return r;
-	link_ask_cards(m->link, manager_now_ns(m));
 	r = sd_event_loop(m->event);
-	if (m->actuator_error == 0)
+	if (link_connected(m->link))
 		manager_on_connection(m, -1, /* up= */ false);
 	return r;
 }

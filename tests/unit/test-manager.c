@@ -1,0 +1,805 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The whole daemon but main(), in this process: real worker channels by libcofris, and in place of
+ * the actuator a fake in the same event loop, which does as each test says. Waiting is for a
+ * condition, with a deadline. */
+#include "support/cmocka-includes.h"
+
+#include "actuator/protocol.h"
+#include "base/macros.h"
+#include "base/units.h"
+#include "cofris/cofris.h"
+#include "daemon/manager.h"
+#include "daemon/status.h"
+#include "daemon/unit.h"
+#include "gpu/gpu.h"
+#include "test-surface-fixture.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <jansson.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+
+#define BDF	  "0000:43:00.0"
+#define OTHER_BDF "0000:63:00.0"
+
+struct fake_actuator {
+	int listen_fd, fd;
+	sd_event_source *listen, *io;
+	bool mute, simulated, no_clock_control;
+	int claim_error, set_error;
+	uint32_t set_reads_back_mhz; /* 0: as written */
+	uint32_t verified, fields;
+	int32_t foreign_pid;
+	uint32_t counts[ACTUATOR_OP_MAX], writes_to_other;
+	struct actuator_request last_set;
+	struct actuator_state state;
+};
+
+struct fixture {
+	char root[64], surfaces[128], config[128], socket[128];
+	struct manager_options options;
+	struct manager *manager;
+	struct fake_actuator actuator;
+	struct cofris_channel *worker;
+	int exit_code;
+	bool exited;
+};
+
+/* --- the fake actuator ---------------------------------------------------------------------- */
+
+static void fill_card(const struct fake_actuator *a, struct actuator_card *card)
+{
+	*card = (struct actuator_card){
+		.count = 1,
+		.unique_id = 0x1234,
+		.name = "fake MI50",
+		.gfx = "gfx906",
+		.n_cus = 60,
+		.n_se = 4,
+		.n_sh_per_se = 1,
+		.n_xcc = 1,
+		.active_cus = {15, 15, 15, 15},
+		.n_levels = 2,
+		.level_mhz = {925, 1725},
+		.cap_min_uw = 50000000,
+		.cap_max_uw = 300000000,
+		.can_cap_clock = !a->no_clock_control,
+		.can_cap_power = 1,
+		.simulated = a->simulated,
+	};
+}
+
+static void fill_state(struct fake_actuator *a, const struct actuator_request *request,
+		       struct actuator_state *state)
+{
+	if (request->op == ACTUATOR_SET) {
+		a->last_set = *request;
+		a->state.max_mhz = a->set_reads_back_mhz ? a->set_reads_back_mhz : request->max_mhz;
+		a->state.power_cap_uw = request->power_cap_uw ? request->power_cap_uw : 225000000;
+	}
+	*state = a->state;
+	state->fields = a->fields;
+	state->sclk_mhz = 925;
+	state->busy_percent = 60;
+	state->power_uw = 80000000;
+	state->verified = a->verified;
+	if (a->foreign_pid > 0) {
+		state->n_processes = 1;
+		state->processes[0] = a->foreign_pid;
+	}
+}
+
+static void answer(struct fake_actuator *a, const struct actuator_request *request)
+{
+	struct actuator_reply reply = {
+		.magic = ACTUATOR_MAGIC,
+		.version = ACTUATOR_VERSION,
+		.op = request->op,
+		.sequence = request->sequence,
+	};
+
+	(void)memcpy(reply.bdf, request->bdf, sizeof(reply.bdf));
+	if (request->op == ACTUATOR_LIST) {
+		(void)strcpy(reply.bdf, BDF);
+		fill_card(a, &reply.card);
+	} else if (request->op == ACTUATOR_CLAIM && a->claim_error < 0) {
+		reply.error = a->claim_error;
+		reply.owner = (struct actuator_owner){.pid = 77, .uid = 5, .comm = "other"};
+	} else if (request->op == ACTUATOR_SET && a->set_error < 0) {
+		reply.error = a->set_error;
+	} else if (request->op == ACTUATOR_RELEASE) {
+		a->state = (struct actuator_state){0};
+	} else {
+		fill_state(a, request, &reply.state);
+	}
+	(void)send(a->fd, &reply, sizeof(reply), MSG_NOSIGNAL);
+}
+
+static void fake_hang_up(struct fake_actuator *a)
+{
+	a->io = sd_event_source_disable_unref(a->io);
+	if (a->fd >= 0)
+		(void)close(TAKE_FD(a->fd));
+}
+
+static int on_request(sd_event_source *s _unused_, int fd, uint32_t revents _unused_,
+		      void *userdata)
+{
+	struct fake_actuator *a = userdata;
+	struct actuator_request request;
+	ssize_t n = recv(fd, &request, sizeof(request), MSG_DONTWAIT);
+
+	if (n != sizeof(request)) {
+		fake_hang_up(a);
+		return 0;
+	}
+	if (request.op < ACTUATOR_OP_MAX)
+		a->counts[request.op]++;
+	if (request.op != ACTUATOR_LIST && strcmp(request.bdf, BDF) != 0)
+		a->writes_to_other++;
+	if (!a->mute)
+		answer(a, &request);
+	return 0;
+}
+
+static int on_connection(sd_event_source *s, int fd, uint32_t revents _unused_, void *userdata)
+{
+	struct fake_actuator *a = userdata;
+
+	fake_hang_up(a);
+	a->fd = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	return sd_event_add_io(sd_event_source_get_event(s), &a->io, a->fd, EPOLLIN, on_request, a);
+}
+
+static void fake_listen(struct fixture *f)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct fake_actuator *a = &f->actuator;
+
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/control.sock", f->root);
+	(void)unlink(address.sun_path);
+	a->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	assert_true(a->listen_fd >= 0);
+	assert_int_equal(bind(a->listen_fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(a->listen_fd, 4), 0);
+	assert_true(sd_event_add_io(f->manager->event, &a->listen, a->listen_fd, EPOLLIN,
+				    on_connection, a) >= 0);
+}
+
+static void fake_unlisten(struct fake_actuator *a)
+{
+	fake_hang_up(a);
+	a->listen = sd_event_source_disable_unref(a->listen);
+	if (a->listen_fd >= 0)
+		(void)close(TAKE_FD(a->listen_fd));
+}
+
+/* --- the fixture ---------------------------------------------------------------------------- */
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return -1;
+	(void)strcpy(f->root, "/tmp/cofris-test-manager.XXXXXX");
+	if (!mkdtemp(f->root))
+		return -1;
+	(void)snprintf(f->surfaces, sizeof(f->surfaces), "%s/surfaces", f->root);
+	(void)snprintf(f->config, sizeof(f->config), "%s/cofris.conf", f->root);
+	(void)snprintf(f->socket, sizeof(f->socket), "%s/control.sock", f->root);
+	f->options = (struct manager_options){
+		.config_file = f->config,
+		.runtime_dir = f->root,
+		.actuator_path = f->socket,
+		.actuator_fd = -1,
+		.place.folders = {f->surfaces},
+		.bus_address = "none",
+	};
+	f->actuator.fd = f->actuator.listen_fd = -1;
+	f->actuator.fields = GPU_HAS_POWER | GPU_HAS_SCLK | GPU_HAS_BUSY | GPU_HAS_CAP;
+	*state = f;
+	return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st _unused_, int flag _unused_,
+		      struct FTW *ftw _unused_)
+{
+	return remove(path);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	cofris_close(f->worker);
+	fake_unlisten(&f->actuator);
+	manager_free(f->manager);
+	(void)nftw(f->root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	free(f);
+	return 0;
+}
+
+static void write_text(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void write_surface(struct fixture *f)
+{
+	struct surface *s = new_surface();
+	char path[192];
+	FILE *file;
+
+	(void)add_cell(s, 925, 4, 15, 12e6, 90);
+	/* Sorted by clock. */
+	struct surface_cell low = s->cells[1];
+	s->cells[1] = s->cells[0];
+	s->cells[0] = low;
+	(void)mkdir(f->surfaces, 0755);
+	(void)snprintf(path, sizeof(path), "%s/gfx906-60cu", f->surfaces);
+	(void)mkdir(path, 0755);
+	(void)snprintf(path, sizeof(path), "%s/gfx906-60cu/resnet50.csv", f->surfaces);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	assert_int_equal(surface_write(file, s), 0);
+	assert_int_equal(fclose(file), 0);
+	surface_free(s);
+}
+
+#define DAEMON	 "[daemon]\npoll_interval = 100ms\n"
+#define GPU	 "[gpu " BDF "]\n"
+#define MODEL	 "[model resnet50]\nslo = 100ms\n"
+#define STANDARD DAEMON GPU MODEL
+
+static void start(struct fixture *f, const char *config)
+{
+	write_text(f->config, config);
+	write_surface(f);
+	assert_int_equal(manager_new(&f->options, &f->manager), 0);
+	fake_listen(f);
+	assert_int_equal(manager_start(f->manager), 0);
+}
+
+static void start_worker(struct fixture *f)
+{
+	static const struct cofris_device device = {.bdf = BDF};
+	char path[128];
+	struct cofris_options options = {
+		.size = sizeof(options),
+		.model = "resnet50",
+		.socket_path = path,
+		.devices = &device,
+		.n_devices = 1,
+		.slots = 1,
+	};
+
+	(void)snprintf(path, sizeof(path), "%s/worker.sock", f->root);
+	assert_int_equal(cofris_open(&options, &f->worker), 0);
+}
+
+static uint64_t monotonic_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
+}
+
+static void turn(struct fixture *f)
+{
+	if (sd_event_get_state(f->manager->event) == SD_EVENT_FINISHED)
+		return;
+	assert_true(sd_event_run(f->manager->event, 10000) >= 0);
+	if (sd_event_get_state(f->manager->event) == SD_EVENT_FINISHED) {
+		f->exited = true;
+		assert_true(sd_event_get_exit_code(f->manager->event, &f->exit_code) >= 0);
+	}
+}
+
+/* Runs the loop until the condition holds; fails after ten seconds. */
+#define RUN_UNTIL(f, condition)                                                                    \
+	do {                                                                                       \
+		uint64_t deadline_ns = monotonic_ns() + 10 * NSEC_PER_SEC;                         \
+		while (!(condition)) {                                                             \
+			if (monotonic_ns() > deadline_ns)                                          \
+				fail_msg("not within 10 s: %s", #condition);                       \
+			turn(f);                                                                   \
+		}                                                                                  \
+	} while (0)
+
+static struct unit *unit(const struct fixture *f)
+{
+	return TAILQ_FIRST(&f->manager->units);
+}
+
+static void run_decisions(struct fixture *f, uint32_t n)
+{
+	uint64_t until = ring_count(unit(f)->plan->ring) + n;
+
+	RUN_UNTIL(f, ring_count(unit(f)->plan->ring) >= until);
+}
+
+/* Until the card is claimed and a limit is set, whichever. */
+static void start_claimed(struct fixture *f, const char *config)
+{
+	start(f, config);
+	start_worker(f);
+	RUN_UNTIL(f, unit(f) && unit_state(unit(f)) == UNIT_GOVERNED &&
+			     f->actuator.last_set.max_mhz > 0 && !unit(f)->in_flight);
+}
+
+/* Until its limit has been lowered, which takes the governor's dwell time. */
+static void start_governed(struct fixture *f, const char *config)
+{
+	start_claimed(f, config);
+	RUN_UNTIL(f, f->actuator.last_set.max_mhz == 925);
+}
+
+/* --- tests ---------------------------------------------------------------------------------- */
+
+static void test_a_worker_brings_a_claim_and_a_limit_with_a_lease(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, STANDARD);
+	RUN_UNTIL(f, f->manager->ready);
+	run_decisions(f, 3);
+	assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 0);
+	assert_int_equal(f->actuator.counts[ACTUATOR_SET], 0);
+	assert_int_equal(unit_state(unit(f)), UNIT_IDLE);
+	start_worker(f);
+	/* An idle worker ends in the cheapest configuration. */
+	RUN_UNTIL(f, f->actuator.last_set.max_mhz == 925);
+	assert_int_equal(f->actuator.last_set.min_mhz, 925);
+	assert_int_equal(f->actuator.last_set.lease_ms, 2000);
+	assert_int_equal(f->actuator.last_set.power_cap_uw, 0);
+	assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 1);
+	assert_int_equal(unit_state(unit(f)), UNIT_GOVERNED);
+	assert_int_equal(f->actuator.writes_to_other, 0);
+}
+
+static void test_the_lease_is_renewed_each_tick(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t sets;
+
+	start_claimed(f, STANDARD);
+	sets = f->actuator.counts[ACTUATOR_SET];
+	run_decisions(f, 5);
+	assert_true(f->actuator.counts[ACTUATOR_SET] >= sets + 4);
+}
+
+static void test_the_last_worker_gone_releases_within_two_ticks(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t number;
+
+	start_claimed(f, STANDARD);
+	f->worker = cofris_close(f->worker);
+	number = unit(f)->decision.number;
+	RUN_UNTIL(f, f->actuator.counts[ACTUATOR_RELEASE] == 1);
+	assert_true(unit(f)->decision.number <= number + 2);
+	RUN_UNTIL(f, unit_state(unit(f)) == UNIT_IDLE);
+	run_decisions(f, 3);
+	assert_int_equal(f->actuator.counts[ACTUATOR_RELEASE], 1);
+	assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 1);
+}
+
+static void test_observe_decides_and_writes_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, DAEMON "mode = observe\n" GPU MODEL);
+	start_worker(f);
+	RUN_UNTIL(f, unit(f) && unit_workers(unit(f)) == 1);
+	run_decisions(f, 10);
+	assert_int_equal(unit_state(unit(f)), UNIT_OBSERVED);
+	assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 0);
+	assert_int_equal(f->actuator.counts[ACTUATOR_SET], 0);
+	assert_true(f->actuator.counts[ACTUATOR_SENSORS] > 5);
+	assert_int_equal(unit(f)->decision.action, GOVERNOR_SET);
+}
+
+static void test_without_an_enabled_section_nothing_is_claimed(void **state)
+{
+	static const char *const configs[] = {
+		DAEMON MODEL,
+		DAEMON "[gpu " OTHER_BDF "]\n" MODEL,
+		DAEMON "[gpu *]\n[gpu " BDF "]\nenabled = no\n" MODEL,
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(configs); i++) {
+		uint64_t until_ns;
+
+		start(f, configs[i]);
+		start_worker(f);
+		RUN_UNTIL(f, f->manager->ready);
+		until_ns = monotonic_ns() + 500 * NSEC_PER_MSEC;
+		while (monotonic_ns() < until_ns)
+			turn(f);
+		assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 0);
+		assert_int_equal(f->actuator.counts[ACTUATOR_SET], 0);
+		assert_null(manager_find_unit(f->manager, BDF));
+		f->worker = cofris_close(f->worker);
+		fake_unlisten(&f->actuator);
+		f->manager = manager_free(f->manager);
+	}
+}
+
+static void test_without_a_model_it_runs_and_says_so(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, DAEMON GPU);
+	RUN_UNTIL(f, f->manager->ready);
+	assert_string_equal(f->manager->status, "no [model] section: nothing to govern");
+	assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 0);
+}
+
+static void test_a_card_found_in_manual_is_left_alone(void **state)
+{
+	struct fixture *f = *state;
+
+	f->actuator.claim_error = -EHOSTDOWN;
+	start(f, STANDARD);
+	start_worker(f);
+	RUN_UNTIL(f, unit(f) && unit_state(unit(f)) == UNIT_HELD_BY_OTHER);
+	run_decisions(f, 10);
+	/* Asked again every 10 s, not with every tick. */
+	assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 1);
+	assert_int_equal(f->actuator.counts[ACTUATOR_SET], 0);
+}
+
+static void test_the_owner_of_a_claimed_card_is_shown(void **state)
+{
+	struct fixture *f = *state;
+	json_t *root;
+	char *text;
+
+	f->actuator.claim_error = -EBUSY;
+	start(f, STANDARD);
+	start_worker(f);
+	RUN_UNTIL(f, unit(f) && unit_state(unit(f)) == UNIT_BUSY);
+	text = status_json(f->manager);
+	root = json_loads(text, 0, NULL);
+	free(text);
+	assert_non_null(root);
+	assert_string_equal(
+		json_string_value(json_object_get(
+			json_object_get(json_array_get(json_object_get(root, "gpus"), 0), "owner"),
+			"comm")),
+		"other");
+	json_decref(root);
+}
+
+static void test_a_simulated_card_needs_leave(void **state)
+{
+	struct fixture *f = *state;
+
+	f->actuator.simulated = true;
+	start(f, STANDARD);
+	start_worker(f);
+	RUN_UNTIL(f, unit(f) && unit_workers(unit(f)) == 1);
+	run_decisions(f, 5);
+	assert_int_equal(unit_state(unit(f)), UNIT_REFUSED_SIMULATED);
+	assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 0);
+	assert_non_null(strstr(f->manager->status, "governing 0"));
+}
+
+static void test_a_card_without_clock_control_is_not_claimed(void **state)
+{
+	struct fixture *f = *state;
+
+	f->actuator.no_clock_control = true;
+	start(f, STANDARD);
+	start_worker(f);
+	RUN_UNTIL(f, unit(f) && unit_workers(unit(f)) == 1);
+	run_decisions(f, 5);
+	assert_int_equal(unit_state(unit(f)), UNIT_NO_CLOCK_CONTROL);
+	assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 0);
+}
+
+static void test_a_missing_surface_means_full_speed(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, DAEMON GPU "[model resnet50]\nsurface = /nonexistent.csv\n");
+	start_worker(f);
+	RUN_UNTIL(f, f->actuator.last_set.max_mhz == 1725);
+	run_decisions(f, 10);
+	assert_int_equal(f->actuator.last_set.max_mhz, 1725);
+	assert_null(unit(f)->plan->tables[0].table);
+	assert_non_null(strstr(unit(f)->plan->tables[0].why, "/nonexistent.csv"));
+}
+
+static void test_a_limit_that_does_not_read_back_means_full_speed(void **state)
+{
+	struct fixture *f = *state;
+
+	start_governed(f, STANDARD);
+	f->actuator.set_reads_back_mhz = 1200;
+	RUN_UNTIL(f, f->actuator.last_set.max_mhz == 1725);
+	assert_true(unit(f)->input.flags & GOVERNOR_CARD_READBACK_FAILED);
+	f->actuator.set_reads_back_mhz = 0;
+	RUN_UNTIL(f, f->actuator.last_set.max_mhz == 925);
+}
+
+static void test_a_refused_limit_means_full_speed(void **state)
+{
+	struct fixture *f = *state;
+
+	start_claimed(f, STANDARD);
+	f->actuator.set_error = -EIO;
+	RUN_UNTIL(f, unit(f)->input.flags & GOVERNOR_CARD_READBACK_FAILED);
+	RUN_UNTIL(f, unit(f)->decision.max_mhz == 1725);
+	assert_int_equal(unit(f)->decision.reason, GOVERNOR_REASON_READBACK_FAILED);
+}
+
+static void test_a_lost_claim_is_made_again(void **state)
+{
+	struct fixture *f = *state;
+
+	start_claimed(f, STANDARD);
+	f->actuator.set_error = -EACCES;
+	RUN_UNTIL(f, unit(f)->claim != UNIT_CLAIMED);
+	f->actuator.set_error = 0;
+	RUN_UNTIL(f, unit(f)->claim == UNIT_CLAIMED && f->actuator.last_set.max_mhz > 0);
+	assert_true(f->actuator.counts[ACTUATOR_CLAIM] >= 2);
+}
+
+static void test_no_answer_means_sensors_lost(void **state)
+{
+	struct fixture *f = *state;
+
+	start_claimed(f, STANDARD);
+	f->actuator.mute = true;
+	RUN_UNTIL(f, unit(f)->input.flags & GOVERNOR_CARD_SENSORS_LOST);
+	RUN_UNTIL(f, unit(f)->decision.max_mhz == 1725);
+	f->actuator.mute = false;
+	RUN_UNTIL(f, !(unit(f)->input.flags & GOVERNOR_CARD_SENSORS_LOST));
+}
+
+static void test_a_sensor_that_vanishes_is_lost(void **state)
+{
+	struct fixture *f = *state;
+
+	start_claimed(f, STANDARD);
+	f->actuator.fields = GPU_HAS_SCLK | GPU_HAS_BUSY;
+	RUN_UNTIL(f, unit(f)->decision.reason == GOVERNOR_REASON_SENSORS_LOST);
+	assert_int_equal(unit(f)->input.power_uw, 0);
+}
+
+static void test_a_card_that_never_had_a_sensor_is_governed(void **state)
+{
+	struct fixture *f = *state;
+
+	f->actuator.fields = GPU_HAS_SCLK;
+	start_claimed(f, STANDARD);
+	run_decisions(f, 15);
+	assert_int_equal(unit(f)->input.flags, 0);
+}
+
+static void test_an_actuator_that_comes_back_is_used_again(void **state)
+{
+	struct fixture *f = *state;
+
+	start_claimed(f, STANDARD);
+	fake_unlisten(&f->actuator);
+	RUN_UNTIL(f, f->manager->actuator_error < 0);
+	RUN_UNTIL(f, strstr(f->manager->status, "no actuator at"));
+	assert_int_equal(unit(f)->claim, UNIT_FREE);
+	f->actuator.counts[ACTUATOR_CLAIM] = 0;
+	f->actuator.last_set.max_mhz = 0;
+	fake_listen(f);
+	RUN_UNTIL(f, f->actuator.last_set.max_mhz > 0);
+	assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 1);
+}
+
+static void test_without_an_actuator_it_is_ready_and_says_so(void **state)
+{
+	struct fixture *f = *state;
+
+	write_text(f->config, STANDARD);
+	assert_int_equal(manager_new(&f->options, &f->manager), 0);
+	assert_int_equal(manager_start(f->manager), 0);
+	RUN_UNTIL(f, f->manager->ready);
+	assert_non_null(strstr(f->manager->status, "no actuator at"));
+}
+
+static void test_foreign_load_means_full_speed_unless_ignored(void **state)
+{
+	struct fixture *f = *state;
+
+	f->actuator.foreign_pid = 1;
+	start(f, STANDARD);
+	start_worker(f);
+	RUN_UNTIL(f, unit(f) && unit(f)->decision.reason == GOVERNOR_REASON_FOREIGN_LOAD);
+	RUN_UNTIL(f, f->actuator.last_set.max_mhz == 1725);
+	/* The setting is read with the next reload. */
+	write_text(f->config, DAEMON GPU "on_foreign_load = ignore\n" MODEL);
+	assert_true(raise(SIGHUP) == 0);
+	RUN_UNTIL(f, unit(f)->config.on_foreign_load == CONFIG_FOREIGN_IGNORE);
+	RUN_UNTIL(f, f->actuator.last_set.max_mhz == 925);
+}
+
+static void test_the_workers_own_process_is_not_foreign(void **state)
+{
+	struct fixture *f = *state;
+
+	f->actuator.foreign_pid = getpid();
+	start_claimed(f, STANDARD);
+	run_decisions(f, 15);
+	assert_int_equal(unit(f)->input.flags, 0);
+}
+
+static void test_drift_is_answered_as_configured(void **state)
+{
+	struct fixture *f = *state;
+
+	start_governed(f, DAEMON GPU "on_drift = alert\n" MODEL);
+	f->actuator.verified = ACTUATOR_DRIFT;
+	run_decisions(f, 10);
+	assert_int_equal(unit(f)->input.flags, 0);
+	write_text(f->config, DAEMON GPU "on_drift = reassert\n" MODEL);
+	assert_true(raise(SIGHUP) == 0);
+	RUN_UNTIL(f, f->actuator.last_set.max_mhz == 1725);
+	assert_true(unit(f)->input.flags & GOVERNOR_CARD_READBACK_FAILED);
+	write_text(f->config, DAEMON GPU "on_drift = yield\n" MODEL);
+	assert_true(raise(SIGHUP) == 0);
+	RUN_UNTIL(f, unit_state(unit(f)) == UNIT_YIELDED && unit(f)->claim == UNIT_FREE);
+	run_decisions(f, 5);
+	assert_int_equal(unit(f)->claim, UNIT_FREE);
+	assert_int_equal(f->actuator.counts[ACTUATOR_RELEASE], 1);
+}
+
+static void test_the_operators_cap_goes_with_each_setting(void **state)
+{
+	struct fixture *f = *state;
+
+	start_claimed(f, DAEMON GPU "power_cap = 1000W\n" MODEL);
+	/* Taken to the nearest that the card allows. */
+	assert_int_equal(f->actuator.last_set.power_cap_uw, 300000000);
+}
+
+static void test_a_bad_reload_keeps_everything(void **state)
+{
+	struct fixture *f = *state;
+	const struct unit_plan *plan;
+	const struct config *config;
+	char why[CONFIG_TEXT_MAX];
+
+	start_claimed(f, STANDARD);
+	config = f->manager->config;
+	plan = unit(f)->plan;
+	write_text(f->config, STANDARD "polcy = cofris\n");
+	assert_int_equal(manager_reload(f->manager, why, sizeof(why)), -EBADMSG);
+	assert_non_null(strstr(why, "cofris.conf:6: unknown key 'polcy', did you mean 'policy'?"));
+	assert_ptr_equal(f->manager->config, config);
+	assert_ptr_equal(unit(f)->plan, plan);
+	assert_int_equal(f->manager->config_error.line, 6);
+	write_text(f->config, DAEMON GPU "[model resnet50]\nsurface = /nonexistent.csv\n");
+	assert_true(manager_reload(f->manager, why, sizeof(why)) < 0);
+	assert_non_null(strstr(why, "/nonexistent.csv"));
+	assert_ptr_equal(unit(f)->plan, plan);
+	write_text(f->config, STANDARD);
+	assert_int_equal(manager_reload(f->manager, why, sizeof(why)), 0);
+	assert_string_equal(f->manager->config_error.text, "");
+	assert_int_equal(unit_state(unit(f)), UNIT_GOVERNED);
+}
+
+static void test_a_reload_that_disables_a_card_gives_it_back(void **state)
+{
+	struct fixture *f = *state;
+	char why[CONFIG_TEXT_MAX];
+
+	start_claimed(f, STANDARD);
+	/* What a section says itself is above [gpu *]. */
+	write_text(f->config, DAEMON GPU "enabled = yes\n[gpu *]\nenabled = no\n" MODEL);
+	assert_int_equal(manager_reload(f->manager, why, sizeof(why)), 0);
+	run_decisions(f, 3);
+	assert_int_equal(f->actuator.counts[ACTUATOR_RELEASE], 0);
+	write_text(f->config, DAEMON GPU "enabled = no\n" MODEL);
+	assert_int_equal(manager_reload(f->manager, why, sizeof(why)), 0);
+	RUN_UNTIL(f, f->actuator.counts[ACTUATOR_RELEASE] >= 1);
+	assert_null(unit(f));
+	assert_int_equal(f->manager->n_sessions, 0);
+}
+
+static void test_a_reload_to_observe_gives_the_card_back(void **state)
+{
+	struct fixture *f = *state;
+	char why[CONFIG_TEXT_MAX];
+	uint32_t sets;
+
+	start_claimed(f, STANDARD);
+	write_text(f->config, DAEMON "mode = observe\n" GPU MODEL);
+	assert_int_equal(manager_reload(f->manager, why, sizeof(why)), 0);
+	RUN_UNTIL(f, unit(f)->claim == UNIT_FREE);
+	sets = f->actuator.counts[ACTUATOR_SET];
+	run_decisions(f, 5);
+	assert_int_equal(f->actuator.counts[ACTUATOR_SET], sets);
+	assert_int_equal(f->actuator.counts[ACTUATOR_RELEASE], 1);
+}
+
+static void test_a_reload_without_the_model_hangs_its_workers_up(void **state)
+{
+	struct fixture *f = *state;
+	char why[CONFIG_TEXT_MAX];
+
+	start_claimed(f, STANDARD);
+	write_text(f->config, DAEMON GPU "[model vgg19]\n");
+	assert_int_equal(manager_reload(f->manager, why, sizeof(why)), 0);
+	assert_int_equal(unit_workers(unit(f)), 0);
+	RUN_UNTIL(f, unit(f)->claim == UNIT_FREE);
+}
+
+static void test_a_term_signal_gives_the_card_back_and_exits(void **state)
+{
+	struct fixture *f = *state;
+
+	start_claimed(f, STANDARD);
+	assert_true(raise(SIGTERM) == 0);
+	RUN_UNTIL(f, f->exited);
+	assert_int_equal(f->exit_code, 0);
+	assert_int_equal(f->actuator.counts[ACTUATOR_RELEASE], 1);
+}
+
+static void test_a_stop_does_not_wait_for_a_dead_actuator(void **state)
+{
+	struct fixture *f = *state;
+
+	start_claimed(f, STANDARD);
+	f->actuator.mute = true;
+	assert_true(raise(SIGTERM) == 0);
+	RUN_UNTIL(f, f->exited);
+	assert_int_equal(f->exit_code, 0);
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(test_a_worker_brings_a_claim_and_a_limit_with_a_lease),
+		CASE(test_the_lease_is_renewed_each_tick),
+		CASE(test_the_last_worker_gone_releases_within_two_ticks),
+		CASE(test_observe_decides_and_writes_nothing),
+		CASE(test_without_an_enabled_section_nothing_is_claimed),
+		CASE(test_without_a_model_it_runs_and_says_so),
+		CASE(test_a_card_found_in_manual_is_left_alone),
+		CASE(test_the_owner_of_a_claimed_card_is_shown),
+		CASE(test_a_simulated_card_needs_leave),
+		CASE(test_a_card_without_clock_control_is_not_claimed),
+		CASE(test_a_missing_surface_means_full_speed),
+		CASE(test_a_limit_that_does_not_read_back_means_full_speed),
+		CASE(test_a_refused_limit_means_full_speed),
+		CASE(test_a_lost_claim_is_made_again),
+		CASE(test_no_answer_means_sensors_lost),
+		CASE(test_a_sensor_that_vanishes_is_lost),
+		CASE(test_a_card_that_never_had_a_sensor_is_governed),
+		CASE(test_an_actuator_that_comes_back_is_used_again),
+		CASE(test_without_an_actuator_it_is_ready_and_says_so),
+		CASE(test_foreign_load_means_full_speed_unless_ignored),
+		CASE(test_the_workers_own_process_is_not_foreign),
+		CASE(test_drift_is_answered_as_configured),
+		CASE(test_the_operators_cap_goes_with_each_setting),
+		CASE(test_a_bad_reload_keeps_everything),
+		CASE(test_a_reload_that_disables_a_card_gives_it_back),
+		CASE(test_a_reload_to_observe_gives_the_card_back),
+		CASE(test_a_reload_without_the_model_hangs_its_workers_up),
+		CASE(test_a_term_signal_gives_the_card_back_and_exits),
+		CASE(test_a_stop_does_not_wait_for_a_dead_actuator),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
