@@ -2,13 +2,11 @@
 #include "profiler/measure.h"
 #include "base/log.h"
 #include "base/units.h"
-#include "gpu/gpu.h" /* the bits of actuator_state.fields */
 #include <errno.h>
 #include <math.h>
 #include <string.h>
 
 #define SENSOR_PERIOD_NS (10 * NSEC_PER_MSEC) /* 100 Hz */
-#define AT_CLOCK	 1.02		      /* levels within 2 % are one */
 #define SETTLE_NS	 (2 * NSEC_PER_SEC)   /* then the clock is taken as it is */
 #define STEADY_READINGS	 20 /* as many equal ones below the limit: it will not get there */
 /* Power counts as settled after this many new readings within 3 W or 3 %; sensors average over
@@ -19,13 +17,9 @@
 #define SETTLE_MIN_NS	 (50 * NSEC_PER_MSEC)
 #define POWER_SETTLE_NS	 (1200 * NSEC_PER_MSEC) /* then it is taken as it is */
 #define SETTLE_SERVICES	 2			/* begun under the configuration before */
-#define PARTS		 12			/* batches for standard errors; a multiple of 3 */
 #define MIN_SERVICES	 60
 #define MAX_STRETCH	 20  /* of the time asked for, for that many services */
-#define STEADY		 0.1 /* thirds of a window within 10 % */
-#define THROTTLED_SHARE	 0.1 /* of the readings */
 #define DEFAULT_STEP_W	 1.0 /* of a power sensor that has not moved yet */
-#define GAPLESS		 0.97
 
 static double to_s(uint64_t ns)
 {
@@ -35,23 +29,12 @@ static double to_s(uint64_t ns)
 static int add_sensors(struct lab *lab, struct sensor_span *span)
 {
 	struct actuator_state s;
-	double now_s;
 	int r;
 
 	r = rig_sensors(lab->rig, &s);
-	if (r < 0)
-		return r;
-	now_s = to_s(rig_now_ns());
-	span->n++;
-	if (s.fields & GPU_HAS_POWER)
-		readings_add(&span->power_w, (double)s.power_uw / (double)UW_PER_W, now_s);
-	if (s.fields & GPU_HAS_SCLK)
-		readings_add(&span->sclk_mhz, s.sclk_mhz, now_s);
-	if (s.fields & GPU_HAS_TEMP)
-		readings_add(&span->temp_c, s.temp_mc / 1e3, now_s);
-	span->n_throttled += (s.fields & GPU_HAS_THROTTLE) && s.throttle != 0;
-	span->n_drift += s.verified == ACTUATOR_DRIFT;
-	return 0;
+	if (r == 0)
+		sensor_span_add(span, &s, to_s(rig_now_ns()));
+	return r;
 }
 
 static int span_power(struct lab *lab, const struct sensor_span *span, struct estimate *ret)
@@ -262,14 +245,6 @@ int lab_busy_power(struct lab *lab, uint32_t max_mhz, uint64_t time_ns, double *
 
 /* ---- a closed-loop cell ---- */
 
-/* A window in parts; sample[i] is the worker's counters at the start of part i. */
-struct window {
-	struct channel_sample sample[PARTS + 1];
-	uint64_t at_ns[PARTS + 1];
-	struct sensor_span sensors;
-	struct channel_histogram histogram;
-};
-
 static bool reports_starts(struct lab *lab)
 {
 	return rig_hello(lab->rig)->reports & CHANNEL_REPORTS_STARTS;
@@ -287,7 +262,7 @@ static int watch_part(struct lab *lab, struct window *w, uint32_t part, uint64_t
 
 	r = rig_sample(lab->rig, &w->sample[part]);
 	w->at_ns[part] = rig_now_ns();
-	return r == 0 && part < PARTS ? watch_sensors(lab, end_ns, &w->sensors) : r;
+	return r == 0 && part < WINDOW_PARTS ? watch_sensors(lab, end_ns, &w->sensors) : r;
 }
 
 static int watch_window(struct lab *lab, enum channel_series series, uint64_t time_ns,
@@ -300,108 +275,13 @@ static int watch_window(struct lab *lab, enum channel_series series, uint64_t ti
 	*w = (struct window){0};
 	r = rig_histogram(lab->rig, series, &before);
 	start_ns = rig_now_ns();
-	for (uint32_t i = 0; i <= PARTS && r == 0; i++)
-		r = watch_part(lab, w, i, start_ns + time_ns * (i + 1) / PARTS);
+	for (uint32_t i = 0; i <= WINDOW_PARTS && r == 0; i++)
+		r = watch_part(lab, w, i, start_ns + time_ns * (i + 1) / WINDOW_PARTS);
 	if (r == 0)
 		r = rig_histogram(lab->rig, series, &w->histogram);
 	if (r == 0)
 		channel_histogram_subtract(&w->histogram, &before);
 	return r;
-}
-
-/* Requests completed from part i to part j, and the service time spent on them. */
-static double completed(const struct window *w, uint32_t i, uint32_t j)
-{
-	return (double)(w->sample[j].completions - w->sample[i].completions);
-}
-
-static double busy_ns(const struct window *w, uint32_t i, uint32_t j)
-{
-	return (double)(w->sample[j].busy_ns - w->sample[i].busy_ns);
-}
-
-/* Completions over time are whole numbers, and their moments those of two threads waking up; the
- * services themselves are known exactly. So while the worker leaves no gaps between them, capacity
- * is what they give, and only then. */
-static void set_capacity(struct lab *lab, const struct window *w, struct surface_cell *c)
-{
-	double value[PARTS], weight[PARTS], slots = c->workers;
-	double counted = completed(w, 0, PARTS) / to_s(w->at_ns[PARTS] - w->at_ns[0]);
-	double gaps = 1;
-	struct estimate mean;
-
-	for (uint32_t i = 0; i < PARTS; i++) {
-		weight[i] = completed(w, i, i + 1);
-		value[i] = weight[i] > 0 ? busy_ns(w, i, i + 1) / weight[i] : 0;
-		if (!reports_starts(lab))
-			value[i] = slots * (double)(w->at_ns[i + 1] - w->at_ns[i]) /
-				   MAX(weight[i], 1.0);
-	}
-	mean = batch_means(value, weight, PARTS);
-	c->capacity_rps = slots * (double)NSEC_PER_SEC / mean.mean;
-	if (counted < GAPLESS * c->capacity_rps)
-		gaps = counted / c->capacity_rps;
-	c->capacity_rps *= gaps;
-	c->capacity_se = c->capacity_rps * mean.se / mean.mean;
-}
-
-static bool is_steady(const struct window *w)
-{
-	double thirds[3];
-
-	for (uint32_t i = 0; i < 3; i++) {
-		uint32_t from = i * PARTS / 3, to = (i + 1) * PARTS / 3;
-
-		thirds[i] = completed(w, from, to) / to_s(w->at_ns[to] - w->at_ns[from]);
-	}
-	/* Where a third holds few requests, one more or less is no unrest. */
-	return thirds_agree(thirds, STEADY + 3 / MAX(completed(w, 0, PARTS), 1.0));
-}
-
-static uint32_t cell_flags(const struct window *w, const struct surface_cell *c)
-{
-	const struct sensor_span *s = &w->sensors;
-	bool slow = c->mean_mhz * AT_CLOCK < c->max_mhz;
-	uint32_t flags = 0;
-
-	if (slow || s->n_throttled > THROTTLED_SHARE * s->n)
-		flags |= SURFACE_THROTTLED;
-	if (!is_steady(w) || s->n_drift > 0)
-		flags |= SURFACE_UNSTABLE;
-	return flags;
-}
-
-static int fill_cell(struct lab *lab, const struct window *w, struct surface_cell *c)
-{
-	double n = completed(w, 0, PARTS);
-	struct estimate power;
-	int r;
-
-	if (n < 1)
-		return log_error_errno(-ENODATA,
-				       "The worker completed no request at %u MHz on "
-				       "%u CUs",
-				       c->max_mhz, cu_shape_cus(c->shape));
-	if (w->sample[PARTS].failures > w->sample[0].failures)
-		return log_error_errno(-EIO, "Requests failed at %u MHz on %u CUs", c->max_mhz,
-				       cu_shape_cus(c->shape));
-	set_capacity(lab, w, c);
-	r = span_power(lab, &w->sensors, &power);
-	if (r < 0)
-		return r;
-	c->power_w = power.mean;
-	c->power_se = power.se;
-	c->energy_j = c->power_w / c->capacity_rps;
-	c->mean_mhz =
-		w->sensors.sclk_mhz.n ? readings_mean(&w->sensors.sclk_mhz, 0).mean : c->max_mhz;
-	c->temp_c = w->sensors.temp_c.n ? readings_mean(&w->sensors.temp_c, 0).mean : 0;
-	c->samples = (uint32_t)MAX(n / c->batch, 1.0);
-	c->flags = cell_flags(w, c);
-	if (!histogram_quantiles(&w->histogram,
-				 reports_starts(lab) ? busy_ns(w, 0, PARTS) / n * c->batch : 0,
-				 c->service_ns))
-		return log_error_errno(-ENODATA, "The worker reports no service times");
-	return 0;
 }
 
 /* Settles, and gives a time long enough for the services that a quantile needs, going by those
@@ -436,6 +316,7 @@ int lab_measure_cell(struct lab *lab, const struct grid_cell *cell, uint64_t tim
 		.workers = rig_hello(lab->rig)->slots,
 	};
 	_cleanup_(freep) struct window *w = malloc(sizeof(*w));
+	struct estimate power;
 	int r;
 
 	if (!w)
@@ -448,7 +329,9 @@ int lab_measure_cell(struct lab *lab, const struct grid_cell *cell, uint64_t tim
 	if (r == 0)
 		r = watch_window(lab, service_series(lab), time_ns, w);
 	if (r == 0)
-		r = fill_cell(lab, w, &c);
+		r = span_power(lab, &w->sensors, &power);
+	if (r == 0)
+		r = window_cell(w, reports_starts(lab), power, &c);
 	if (r == 0)
 		*ret = c;
 	return r;
@@ -456,12 +339,9 @@ int lab_measure_cell(struct lab *lab, const struct grid_cell *cell, uint64_t tim
 
 /* ---- an open-loop run ---- */
 
-int lab_measure_load(struct lab *lab, const struct grid_cell *cell, double rate_rps,
-		     uint64_t time_ns, struct load_result *ret)
+int lab_measure_load(struct lab *lab, uint64_t time_ns, struct load_run *run)
 {
-	double late[PARTS], weight[PARTS];
 	_cleanup_(freep) struct window *w = malloc(sizeof(*w));
-	struct load_result result = {0};
 	struct estimate power;
 	int r;
 
@@ -472,28 +352,8 @@ int lab_measure_load(struct lab *lab, const struct grid_cell *cell, double rate_
 		r = span_power(lab, &w->sensors, &power);
 	if (r < 0)
 		return r;
-	for (uint32_t i = 0; i < PARTS; i++) {
-		const struct channel_sample *a = &w->sample[i], *b = &w->sample[i + 1];
-
-		weight[i] = completed(w, i, i + 1) + (double)(b->failures - a->failures);
-		late[i] = weight[i] > 0 ? (double)(b->late - a->late) / weight[i] : 0;
-		result.batches += weight[i] > 0;
-	}
-	if (result.batches == 0)
+	if (window_completed(w, 0, WINDOW_PARTS) < 1)
 		return log_error_errno(-ENODATA, "The worker completed no request under load");
-	result.late = batch_means(late, weight, PARTS);
-	result.load = (struct surface_load){
-		.max_mhz = cell->max_mhz,
-		.shape = cell->shape,
-		.batch = cell->batch,
-		.workers = rig_hello(lab->rig)->slots,
-		.offered_rps = rate_rps,
-		.power_w = power.mean,
-		.p50_ns = histogram_quantile(&w->histogram, 0.50),
-		.p95_ns = histogram_quantile(&w->histogram, 0.95),
-		.p99_ns = histogram_quantile(&w->histogram, 0.99),
-		.samples = (uint32_t)w->histogram.count,
-	};
-	*ret = result;
+	load_run_add(run, w, power.mean);
 	return 0;
 }

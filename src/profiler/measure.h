@@ -2,16 +2,10 @@
 /* Single measurements on a rig. Functions that return int give 0 or the rig's negative errno. */
 #pragma once
 
+#include "profiler/checks.h"
 #include "profiler/grid.h"
 #include "profiler/rig.h"
-#include "profiler/stats.h"
 #include "response/surface.h"
-
-/* The sensors over a span of time. */
-struct sensor_span {
-	struct readings power_w, sclk_mhz, temp_c;
-	uint32_t n, n_throttled, n_drift;
-};
 
 /* What is carried from one measurement to the next. */
 struct lab {
@@ -34,11 +28,5 @@ int lab_busy_power(struct lab *lab, uint32_t max_mhz, uint64_t time_ns, double *
 int lab_measure_cell(struct lab *lab, const struct grid_cell *cell, uint64_t time_ns,
 		     struct surface_cell *ret);
 
-/* An open-loop run at the configuration in force. */
-struct load_result {
-	struct surface_load load;
-	struct estimate late; /* share of requests beyond the SLO, from batch means */
-	uint32_t batches;     /* behind its standard error, those with requests */
-};
-int lab_measure_load(struct lab *lab, const struct grid_cell *cell, double rate_rps,
-		     uint64_t time_ns, struct load_result *ret);
+/* Another window of the open-loop run at the configuration in force. */
+int lab_measure_load(struct lab *lab, uint64_t time_ns, struct load_run *run);

@@ -16,7 +16,7 @@ struct sweep {
 	struct surface *surface;
 	struct grid_cell *grid;
 	uint32_t n_grid;
-	uint32_t n_struck;
+	uint32_t n_runs, n_struck; /* of the verification */
 	double seconds;
 };
 

@@ -1,0 +1,389 @@
+# SPDX-License-Identifier: Apache-2.0
+"""cofris-profile: whole sweeps against the plant's own truth, choices that fail under load, and the
+card, the files and the words on every way out."""
+
+import csv
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
+from machine import BDF, BIN, case, check, main, wait_for  # noqa: E402
+
+QUICK = ["--grid", "quick", "--cell-time", "100ms", "--verify-time", "500ms"]
+FOUND = {"perf_level": "auto", "soft_low_mhz": 925, "soft_high_mhz": 1725}
+
+
+def output(m):
+    return os.path.join(m.dir, "out", "resnet50.csv")
+
+
+def command(m, *options, model="resnet50"):
+    os.makedirs(os.path.dirname(output(m)), exist_ok=True)
+    return [os.path.join(BIN, "cofris-profile"), "--model", model, "--actuator", m.actuator_socket,
+            "--output", output(m), *QUICK, *options]
+
+
+def profile(m, *options, **keys):
+    return m.capture(command(m, *options, **keys), check_exit=False, timeout=120)
+
+
+def refused(m, word, *options, **keys):
+    """A profile that fails with a clear word and leaves the card alone."""
+    found = m.baseline()
+    began = time.monotonic()
+    result = profile(m, *options, **keys)
+    check(result.returncode == 1, f"fails: {result.returncode}")
+    check(word in result.stderr, f"'{word}' in: {result.stderr}")
+    check(m.baseline() == found, "the card is as found")
+    check(not os.path.exists(output(m)), "no surface")
+    return result, time.monotonic() - began
+
+
+def header(path):
+    with open(path) as f:
+        return dict(line[2:].rstrip("\n").split(" = ", 1) for line in f if line.startswith("# "))
+
+
+def rows(path, kind):
+    """The rows of a surface as dictionaries; the many quantiles stay out."""
+    columns = header(path)[f"{kind}_columns"].split(",")
+    with open(path) as f:
+        return [dict(zip(columns, row[1:])) for row in csv.reader(f) if row and row[0] == kind]
+
+
+def shape_of(cell):
+    return tuple(int(cell[k]) for k in ("max_mhz", "n_se", "cus_per_se"))
+
+
+def profiler_folders():
+    return [f for f in os.listdir("/tmp") if f.startswith("cofris-profile.")]
+
+
+@case()
+def a_quick_profile_agrees_with_the_plant_and_governs(m):
+    m.start_bus()
+    m.start_actuator()
+    found = m.baseline()
+    path = output(m)
+    began = time.monotonic()
+    result = profile(m, "--cell-time", "400ms", "--json")
+    check(result.returncode == 0, result.stderr)
+    summary = json.loads(result.stdout)
+    check(summary["simulated"] and summary["struck"] == 0 and summary["loads"] >= 3, str(summary))
+    check(summary["seconds"] <= time.monotonic() - began, "the time that it says")
+    check(m.baseline() == found, "the card is as found")
+    check(not os.path.exists(path + ".partial"), "nothing is left of the partial file")
+
+    truth_path = m.surface()
+    truth = {shape_of(c): c for c in rows(truth_path, "cell")}
+    cells = rows(path, "cell")
+    whole = [c for c in cells if shape_of(c)[1:] == (4, 15)]
+    # 925 and 930 MHz are one level.
+    check([int(c["max_mhz"]) for c in whole] == [930, 1032, 1143, 1282, 1386, 1485, 1606, 1725],
+          f"the clocks: {whole}")
+    for c in cells:
+        true = truth[shape_of(c)]
+        ratio = float(c["capacity_rps"]) / float(true["capacity_rps"])
+        check(abs(ratio - 1) < 0.03, f"capacity at {shape_of(c)}: {ratio}")
+        power, true_power = float(c["power_w"]), float(true["power_w"])
+        check(abs(power - true_power) < max(2, 0.03 * true_power),
+              f"power at {shape_of(c)}: {power} W, {true_power} W in truth")
+        check(c["flags"] == "-", f"no flags at {shape_of(c)}: {c['flags']}")
+    ratio = float(header(path)["t0_ns"]) / float(header(truth_path)["t0_ns"])
+    check(abs(ratio - 1) < 0.1, f"T0: {ratio}")
+    check(header(path)["source"] == "simulated", "says that it is simulated")
+
+    table = json.loads(m.capture([os.path.join(BIN, "cofris-profile"), "table", path,
+                                  "--json"]).stdout)
+    check(abs(table["rated_rps"] / summary["rated_rps"] - 1) < 1e-6, "the same R")
+    check(len(table["rows"]) >= 40, f"rows: {len(table['rows'])}")
+    # The daemon takes it, too.
+    os.replace(path, truth_path)
+    m.write_config()
+    m.start_daemon()
+    m.start_worker("--rate", "40", "--duration", "60s")
+    wait_for("governed by the measured surface",
+             lambda: m.status()["gpus"][0]["models"][0]["table"] == "ok"
+             and m.card()["soft_high_mhz"] < 1725)
+
+
+def wrapper(m, text):
+    """A worker for --worker: a script that gets the load's options as "$@"."""
+    path = os.path.join(m.dir, "wrapper.sh")
+    with open(path, "w") as f:
+        f.write(f"worker='{BIN}/cofris-worker --model resnet50 --gpu {BDF[0]} --drain 0s'\n{text}\n")
+    return ["--worker", f"sh {path}"]
+
+
+@case()
+def a_choice_that_fails_under_load_is_struck_and_another_made(m):
+    m.start_actuator()
+    found = m.baseline()
+    # In the first run under load services take half as long again as in the closed loop.
+    slow_once = wrapper(m, f"""
+case "$1" in
+--rate) echo "$2" >> {m.dir}/rates
+        [ "$(wc -l < {m.dir}/rates)" = 1 ] && set -- "$@" --stall-share 1 --stall-factor 1.5;;
+esac
+exec $worker "$@"
+""")
+    result = profile(m, "--verify-time", "1500ms", *slow_once)
+    check(result.returncode == 0, result.stderr)
+    check("1 struck" in result.stdout, result.stdout)
+    check(result.stderr.count("too many") == 1, result.stderr)
+    path = output(m)
+    struck = [c for c in rows(path, "cell") if "struck" in c["flags"]]
+    check(len(struck) == 1, f"one cell has the flag: {struck}")
+    failed, *others = rows(path, "load")
+    check(shape_of(failed) == shape_of(struck[0]), "the one that was run first")
+    with open(f"{m.dir}/rates") as f:
+        check(abs(float(f.readline()) - float(failed["offered_rps"])) < 1e-3, "at that rate")
+
+    def table(file):
+        rows_ = json.loads(m.capture([os.path.join(BIN, "cofris-profile"), "table", file,
+                                      "--json"]).stdout)["rows"]
+        return [(r["max_mhz"], r["ses"], r["cus"] // r["ses"]) for r in rows_], rows_
+
+    chosen, chosen_rows = table(path)
+    check(shape_of(struck[0]) not in chosen, "the table avoids it")
+    # It would be chosen, had it not failed.
+    with open(path) as f:
+        text = f.read()
+    check(text.count(",struck,") == 1, "one struck cell in the file")
+    with open(path + ".unstruck", "w") as f:
+        f.write(text.replace(",struck,", ",-,"))
+    check(shape_of(struck[0]) in table(path + ".unstruck")[0], "but for the flag")
+    # What is chosen instead has been run at its highest rate.
+    for shape in set(chosen) - {(1725, 4, 15)}:
+        highest = max(r["rate_rps"] for s, r in zip(chosen, chosen_rows) if s == shape)
+        run = [float(r["offered_rps"]) for r in others if shape_of(r) == shape]
+        check(run and max(run) > 0.999 * highest, f"{shape} was run at {highest}: {run}")
+    check(m.baseline() == found, "the card is as found")
+
+
+@case()
+def a_clock_that_no_longer_obeys_is_found_under_load(m):
+    m.start_actuator()
+    found = m.baseline()
+    out = output(m)
+    child = m.spawn("profile", command(m, "--verify-time", "1500ms"))
+    wait_for("the verification", lambda: "Verifying" in m.log("profile"), timeout=60)
+    # From here on the card stays at the lowest clock, where the sweep has left it.
+    m.fault("drop-writes:0:pp_dpm_sclk")
+    check(child.wait(90) == 0, "the profile ends")
+    m.heal()
+    struck = {shape_of(c) for c in rows(out, "cell") if "struck" in c["flags"]}
+    check(len(struck) >= 3, f"cells that need a higher clock are struck: {struck}")
+    loads = rows(out, "load")
+    for load in loads:
+        check((shape_of(load) in struck) == (float(load["offered_rps"]) > 215)
+              or shape_of(load) == (1725, 4, 15), f"those beyond the lowest clock: {load}")
+    wait_for("the card is as found", lambda: m.baseline() == found)
+
+
+def interrupted(m, how, status):
+    """A sweep that ends early: the old surface stays, the cells are kept, the card is given back."""
+    m.start_actuator()
+    found = m.baseline()
+    path = output(m)
+    os.makedirs(os.path.dirname(path))
+    with open(path, "w") as f:
+        f.write("old\n")
+    child = m.spawn("profile", command(m, "--cell-time", "500ms"))
+    wait_for("some cells", lambda: "[7/" in m.log("profile"), timeout=60)
+    check(m.card()["perf_level"] == "manual", "the card is in use")
+    how(child)
+    check(child.wait(10) == status, f"ends with {child.returncode}")
+    # A hang-up is enough: the card is not left to its lease of 15 s.
+    wait_for("the card is as found", lambda: m.baseline() == found, timeout=3)
+    with open(path) as f:
+        check(f.read() == "old\n", "the old surface stays")
+    cells = rows(path + ".partial", "cell")
+    check(len(cells) >= 5, f"the cells are kept: {len(cells)}")
+    check(shape_of(cells[0]) == (1725, 4, 15), "the baseline first")
+    wait_for("no worker is left", lambda: subprocess.run(
+        ["pgrep", "-f", "cofris-worker"], stdout=subprocess.DEVNULL).returncode == 1)
+    return path, m.log("profile")
+
+
+def sends(number):
+    return lambda child: child.send_signal(number)
+
+
+@case()
+def sigint_gives_the_card_back_and_keeps_the_cells(m):
+    path, log = interrupted(m, sends(signal.SIGINT), 1)
+    check("Stopped by SIGINT" in log and path + ".partial" in log, log)
+    check(not profiler_folders(), "no folder is left")
+    # The next whole sweep replaces the partial file, and then the old surface.
+    result = profile(m)
+    check(result.returncode == 0, result.stderr)
+    check(not os.path.exists(path + ".partial"), "the partial file is gone")
+    check(len(rows(path, "cell")) == 17, "the new surface is whole")
+
+
+@case()
+def sigterm_gives_the_card_back_and_keeps_the_cells(m):
+    _, log = interrupted(m, sends(signal.SIGTERM), 1)
+    check("Stopped by SIGTERM" in log, log)
+
+
+@case()
+def a_killed_profiler_loses_the_card_and_its_worker(m):
+    interrupted(m, sends(signal.SIGKILL), -signal.SIGKILL)
+    check(len(profiler_folders()) == 1, "its folder is left")
+    check(profile(m).returncode == 0, "the next one runs")
+    check(not profiler_folders(), "and cleans up after it")
+
+
+@case()
+def a_killed_worker_ends_the_sweep(m):
+    def kill(_):
+        pid = int(m.capture(["pgrep", "-f", "cofris-worker"]).stdout.split()[0])
+        os.kill(pid, signal.SIGKILL)
+
+    _, log = interrupted(m, kill, 1)
+    check("The worker was killed by SIGKILL" in log, log)
+
+
+@case()
+def a_killed_actuator_ends_the_sweep_and_its_next_start_gives_the_card_back(m):
+    actuator = m.start_actuator()
+    found = m.baseline()
+    child = m.spawn("profile", command(m, "--cell-time", "500ms"))
+    wait_for("some cells", lambda: "[5/" in m.log("profile"), timeout=60)
+    actuator.kill()
+    check(child.wait(10) == 1, "the profile fails")
+    check("cofris-actuator has hung up" in m.log("profile"), m.log("profile"))
+    check(m.card()["perf_level"] == "manual", "nobody has restored the card yet")
+    m.start_actuator()
+    wait_for("the card is as found", lambda: m.baseline() == found)
+
+
+@case()
+def workers_that_do_not_work_are_named(m):
+    m.start_actuator()
+    _, seconds = refused(m, "The worker ended with status 3", "--worker", "exit 3;:")
+    check(seconds < 5, f"at once: {seconds} s")
+    refused(m, "The worker was killed by SIGSEGV", "--worker", "kill -SEGV $$;:")
+    refused(m, "not found", "--worker", "/nonexistent/worker")
+    refused(m, "another model is being profiled", "--worker",
+            f"{BIN}/cofris-worker --model shufflenet --gpu {BDF[0]}")
+    refused(m, "No model 'nonesuch'", model="nonesuch")
+    check(not profiler_folders(), "no folder is left")
+
+
+@case()
+def a_worker_that_never_connects_is_given_up(m):
+    m.start_actuator()
+    _, seconds = refused(m, "The worker has not connected to COFRIS_SOCKET within 15 s", "--worker",
+                         "sleep 1000;:")
+    check(seconds < 25, f"after {seconds} s")
+    check(subprocess.run(["pgrep", "-x", "sleep"], stdout=subprocess.DEVNULL).returncode == 1,
+          "and not left behind")
+
+
+@case()
+def cards_that_cannot_be_had_are_named(m):
+    refused(m, "Cannot reach cofris-actuator")
+    m.start_actuator()
+    refused(m, "No card at 0000:99:00.0", "--gpu", "0000:99:00.0")
+    owner = m.spawn("owner", command(m, "--output", os.path.join(m.dir, "other.csv")))
+    wait_for("the card is claimed", lambda: m.card()["perf_level"] == "manual")
+    result = profile(m)
+    check(result.returncode == 1, "a second one fails")
+    check(f"in use by cofris-profile (pid {owner.pid}, uid 0): stop it first" in result.stderr,
+          result.stderr)
+    check(owner.poll() is None, "the first goes on")
+    owner.terminate()
+    owner.wait(10)
+
+
+@case()
+def a_foreign_setting_is_not_taken_over_unasked(m):
+    m.fault("foreign-manual:0:2:4")
+    m.start_actuator()
+    refused(m, "--take-over takes it all the same")
+    result = profile(m, "--take-over")
+    check(result.returncode == 0, result.stderr)
+    wait_for("given back as auto", lambda: m.card()["perf_level"] == "auto")
+
+
+@case()
+def an_output_that_cannot_be_written_is_named_before_the_sweep(m):
+    m.start_actuator()
+    path = os.path.join(m.dir, "nowhere", "resnet50.csv")
+    _, seconds = refused(m, f"Cannot write {path}.partial: No such file", "--output", path)
+    check(seconds < 5, f"before the sweep: {seconds} s")
+    refused(m, "Is a directory", "--output", os.path.join(m.dir, "folder"))
+
+
+@case(count=2)
+def with_two_cards_one_must_be_named(m):
+    m.start_actuator()
+    found = m.baseline(0)
+    refused(m, "There are 2 cards: name one by --gpu")
+    result = profile(m, "--gpu", BDF[1])
+    check(result.returncode == 0, result.stderr)
+    check(m.baseline(0) == found and m.baseline(1) == found, "both are as found")
+    check(not any(f"\t{BDF[0]}\t" in line for line in m.writes()), "the other was never written")
+
+
+def run_on_terminal(command_line, columns=200):
+    """(exit status, all that it has drawn on its terminal)"""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    child = subprocess.Popen(command_line, stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    drawn = b""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and select.select([master], [], [], 60)[0]:
+        try:
+            data = os.read(master, 65536)
+        except OSError:  # the other side has closed
+            break
+        if not data:
+            break
+        drawn += data
+    os.close(master)
+    return child.wait(5), drawn.decode()
+
+
+@case()
+def a_terminal_gets_a_bar_and_a_file_gets_lines(m):
+    m.start_actuator()
+    status, drawn = run_on_terminal(command(m))
+    check(status == 0, drawn)
+    bars = re.findall(r"\r\x1b\[K\[([#.]{24})\] (\d+)/(\d+), (\d+):(\d\d) left  ", drawn)
+    sweep = [b for b in bars if b[2] == "19"]
+    check([int(b[1]) for b in sweep] == list(range(1, 20)), f"each step of the sweep: {bars}")
+    filled = [b[0].count("#") for b in sweep]
+    check(filled == sorted(filled) and filled[-1] == 24, f"the bar grows to its end: {filled}")
+    check(all(b[0] == "#" * f + "." * (24 - f) for b, f in zip(sweep, filled)), "from the left")
+    check(sweep[-1][3:] == ("0", "00"), f"no time is left at the end: {sweep[-1]}")
+    check(len(bars) > len(sweep), "the verification has its own")
+    check("\x1b[KVerifying the chosen cells under load\r\n" in drawn, "notes have their own lines")
+    # What stays on the screen, once each line has been drawn over or cleared.
+    lines = [re.split("\r\x1b\\[K|\x1b\\[K", line)[-1] for line in drawn.split("\r\n")]
+    check(not any("left" in line for line in lines), f"no bar stays: {lines}")
+    check(any(line.startswith("written to ") for line in lines), f"the result does: {lines}")
+
+    result = profile(m)
+    check(result.returncode == 0, result.stderr)
+    check("\x1b" not in result.stderr and "\r" not in result.stderr, "plain lines elsewhere")
+    steps = re.findall(r"^\[(\d+)/19, \d+s left\] .+$", result.stderr, re.MULTILINE)
+    check([int(s) for s in steps] == list(range(1, 20)), result.stderr)
+
+
+if __name__ == "__main__":
+    main()
