@@ -107,7 +107,7 @@ static int receive_until(struct actuator_client *c, uint32_t sequence, uint64_t 
 {
 	for (;;) {
 		struct pollfd p = {.fd = c->fd, .events = POLLIN};
-		struct actuator_reply reply;
+		struct actuator_reply reply = {0};
 		uint64_t now_ns;
 		int r;
 
@@ -155,7 +155,7 @@ int actuator_client_list(struct actuator_client *c, int timeout_ms, struct actua
 	if (r < 0)
 		return r;
 	for (uint32_t i = 0; i < count; i++) {
-		struct actuator_reply reply;
+		struct actuator_reply reply = {0};
 
 		r = receive_until(c, sequence, end_ns, &reply);
 		if (r < 0)

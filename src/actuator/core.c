@@ -10,6 +10,8 @@
 #include <string.h>
 
 #define RETRY_NS NSEC_PER_SEC
+/* Of giving back, in deadlines of a request: it tries a few times and reads back. */
+#define RESTORE_DEADLINES 5
 /* A clock change takes up to 200 ms (measured on other makers' cards; AMD tells none), and what a
  * sensor shows before that says nothing about the write. */
 #define SETTLE_NS (250 * NSEC_PER_MSEC)
@@ -31,7 +33,7 @@ struct card {
 	struct gpu_info info;
 	uint64_t bind;
 	struct gpu *gpu;    /* the backend's; used in jobs only */
-	struct gpu *writer; /* sysfs; used in this thread only */
+	struct gpu *writer; /* sysfs; to give the card back */
 
 	uint64_t connection; /* that claimed it; 0: nobody */
 	struct actuator_owner owner;
@@ -161,16 +163,83 @@ static void set_unmodified(struct card *card)
 	card->modified = false;
 }
 
+/* What is given up runs on with its data, so that is on the heap and stays behind. */
+struct restore_job {
+	struct gpu *writer;
+	struct gpu_baseline baseline;
+	bool full_range_only;
+	int result;
+};
+
+static void restore_job_run(void *data)
+{
+	struct restore_job *j = data;
+
+	j->result = j->full_range_only ? gpu_full_range(j->writer)
+				       : gpu_restore(j->writer, &j->baseline);
+}
+
+/* -ETIMEDOUT if the card did not answer. */
+static int run_restore(struct actuator_core *c, struct card *card, bool full_range_only)
+{
+	struct restore_job *j = malloc(sizeof(*j));
+	uint32_t deadline_ms = c->config.deadline_ms * (full_range_only ? 1 : RESTORE_DEADLINES);
+	int r;
+
+	if (!j)
+		return -ENOMEM;
+	*j = (struct restore_job){card->writer, card->baseline, full_range_only, 0};
+	r = c->config.run_alone(c->config.run_userdata, restore_job_run, j, deadline_ms);
+	if (r < 0) {
+		c->abandoned = true;
+		return r;
+	}
+	r = j->result;
+	free(j);
+	return r;
+}
+
+static void full_range(struct actuator_core *c, struct card *card, const char *why)
+{
+	int r;
+
+	if (!card->modified)
+		return;
+	r = run_restore(c, card, true);
+	if (r < 0)
+		log_error_errno(r, "%s: not set to full range: %m", card->info.bdf);
+	else
+		log_warning("%s: set to full range (%s)", card->info.bdf, why);
+}
+
+static void give_up(struct actuator_core *c, struct card *culprit, const char *why)
+{
+	if (c->lost)
+		return;
+	c->lost = true;
+	/* The one that may hang again comes last. */
+	for (uint32_t i = 0; i < c->n_cards; i++)
+		if (&c->cards[i] != culprit)
+			full_range(c, &c->cards[i], why);
+	if (culprit)
+		full_range(c, culprit, why);
+}
+
 static int restore_card(struct actuator_core *c, struct card *card, const char *why,
 			uint64_t now_ns)
 {
 	bool again = card->retry_ns != 0;
 	int r;
 
-	if (!card->modified)
+	if (!card->modified || c->lost)
 		return 0;
 	forget_setting(card);
-	r = gpu_restore(card->writer, &card->baseline);
+	r = run_restore(c, card, false);
+	if (r == -ETIMEDOUT) {
+		log_error("%s: no answer while it was to be restored (%s)", card->info.bdf, why);
+		give_up(c, card, "no answer");
+		return r;
+	}
 	if (r == -ENODEV) {
 		log_warning("%s: gone, nothing to restore", card->info.bdf);
 		r = 0;
@@ -190,25 +259,6 @@ static int restore_card(struct actuator_core *c, struct card *card, const char *
 	if (r < 0)
 		log_error_errno(r, "State file %s cannot be updated: %m", c->config.state_path);
 	return 0;
-}
-
-static void give_up(struct actuator_core *c, const char *what)
-{
-	if (c->lost)
-		return;
-	c->lost = true;
-	for (uint32_t i = 0; i < c->n_cards; i++) {
-		struct card *card = &c->cards[i];
-		int r;
-
-		if (!card->modified)
-			continue;
-		r = gpu_full_range(card->writer);
-		if (r < 0)
-			log_error_errno(r, "%s: not set to full range: %m", card->info.bdf);
-		else
-			log_warning("%s: set to full range (%s)", card->info.bdf, what);
-	}
 }
 
 /* ---- trips to the backend ---- */
@@ -267,7 +317,7 @@ static int run_job(struct actuator_core *c, struct card *card)
 		log_error("%s: no answer from the card within %u ms", card->info.bdf,
 			  c->config.deadline_ms);
 		c->abandoned = true;
-		give_up(c, "no answer");
+		give_up(c, card, "no answer");
 		return -ETIMEDOUT;
 	}
 	r = lost_error(j->write_error) ? j->write_error : j->sample_error;
@@ -275,7 +325,7 @@ static int run_job(struct actuator_core *c, struct card *card)
 	 * be renewed within this process. */
 	if (lost_error(r) && card->connection != 0) {
 		log_error_errno(r, "%s: reset or gone: %m", card->info.bdf);
-		give_up(c, "reset or gone");
+		give_up(c, card, "reset or gone");
 		return r;
 	}
 	return 0;
@@ -485,7 +535,7 @@ static int scan(struct actuator_core *c)
 	if (r < 0) {
 		log_error("No answer while looking for cards");
 		c->abandoned = true;
-		give_up(c, "no answer");
+		give_up(c, NULL, "no answer");
 		return r;
 	}
 	for (uint32_t i = c->n_cards; i-- > 0;) {
@@ -906,17 +956,42 @@ uint64_t actuator_core_next_ns(const struct actuator_core *c)
 	return next;
 }
 
+/* All its own: it may outlive the core. */
+struct left_job {
+	struct actuator_config config;
+	struct saved_state before, left;
+	int failure_level;
+};
+
+static void left_job_run(void *data)
+{
+	struct left_job *j = data;
+
+	(void)restore_saved(j->config.writer, j->config.sysfs_root, &j->before, j->failure_level,
+			    &j->left);
+}
+
 static void restore_left(struct actuator_core *c, int failure_level, uint64_t now_ns)
 {
-	const struct saved_state before = c->left;
+	struct left_job *j = malloc(sizeof(*j));
+	bool changed;
 	int r;
 
-	(void)restore_saved(c->config.writer, c->config.sysfs_root, &before, failure_level,
-			    &c->left);
 	c->left_retry_ns = now_ns + RETRY_NS;
-	if (c->left.n == before.n)
+	if (!j)
 		return;
-	r = save_state(c);
+	*j = (struct left_job){c->config, c->left, {0}, failure_level};
+	r = c->config.run_alone(c->config.run_userdata, left_job_run, j,
+				c->config.deadline_ms * RESTORE_DEADLINES * c->left.n);
+	if (r < 0) {
+		log_error("No answer while a predecessor's cards were to be restored");
+		give_up(c, NULL, "no answer");
+		return;
+	}
+	changed = j->left.n != c->left.n;
+	c->left = j->left;
+	free(j);
+	r = changed ? save_state(c) : 0;
 	if (r < 0)
 		log_error_errno(r, "State file %s cannot be updated: %m", c->config.state_path);
 }
@@ -940,7 +1015,7 @@ void actuator_core_tick(struct actuator_core *c, uint64_t now_ns)
 		return;
 	if (c->left.n > 0 && c->left_retry_ns <= now_ns)
 		restore_left(c, LOG_DEBUG, now_ns);
-	for (uint32_t i = 0; i < c->n_cards; i++) {
+	for (uint32_t i = 0; i < c->n_cards && !c->lost; i++) {
 		struct card *card = &c->cards[i];
 
 		if (card_next_ns(card) <= now_ns)
@@ -977,7 +1052,7 @@ int actuator_core_new(const struct actuator_config *config, uint64_t now_ns,
 		return -ENOMEM;
 	c->config = *config;
 	restore_predecessor(c, now_ns);
-	r = scan(c);
+	r = c->lost ? -ETIMEDOUT : scan(c);
 	if (r < 0) {
 		actuator_core_free(c);
 		return r;

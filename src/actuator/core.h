@@ -2,8 +2,8 @@
 /* What the actuator does with requests: claims, leases, baselines, read-back. It knows connections
  * by number and time by argument; sockets, threads and signals are its caller's.
  *
- * Backend calls go through run(), which may give up on them. Writes that give back a card go
- * through a second backend, writer, in the calling thread. */
+ * Backend calls go through run(). What gives back a card goes through a second backend, writer, and
+ * run_alone(), so that neither waits behind the other. Both may give up on a call. */
 #pragma once
 
 #include "actuator/protocol.h"
@@ -23,6 +23,8 @@ struct actuator_config {
 	/* Runs job(data) with that deadline: 0, or -ETIMEDOUT after which it is not called again.
 	 */
 	int (*run)(void *userdata, void (*job)(void *data), void *data, uint32_t deadline_ms);
+	/* The same, independent of all other jobs. */
+	int (*run_alone)(void *userdata, void (*job)(void *data), void *data, uint32_t deadline_ms);
 	void *run_userdata;
 	uint64_t (*clock_ns)(void); /* CLOCK_MONOTONIC, for write_ns alone */
 };

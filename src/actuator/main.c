@@ -21,8 +21,9 @@
 #define DEFAULT_RUNTIME_DIR "/run/cofris-actuator"
 #define DEFAULT_DEADLINE_MS 200
 /* librocm_smi64 waits 5 s for a mutex that somebody holds before it gives up. */
-#define LOAD_DEADLINE_MS 8000
-#define EXIT_RESTART	 75 /* EX_TEMPFAIL: start me again */
+#define LOAD_DEADLINE_MS    8000
+#define RESTORE_DEADLINE_MS 2000
+#define EXIT_RESTART	    75 /* EX_TEMPFAIL: start me again */
 
 struct options {
 	const char *runtime_dir, *sysfs_root, *backend;
@@ -227,9 +228,53 @@ static int open_socket(struct actuator *a)
 	return 0;
 }
 
+static void close_socket(struct actuator *a)
+{
+	if (!a->bound)
+		return;
+	/* Shut down, not only closed: a thread in D state would keep it listening. A socket of the
+	 * service manager's must go on listening. */
+	(void)shutdown(a->listen_fd, SHUT_RDWR);
+	(void)unlink(a->socket_path);
+	a->bound = false;
+}
+
 static int run_on_thread(void *userdata, void (*job)(void *data), void *data, uint32_t deadline_ms)
 {
 	return io_thread_run(userdata, job, data, deadline_ms);
+}
+
+static int run_alone(_unused_ void *userdata, void (*job)(void *data), void *data,
+		     uint32_t deadline_ms)
+{
+	_cleanup_(io_thread_freep) struct io_thread *t = NULL;
+	int r;
+
+	r = io_thread_new(&t);
+	if (r < 0) {
+		job(data);
+		return 0;
+	}
+	return io_thread_run(t, job, data, deadline_ms);
+}
+
+static void restore_job_run(void *data)
+{
+	const struct actuator *a = data;
+
+	/* What it leaves, the core tries on. */
+	(void)restore_from_file(gpu_backend_sysfs(), a->options.sysfs_root, a->state_path,
+				a->boot_id);
+}
+
+/* Before the library is let in, which may hang at each start anew. */
+static void restore_first(struct actuator *a)
+{
+	if (run_alone(NULL, restore_job_run, a, RESTORE_DEADLINE_MS) < 0) {
+		log_error("No answer while a predecessor's cards were to be restored");
+		close_socket(a);
+		_exit(EXIT_RESTART);
+	}
 }
 
 static int start(struct actuator *a)
@@ -242,6 +287,7 @@ static int start(struct actuator *a)
 		.allow_simulated = a->options.allow_simulated,
 		.deadline_ms = a->options.deadline_ms,
 		.run = run_on_thread,
+		.run_alone = run_alone,
 		.clock_ns = monotonic_ns,
 	};
 	int r;
@@ -256,6 +302,7 @@ static int start(struct actuator *a)
 	r = io_thread_new(&a->io);
 	if (r < 0)
 		return log_error_errno(r, "Cannot start a thread: %m");
+	restore_first(a);
 	r = choose_backend(a);
 	if (r < 0)
 		return r;
@@ -283,17 +330,6 @@ static int serve(struct actuator *a, int signal_fd)
 	memcpy(config.uids, a->options.uids, sizeof(config.uids));
 	log_info("Ready");
 	return server_run(&config);
-}
-
-static void close_socket(struct actuator *a)
-{
-	if (!a->bound)
-		return;
-	/* Shut down, not only closed: a thread in D state would keep it listening. A socket of the
-	 * service manager's must go on listening. */
-	(void)shutdown(a->listen_fd, SHUT_RDWR);
-	(void)unlink(a->socket_path);
-	a->bound = false;
 }
 
 static int run(struct actuator *a, int signal_fd)

@@ -79,8 +79,7 @@ static int restore_one(const struct gpu_backend *writer, const char *sysfs_root,
 {
 	const struct gpu_baseline baseline = {.level = c->level, .cap_uw = c->cap_uw};
 	_cleanup_(gpu_closep) struct gpu *g = NULL;
-	struct gpu_info info;
-	uint64_t bind;
+	uint64_t bind, unique_id;
 	int r;
 
 	r = gpu_bind_identity(sysfs_root, c->bdf, &bind);
@@ -88,12 +87,15 @@ static int restore_one(const struct gpu_backend *writer, const char *sysfs_root,
 		return r;
 	if (bind != c->bind)
 		return -ESTALE;
-	r = gpu_open(writer, sysfs_root, c->bdf, &g);
+	r = gpu_unique_id(sysfs_root, c->bdf, &unique_id);
 	if (r < 0)
 		return r;
 	/* A card whose files are broken cannot tell its id and is restored all the same. */
-	if (g->ops->info(g, &info) == 0 && info.unique_id != 0 && info.unique_id != c->unique_id)
+	if (unique_id != 0 && unique_id != c->unique_id)
 		return -ESTALE;
+	r = gpu_open(writer, sysfs_root, c->bdf, &g);
+	if (r < 0)
+		return r;
 	return gpu_restore(g, &baseline);
 }
 

@@ -214,6 +214,8 @@ static int server_step(struct server *s)
 	if (n < 0 && errno != EINTR)
 		return -errno;
 	actuator_core_tick(config->core, config->clock_ns());
+	if (actuator_core_is_lost(config->core))
+		return -ECONNABORTED;
 	if (n <= 0)
 		return 1;
 	if (p[0].revents)

@@ -24,7 +24,7 @@ struct gpu_sysfs {
 	int class_fd, device_fd, hwmon_fd; /* hwmon_fd -1: the card has none */
 	int read_fd[GPU_FILE_MAX], write_fd[GPU_FILE_MAX];
 	uint32_t temp_index; /* of junction, else edge; 0: none */
-	bool temp_is_junction, labels_are_plain;
+	bool labels_are_read, temp_is_junction, labels_are_plain;
 	char temp_name[24];
 };
 
@@ -156,6 +156,43 @@ int gpu_sysfs_number(struct gpu_sysfs *g, enum gpu_file file, uint64_t *ret)
 	return n < 0 ? (int)n : number_file_parse(text, 0, files[file].max, ret);
 }
 
+static bool read_label(int hwmon_fd, const char *kind, uint32_t index, char *ret, size_t size)
+{
+	char path[32], text[64];
+
+	(void)snprintf(path, sizeof(path), "%s%u_label", kind, index);
+	return read_text_at(hwmon_fd, path, text, sizeof(text)) >= 0 &&
+	       line_file_parse(text, ret, size) == 0;
+}
+
+/* Once, and only when asked for: who opens a card to restore it should read as little as it can. */
+static void read_labels(struct gpu_sysfs *g)
+{
+	char label[16];
+
+	if (g->labels_are_read || g->hwmon_fd < 0)
+		return;
+	g->labels_are_read = true;
+	g->labels_are_plain =
+		read_label(g->hwmon_fd, "in", 0, label, sizeof(label)) && !strcmp(label, "vddgfx");
+	for (uint32_t i = 1; i < MAX_TEMPS; i++) {
+		bool junction;
+
+		if (!read_label(g->hwmon_fd, "temp", i, label, sizeof(label)))
+			continue;
+		junction = strcmp(label, "junction") == 0;
+		if (!junction && strcmp(label, "edge") != 0) {
+			g->labels_are_plain = g->labels_are_plain && strcmp(label, "mem") == 0;
+			continue;
+		}
+		if (g->temp_is_junction)
+			continue;
+		g->temp_index = i;
+		g->temp_is_junction = junction;
+	}
+	(void)snprintf(g->temp_name, sizeof(g->temp_name), "temp%u_input", g->temp_index);
+}
+
 int gpu_sysfs_temp_mc(struct gpu_sysfs *g, int32_t *ret)
 {
 	char text[KERNEL_FILE_MAX];
@@ -163,6 +200,7 @@ int gpu_sysfs_temp_mc(struct gpu_sysfs *g, int32_t *ret)
 	ssize_t n;
 	int r;
 
+	read_labels(g);
 	if (g->temp_index == 0)
 		return -EOPNOTSUPP;
 	n = read_file(g, GPU_FILE_TEMP, text, sizeof(text));
@@ -224,11 +262,8 @@ static bool writable(struct gpu_sysfs *g, enum gpu_file file)
 static void read_identity(struct gpu_sysfs *g, const struct kfd_properties *p, struct gpu_info *i)
 {
 	char text[KERNEL_FILE_MAX];
-	uint64_t id;
 
-	if (read_text_at(g->device_fd, "unique_id", text, sizeof(text)) > 0 &&
-	    hex_file_parse(text, &id) == 0)
-		i->unique_id = id;
+	i->unique_id = gpu_tree_unique_id(g->device_fd);
 	if (read_text_at(g->device_fd, "product_name", text, sizeof(text)) <= 0 ||
 	    line_file_parse(text, i->name, sizeof(i->name)) < 0 || !i->name[0])
 		(void)snprintf(i->name, sizeof(i->name), "AMD GPU %04x:%04x",
@@ -380,39 +415,6 @@ static int visit_hwmon(int folder_fd, const char *name, void *userdata)
 	return 1;
 }
 
-static bool read_label(int hwmon_fd, const char *kind, uint32_t index, char *ret, size_t size)
-{
-	char path[32], text[64];
-
-	(void)snprintf(path, sizeof(path), "%s%u_label", kind, index);
-	return read_text_at(hwmon_fd, path, text, sizeof(text)) >= 0 &&
-	       line_file_parse(text, ret, size) == 0;
-}
-
-static void find_temperature(struct gpu_sysfs *g)
-{
-	char label[16];
-
-	g->labels_are_plain =
-		read_label(g->hwmon_fd, "in", 0, label, sizeof(label)) && !strcmp(label, "vddgfx");
-	for (uint32_t i = 1; i < MAX_TEMPS; i++) {
-		bool junction;
-
-		if (!read_label(g->hwmon_fd, "temp", i, label, sizeof(label)))
-			continue;
-		junction = strcmp(label, "junction") == 0;
-		if (!junction && strcmp(label, "edge") != 0) {
-			g->labels_are_plain = g->labels_are_plain && strcmp(label, "mem") == 0;
-			continue;
-		}
-		if (g->temp_is_junction)
-			continue;
-		g->temp_index = i;
-		g->temp_is_junction = junction;
-	}
-	(void)snprintf(g->temp_name, sizeof(g->temp_name), "temp%u_input", g->temp_index);
-}
-
 int gpu_sysfs_new(const char *sysfs_root, const char *bdf, struct gpu_sysfs **ret)
 {
 	_cleanup_(gpu_sysfs_freep) struct gpu_sysfs *g = NULL;
@@ -434,8 +436,6 @@ int gpu_sysfs_new(const char *sysfs_root, const char *bdf, struct gpu_sysfs **re
 	r = gpu_tree_each(g->device_fd, "hwmon", visit_hwmon, &g->hwmon_fd);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	if (g->hwmon_fd >= 0)
-		find_temperature(g);
 	*ret = TAKE_PTR(g);
 	return 0;
 }
@@ -457,16 +457,13 @@ struct gpu_sysfs *gpu_sysfs_free(struct gpu_sysfs *g)
 
 bool gpu_sysfs_hwmon_is_plain(struct gpu_sysfs *g)
 {
+	read_labels(g);
 	return g->hwmon_fd >= 0 && g->labels_are_plain;
-}
-
-uint32_t gpu_sysfs_temp_index(struct gpu_sysfs *g)
-{
-	return g->temp_index;
 }
 
 bool gpu_sysfs_temp_is_junction(struct gpu_sysfs *g)
 {
+	read_labels(g);
 	return g->temp_is_junction;
 }
 

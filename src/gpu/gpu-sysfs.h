@@ -50,6 +50,5 @@ int gpu_levels_range(const struct dpm_levels *l, uint32_t min_mhz, uint32_t max_
 
 /* A hwmon with the labels that librocm_smi64 accepts: it aborts or gives up on others. */
 bool gpu_sysfs_hwmon_is_plain(struct gpu_sysfs *g);
-/* Number of the junction (else edge) sensor: tempN. 0 without one. */
-uint32_t gpu_sysfs_temp_index(struct gpu_sysfs *g);
+/* Whether gpu_sysfs_temp_mc() is the junction's, not the edge's. */
 bool gpu_sysfs_temp_is_junction(struct gpu_sysfs *g);

@@ -14,6 +14,9 @@ int gpu_tree_open_class(const char *sysfs_root, int *ret_fd);
  * no card has that address. */
 int gpu_tree_find_card(int class_fd, const char *bdf, int *ret_device_fd, char ret_drm_card[16]);
 
+/* From the device folder: 0 if there is none that can be read. */
+uint64_t gpu_tree_unique_id(int device_fd);
+
 /* The first KFD node with that address (with partitions there are several): its properties and
  * KFD's id of it. -ENODEV if there is none. Nodes that cannot be read are passed over. */
 int gpu_tree_find_node(int class_fd, const char *bdf, struct kfd_properties *ret,

@@ -281,6 +281,27 @@ int gpu_bind_identity(const char *sysfs_root, const char *bdf, uint64_t *ret)
 	return 0;
 }
 
+uint64_t gpu_tree_unique_id(int device_fd)
+{
+	char text[64];
+	uint64_t id;
+
+	return read_text_at(device_fd, "unique_id", text, sizeof(text)) > 0 &&
+			       hex_file_parse(text, &id) == 0
+		       ? id
+		       : 0;
+}
+
+int gpu_unique_id(const char *sysfs_root, const char *bdf, uint64_t *ret)
+{
+	_cleanup_(closep) int device_fd = open_device(sysfs_root, bdf);
+
+	if (device_fd < 0)
+		return device_fd;
+	*ret = gpu_tree_unique_id(device_fd);
+	return 0;
+}
+
 int gpu_open_perf_level(const char *sysfs_root, const char *bdf)
 {
 	_cleanup_(closep) int device_fd = open_device(sysfs_root, bdf);

@@ -120,6 +120,9 @@ int gpu_list(const char *sysfs_root, char (*ret_bdf)[PCI_BDF_LENGTH + 1], uint32
  * card. */
 int gpu_bind_identity(const char *sysfs_root, const char *bdf, uint64_t *ret);
 
+/* The card's unique id by one read: 0 if it has none or does not tell. -ENODEV without the card. */
+int gpu_unique_id(const char *sysfs_root, const char *bdf, uint64_t *ret);
+
 /* Opens the card's performance level for writing: a single write of "auto" there is full range,
  * also from a signal handler. Returns the fd or a negative errno. */
 int gpu_open_perf_level(const char *sysfs_root, const char *bdf);

@@ -31,7 +31,9 @@ static struct {
 	const char *backend;
 	char folder[64], socket_path[96], log_path[96], state_path[96];
 	char bdf[GPU_MAX_CARDS][PCI_BDF_LENGTH + 1];
-	pid_t pid;
+	pid_t pid; /* of the actuator; 0: none that must be ended */
+	pid_t spawned[64];
+	int n_spawned;
 	struct actuator_client *client;
 } f;
 
@@ -77,6 +79,8 @@ static pid_t spawn(const char *const *arguments)
 		_exit(127);
 	}
 	assert_true(pid > 0);
+	assert_in_range(f.n_spawned, 0, ARRAY_SIZE(f.spawned) - 1);
+	f.spawned[f.n_spawned++] = pid;
 	return pid;
 }
 
@@ -146,10 +150,12 @@ static int teardown(_unused_ void **state)
 	simulated_load_end();
 	disconnect();
 	(void)simulated_verb("heal", "");
-	if (f.pid > 0)
-		(void)kill(f.pid, SIGKILL);
-	while (waitpid(-1, NULL, 0) > 0)
-		continue;
+	/* Also those that a failed test has not waited for. */
+	for (; f.n_spawned > 0; f.n_spawned--)
+		if (waitpid(f.spawned[f.n_spawned - 1], NULL, WNOHANG) == 0) {
+			(void)kill(f.spawned[f.n_spawned - 1], SIGKILL);
+			(void)waitpid(f.spawned[f.n_spawned - 1], NULL, 0);
+		}
 	f.pid = 0;
 	(void)unlink(f.socket_path);
 	(void)unlink(f.log_path);
@@ -323,6 +329,33 @@ static void test_a_card_that_hangs_is_given_up_at_full_range(_unused_ void **sta
 	start(f.backend);
 	assert_true(is_baseline());
 	assert_int_equal(actuator_client_list(f.client, WAIT_MS, &r, 1), 1);
+}
+
+/* Even what is needed to give the card back does not answer. */
+static void test_a_level_that_hangs_is_left_to_a_later_start(_unused_ void **state)
+{
+	const char *const arguments[] = {
+		"cofris-actuator", "--runtime-dir",	f.folder, "--backend",
+		f.backend,	   "--allow-simulated", NULL};
+	struct actuator_reply r;
+	pid_t pid;
+
+	start(f.backend);
+	govern(925);
+	simulated_fault("hang:0:power_dpm_force_performance_level");
+	assert_int_equal(call(ACTUATOR_SENSORS, 0, 0, &r), -ETIMEDOUT);
+	assert_true(is_full_range()); /* writing still works */
+	assert_true(is_cut_off());
+	disconnect();
+	(void)unlink(f.log_path);
+	pid = spawn(arguments);
+	wait_until(log_holds("No answer while"));
+	assert_int_equal(access(f.state_path, F_OK), 0);
+	assert_int_equal(simulated_verb("heal", ""), 0);
+	assert_int_equal(wait_for(pid), 75);
+	assert_int_equal(wait_for(f.pid), 75);
+	start(f.backend);
+	assert_true(is_baseline());
 }
 
 static void test_a_card_in_a_reset_is_given_up_at_full_range(_unused_ void **state)
@@ -509,6 +542,7 @@ int main(int argc, char **argv)
 		CASE(test_restore_gives_back_without_the_library),
 		CASE(test_an_abort_leaves_full_range),
 		CASE(test_a_card_that_hangs_is_given_up_at_full_range),
+		CASE(test_a_level_that_hangs_is_left_to_a_later_start),
 		CASE(test_a_card_in_a_reset_is_given_up_at_full_range),
 		CASE(test_survives_files_that_turn_to_rubbish),
 		CASE(test_starts_on_files_that_hold_rubbish),

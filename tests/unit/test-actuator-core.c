@@ -26,7 +26,10 @@ struct fixture {
 	struct actuator_config config;
 	char state_path[96];
 	uint64_t now_ns;
-	bool no_answer; /* the next job is given up */
+	bool no_answer;	 /* jobs of the backend are given up */
+	bool no_restore; /* jobs that give back are given up */
+	void *given_up[4];
+	int n_given_up;
 	struct actuator_reply replies[GPU_MAX_CARDS];
 	int n_replies;
 };
@@ -43,6 +46,17 @@ static int run_inline(_unused_ void *userdata, void (*job)(void *data), void *da
 {
 	if (f.no_answer)
 		return -ETIMEDOUT;
+	job(data);
+	return 0;
+}
+
+static int run_alone_inline(_unused_ void *userdata, void (*job)(void *data), void *data,
+			    _unused_ uint32_t deadline_ms)
+{
+	if (f.no_restore) {
+		f.given_up[f.n_given_up++] = data;
+		return -ETIMEDOUT;
+	}
 	job(data);
 	return 0;
 }
@@ -72,6 +86,7 @@ static int setup(_unused_ void **state)
 		.writer = &fake_writer,
 		.deadline_ms = 200,
 		.run = run_inline,
+		.run_alone = run_alone_inline,
 		.clock_ns = fake_clock_ns,
 	};
 	return actuator_core_new(&f.config, f.now_ns, &f.core);
@@ -82,7 +97,9 @@ static int teardown(_unused_ void **state)
 	int unused = fake_unused();
 
 	/* What was given up stays behind on purpose; here nothing uses it any more. */
-	if (f.core && f.no_answer)
+	for (int i = 0; i < f.n_given_up; i++)
+		free(f.given_up[i]);
+	if (f.core && (f.no_answer || f.no_restore))
 		free(f.core);
 	else
 		actuator_core_free(f.core);
@@ -166,6 +183,13 @@ static bool state_file_exists(void)
 	return access(f.state_path, F_OK) == 0;
 }
 
+static void die(void)
+{
+	/* As after kill -9: nothing is given back. */
+	stop();
+	(void)fake_writes();
+}
+
 /* ---- LIST ---- */
 static int list(uint32_t index)
 {
@@ -189,7 +213,7 @@ static void test_lists_every_card_in_full(_unused_ void **state)
 	assert_int_equal(f.replies[1].card.index, 1);
 	assert_string_equal(c->name, "MI50");
 	assert_string_equal(c->gfx, "gfx906");
-	assert_true(c->unique_id == 0x1234);
+	assert_true(c->unique_id == UINT64_C(0x21700172fd7f1234));
 	assert_int_equal(c->n_cus, 60);
 	assert_int_equal(c->n_levels, 9);
 	assert_int_equal(c->level_mhz[8], 1725);
@@ -758,6 +782,47 @@ static void test_a_missed_deadline_means_full_range_and_the_end(_unused_ void **
 	assert_true(state_file_exists());
 }
 
+static void test_a_card_that_hangs_while_it_is_restored_ends_it_all(_unused_ void **state)
+{
+	govern(1143);
+	f.no_restore = true;
+	actuator_core_hangup(f.core, 1, f.now_ns);
+	assert_true(actuator_core_is_lost(f.core));
+	assert_int_equal(f.n_given_up, 2); /* the restore, and full range alone */
+	assert_true(state_file_exists());
+}
+
+static void test_a_start_on_a_card_that_hangs_is_no_start(_unused_ void **state)
+{
+	struct actuator_core *core = NULL;
+
+	govern(1143);
+	die();
+	f.no_restore = true;
+	assert_int_equal(actuator_core_new(&f.config, f.now_ns, &core), -ETIMEDOUT);
+	assert_null(core);
+	assert_true(state_file_exists());
+}
+
+static void test_the_card_that_hangs_is_the_last_to_be_set(_unused_ void **state)
+{
+	govern(1143);
+	assert_int_equal(
+		ask(1, (struct actuator_request){.op = ACTUATOR_CLAIM, .bdf = TREE_BDF2}).error, 0);
+	assert_int_equal(ask(1, (struct actuator_request){.op = ACTUATOR_SET,
+							  .bdf = TREE_BDF2,
+							  .max_mhz = 925})
+				 .error,
+			 0);
+	(void)fake_writes();
+	f.no_answer = true;
+	fake_expect("w perf", 0); /* card 2, and then ... */
+	fake_expect("w perf", -EIO);
+	assert_int_equal(sensors().error, -ETIMEDOUT);
+	assert_int_equal(fake_cards[1].level, GPU_PERF_AUTO);
+	assert_int_equal(fake_cards[0].level, GPU_PERF_MANUAL);
+}
+
 static void test_a_reset_card_means_full_range_and_the_end(_unused_ void **state)
 {
 	static const struct {
@@ -796,13 +861,6 @@ static void test_malformed_files_are_an_error_and_no_more(_unused_ void **state)
 }
 
 /* ---- the state file ---- */
-static void die(void)
-{
-	/* As after kill -9: nothing is given back. */
-	stop();
-	(void)fake_writes();
-}
-
 static void test_the_next_start_restores_after_a_death(_unused_ void **state)
 {
 	assert_int_equal(claim(1).error, 0);
@@ -833,7 +891,7 @@ static void test_the_state_is_on_record_before_the_first_write(_unused_ void **s
 	assert_string_equal(s.cards[0].bdf, TREE_BDF);
 	assert_int_equal(s.cards[0].level, GPU_PERF_AUTO);
 	assert_true(s.cards[0].cap_uw == 225 * UW_PER_W);
-	assert_true(s.cards[0].unique_id == 0x1234);
+	assert_true(s.cards[0].unique_id == UINT64_C(0x21700172fd7f1234));
 	assert_int_equal(s.cards[0].max_mhz, 1143);
 	assert_int_equal(s.cards[0].lease_ms, LEASE);
 	assert_int_equal(s.cards[0].pid, 101);
@@ -865,11 +923,11 @@ static void test_state_of_another_card_or_bind_is_thrown_away(_unused_ void **st
 
 	govern(925);
 	die();
-	fake_cards[0].info.unique_id++;
+	gpu_tree_write(&f.tree, TREE_PCI "unique_id", "21700172fd7f1235\n");
 	start();
 	assert_writes("");
 	assert_false(state_file_exists());
-	fake_cards[0].info.unique_id--;
+	gpu_tree_write(&f.tree, TREE_PCI "unique_id", "21700172fd7f1234\n");
 	fake_cards[0].level = GPU_PERF_AUTO;
 	stop();
 	start();
@@ -1056,6 +1114,9 @@ int main(void)
 		CASE(test_another_level_read_back_is_drift),
 		CASE(test_the_age_of_the_clock_is_told),
 		CASE(test_a_missed_deadline_means_full_range_and_the_end),
+		CASE(test_a_card_that_hangs_while_it_is_restored_ends_it_all),
+		CASE(test_a_start_on_a_card_that_hangs_is_no_start),
+		CASE(test_the_card_that_hangs_is_the_last_to_be_set),
 		CASE(test_a_reset_card_means_full_range_and_the_end),
 		CASE(test_an_unclaimed_card_that_is_gone_is_only_gone),
 		CASE(test_malformed_files_are_an_error_and_no_more),

@@ -60,7 +60,7 @@ void fake_reset(void)
 		(void)strcpy(info->bdf, addresses[i]);
 		(void)strcpy(info->name, "MI50");
 		(void)strcpy(info->gfx, "gfx906");
-		info->unique_id = 0x1234u + (uint64_t)i;
+		info->unique_id = UINT64_C(0x21700172fd7f1234); /* as in the tree */
 		info->n_cus = 60;
 		info->n_se = 4;
 		info->n_sh_per_se = info->n_xcc = 1;

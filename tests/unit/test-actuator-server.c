@@ -55,6 +55,13 @@ static int run_inline(_unused_ void *userdata, void (*job)(void *data), void *da
 	return 0;
 }
 
+static int run_alone_inline(_unused_ void *userdata, void (*job)(void *data), void *data,
+			    _unused_ uint32_t deadline_ms)
+{
+	job(data);
+	return 0;
+}
+
 static void *serve(_unused_ void *arg)
 {
 	f.result = server_run(&f.config);
@@ -74,6 +81,7 @@ static int setup(_unused_ void **state)
 					 .writer = &fake_writer,
 					 .deadline_ms = 200,
 					 .run = run_inline,
+					 .run_alone = run_alone_inline,
 					 .clock_ns = monotonic_ns};
 
 	memset(&f, 0, sizeof(f));
