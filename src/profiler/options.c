@@ -19,6 +19,7 @@ static const char profile_help[] =
 	"      --model MODEL          the model's name\n"
 	"      --gpu BDF              card, as 0000:43:00.0 (default: the only one)\n"
 	"      --grid quick|full      some seconds for a first look, or everything (default)\n"
+	"      --model-digest SHA256  of the model's file, for the surface's header\n"
 	"      --output FILE          (default: /var/lib/cofris/surfaces/<gfx>-<CUs>cu/MODEL.csv)\n"
 	"      --slo 2.0x|20ms        the chosen cells are verified for this (default: 2.0x)\n"
 	"      --percentile N         that the SLO is about (default: 95)\n"
@@ -53,6 +54,8 @@ static const char table_help[] =
 	"      --json                 as JSON\n"
 	"      --help\n";
 
+#define DIGEST_DIGITS 64
+
 struct option_row {
 	const char *name;
 	bool flag;
@@ -74,6 +77,14 @@ static void *field(struct profile_options *o, const struct option_row *row)
 static int set_text(struct profile_options *o, const struct option_row *row, const char *text)
 {
 	*(const char **)field(o, row) = text;
+	return 0;
+}
+
+static int set_digest(struct profile_options *o, const struct option_row *row, const char *text)
+{
+	if (strlen(text) != DIGEST_DIGITS || text[strspn(text, "0123456789abcdef")] != '\0')
+		return bad(row, text, "64 hexadecimal digits in lower case, as sha256sum prints");
+	o->model_digest = text;
 	return 0;
 }
 
@@ -192,6 +203,7 @@ static const struct option_row profile_rows[] = {
 	{"model", TEXT(model)},
 	{"gpu", TEXT(bdf)},
 	{"grid", .set = set_grid},
+	{"model-digest", .set = set_digest},
 	{"output", TEXT(output)},
 	{"cell-time", .set = set_time, FIELD(cell_time_ns), .min = 0.1, .max = 3600},
 	{"verify-time", .set = set_time, FIELD(verify_time_ns), .min = 0.5, .max = 3600},

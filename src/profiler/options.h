@@ -9,6 +9,7 @@ struct profile_options {
 	const char *model, *engine, *bdf;
 	const char *worker_command; /* NULL: cofris-worker beside this program */
 	const char *output, *runtime_dir, *actuator;
+	const char *model_digest; /* 64 hexadecimal digits, or NULL */
 	enum grid_kind grid;
 	uint32_t batches[GRID_MAX_BATCHES], n_batches;
 	uint32_t workers;		       /* of the default worker */

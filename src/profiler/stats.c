@@ -48,6 +48,40 @@ bool thirds_agree(const double thirds[3], double tolerance)
 	return true;
 }
 
+static void merge_batches(struct readings *r)
+{
+	for (uint32_t i = 0; i < READINGS_BATCHES / 2; i++)
+		r->batch_sum[i] = r->batch_sum[2 * i] + r->batch_sum[2 * i + 1];
+	r->n_batches = READINGS_BATCHES / 2;
+	r->batch_length *= 2;
+	r->in_last = r->batch_length;
+}
+
+static void add_to_batch(struct readings *r, double value)
+{
+	if (r->batch_length == 0)
+		r->batch_length = r->in_last = 1;
+	if (r->in_last == r->batch_length) {
+		if (r->n_batches == READINGS_BATCHES)
+			merge_batches(r);
+		r->batch_sum[r->n_batches++] = 0;
+		r->in_last = 0;
+	}
+	r->batch_sum[r->n_batches - 1] += value;
+	r->in_last++;
+}
+
+static double batches_se(const struct readings *r)
+{
+	double values[READINGS_BATCHES], weights[READINGS_BATCHES];
+
+	for (uint32_t i = 0; i < r->n_batches; i++) {
+		weights[i] = i + 1 < r->n_batches ? r->batch_length : r->in_last;
+		values[i] = r->batch_sum[i] / weights[i];
+	}
+	return batch_means(values, weights, r->n_batches).se;
+}
+
 void readings_add(struct readings *r, double value, double now_s)
 {
 	double change = fabs(value - r->last), from_origin;
@@ -64,21 +98,23 @@ void readings_add(struct readings *r, double value, double now_s)
 	r->n++;
 	r->sum += from_origin;
 	r->sum_squares += from_origin * from_origin;
+	add_to_batch(r, from_origin);
 	r->last = value;
 	r->last_s = now_s;
 }
 
 struct estimate readings_mean(const struct readings *r, double default_step)
 {
-	double mean, variance, step = r->step > 0 ? r->step : default_step;
+	double mean, variance, se, rounding, step = r->step > 0 ? r->step : default_step;
 
 	if (r->n == 0)
 		return (struct estimate){NAN, NAN};
 	mean = r->sum / r->n;
 	variance = fmax(r->sum_squares / r->n - mean * mean, 0);
+	se = fmax(batches_se(r), sqrt(variance / r->n_changed));
 	/* A steady reading is still rounded to the sensor's step: uniform over it. */
-	variance += step * step / 12;
-	return (struct estimate){r->origin + mean, sqrt(variance / r->n_changed)};
+	rounding = step / sqrt(12.0 * r->n_changed);
+	return (struct estimate){r->origin + mean, hypot(se, rounding)};
 }
 
 double readings_hz(const struct readings *r)

@@ -23,14 +23,23 @@ double student_95(uint32_t degrees);
 /* Whether the three thirds of a window agree: none further than tolerance (0.1) from their mean. */
 bool thirds_agree(const double thirds[3], double tolerance);
 
-/* A sensor that repeats its value until it measures anew. The mean is over time; what counts as
- * evidence are the readings that changed. */
+#define READINGS_BATCHES 16
+
+/* A sensor that repeats its value until it measures anew, and averages over a while. The mean is
+ * over time, so readings are to be taken at even intervals. Its standard error is that of the means
+ * of 9 to 16 batches of neighbouring readings, whose length doubles as readings come in; or, where
+ * the sensor is so stale that batches are shorter than its period, that of the readings that
+ * changed, if it is larger. It is a sixth too small where a batch is only thrice as long as the
+ * power's own memory, and right where that is short. */
 struct readings {
 	uint32_t n, n_changed;
 	double first_s, last_s; /* time of the first and the last reading */
 	double sum, sum_squares, last;
 	double origin; /* the first value; sums are of differences from it */
 	double step;   /* smallest change seen, 0 if none */
+	double batch_sum[READINGS_BATCHES];
+	uint32_t n_batches, batch_length; /* all full but the last, which holds in_last */
+	uint32_t in_last;
 };
 void readings_add(struct readings *r, double value, double now_s);
 struct estimate readings_mean(const struct readings *r, double default_step);

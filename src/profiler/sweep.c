@@ -63,6 +63,8 @@ static int new_surface(struct sweep *s)
 	if (!f->cells || !f->loads)
 		return -ENOMEM;
 	(void)snprintf(f->model, sizeof(f->model), "%s", o->model);
+	if (o->model_digest)
+		(void)snprintf(f->model_digest, sizeof(f->model_digest), "%s", o->model_digest);
 	(void)snprintf(f->gpu_name, sizeof(f->gpu_name), "%s", card->name);
 	(void)snprintf(f->gfx, sizeof(f->gfx), "%s", card->gfx);
 	describe_driver(f->driver, sizeof(f->driver));

@@ -66,6 +66,19 @@ static void test_batches_are_a_list(void **state)
 	assert_int_equal(t.max_batch, 16);
 }
 
+#define DIGEST "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+static void test_a_digest_is_taken_as_it_is(void **state)
+{
+	struct profile_options o;
+
+	(void)state;
+	assert_int_equal(parse(profile_options_parse, "--model m", &o), 1);
+	assert_null(o.model_digest);
+	assert_int_equal(parse(profile_options_parse, "--model m --model-digest " DIGEST, &o), 1);
+	assert_string_equal(o.model_digest, DIGEST);
+}
+
 static void test_the_tables_percentile_is_the_surfaces_unless_given(void **state)
 {
 	struct profile_options o;
@@ -103,6 +116,10 @@ static const struct {
 	{profile_options_parse, "--model m --batch 1,1"},
 	{profile_options_parse, "--model m --batch 0"},
 	{profile_options_parse, "--model m --batch 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17"},
+	{profile_options_parse, "--model m --model-digest abc"},
+	{profile_options_parse, "--model m --model-digest " DIGEST "0"},
+	{profile_options_parse, "--model m --model-digest "
+				"E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855"},
 	{profile_options_parse, "--model m extra"},
 	{profile_options_parse, "--model m --nonsense"},
 	{table_view_options_parse, "--slo 2x"},
@@ -128,6 +145,7 @@ int main(void)
 		cmocka_unit_test(test_an_objective_is_a_factor_or_a_time),
 		cmocka_unit_test(test_times_follow_the_grid_unless_given),
 		cmocka_unit_test(test_batches_are_a_list),
+		cmocka_unit_test(test_a_digest_is_taken_as_it_is),
 		cmocka_unit_test(test_the_tables_percentile_is_the_surfaces_unless_given),
 		cmocka_unit_test(test_refuses_what_makes_no_sense),
 	};

@@ -138,6 +138,92 @@ static void test_a_steady_reading_is_known_to_its_rounding(void **state)
 	assert_true(isnan(readings_mean(&r, 1).mean));
 }
 
+/* Power as a firmware filters it: neighbouring readings are alike. */
+static void test_errors_of_correlated_readings_are_not_too_small(void **state)
+{
+	static const struct {
+		double correlation; /* of neighbours, as exp(-10 ms / filter) */
+		int length;
+		double low, high; /* of the error told over the true one */
+	} cases[] = {
+		{0.0, 100, 0.85, 1.15}, {0.37, 100, 0.85, 1.15}, {0.7, 100, 0.8, 1.15},
+		{0.7, 300, 0.85, 1.15}, {0.9, 300, 0.75, 1.15},
+	};
+	enum { RUNS = 2000 };
+
+	(void)state;
+	for (size_t k = 0; k < ARRAY_SIZE(cases); k++) {
+		double phi = cases[k].correlation, squares = 0, told = 0, ratio;
+		int held = 0;
+
+		for (int run = 0; run < RUNS; run++) {
+			struct readings r = {0};
+			double x = normal();
+			struct estimate e;
+
+			for (int i = 0; i < cases[k].length; i++) {
+				x = phi * x + sqrt(1 - phi * phi) * normal();
+				readings_add(&r, 150 + 2 * x, i * 0.01);
+			}
+			e = readings_mean(&r, 0);
+			squares += (e.mean - 150) * (e.mean - 150) / RUNS;
+			told += e.se * e.se / RUNS;
+			held += fabs(e.mean - 150) <= 2.2 * e.se;
+		}
+		ratio = sqrt(told / squares);
+		print_message(
+			"correlation %.2f, %d readings: %.2f of the true error, %.1f %% held\n",
+			phi, cases[k].length, ratio, 100.0 * held / RUNS);
+		assert_true(ratio > cases[k].low && ratio < cases[k].high);
+		assert_true(held > 0.88 * RUNS);
+	}
+}
+
+/* New each 0.5 s, read at 100 Hz for 3 s: batches of a sixth of a second hold no new reading. */
+static void test_errors_of_a_stale_sensor_are_not_too_small(void **state)
+{
+	enum { RUNS = 2000 };
+	double squares = 0, told = 0;
+
+	(void)state;
+	for (int run = 0; run < RUNS; run++) {
+		struct readings r = {0};
+		double x = 0;
+		struct estimate e;
+
+		for (int i = 0; i < 300; i++) {
+			if (i % 50 == 0)
+				x = normal();
+			readings_add(&r, 150 + 2 * x, i * 0.01);
+		}
+		e = readings_mean(&r, 0);
+		squares += (e.mean - 150) * (e.mean - 150) / RUNS;
+		told += e.se * e.se / RUNS;
+	}
+	print_message("%.2f of the true error\n", sqrt(told / squares));
+	assert_true(told / squares > 0.8 * 0.8 && told / squares < 1.2 * 1.2);
+}
+
+static void test_batches_of_readings_cover_them_all(void **state)
+{
+	struct readings r = {0};
+
+	(void)state;
+	for (int n = 1; n <= 1000; n++) {
+		double sum = 0;
+		uint32_t covered = 0;
+
+		readings_add(&r, n * n, n);
+		for (uint32_t i = 0; i < r.n_batches; i++) {
+			sum += r.batch_sum[i];
+			covered += i + 1 < r.n_batches ? r.batch_length : r.in_last;
+		}
+		assert_int_equal(covered, n);
+		assert_true(sum == r.sum);
+		assert_in_range(r.n_batches, n < 9 ? n : 9, 16);
+	}
+}
+
 static void test_large_readings_keep_their_spread(void **state)
 {
 	struct readings r = {0};
@@ -221,6 +307,9 @@ int main(void)
 		cmocka_unit_test(test_thirds),
 		cmocka_unit_test(test_a_stale_sensor_counts_only_what_it_measured_anew),
 		cmocka_unit_test(test_a_steady_reading_is_known_to_its_rounding),
+		cmocka_unit_test_setup(test_errors_of_correlated_readings_are_not_too_small, seed),
+		cmocka_unit_test_setup(test_errors_of_a_stale_sensor_are_not_too_small, seed),
+		cmocka_unit_test(test_batches_of_readings_cover_them_all),
 		cmocka_unit_test(test_large_readings_keep_their_spread),
 		cmocka_unit_test_setup(test_quantiles_of_a_histogram_are_near_the_exact_ones, seed),
 		cmocka_unit_test(test_an_empty_histogram_has_no_quantiles),
