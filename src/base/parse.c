@@ -99,8 +99,9 @@ struct unit {
 	double factor;
 };
 
+/* The number times its unit's factor, rounded. */
 static int parse_with_unit(const char *s, const struct unit *units, size_t n_units, double max,
-			   double *ret)
+			   uint64_t *ret)
 {
 	const char *rest;
 	double value;
@@ -119,7 +120,7 @@ static int parse_with_unit(const char *s, const struct unit *units, size_t n_uni
 		value *= units[i].factor;
 		if (value > max)
 			return -ERANGE;
-		*ret = value;
+		*ret = (uint64_t)(value + 0.5);
 		return 0;
 	}
 	return -EINVAL;
@@ -130,39 +131,27 @@ int parse_duration_ns(const char *s, uint64_t *ret)
 	static const struct unit units[] = {
 		{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"min", 60e9}, {"h", 3600e9},
 	};
-	double value;
-	int r;
 
-	r = parse_with_unit(s, units, ARRAY_SIZE(units), 1e18, &value);
-	if (r < 0)
-		return r;
-	*ret = (uint64_t)(value + 0.5);
-	return 0;
+	return parse_with_unit(s, units, ARRAY_SIZE(units), 1e18, ret);
 }
 
 int parse_power_uw(const char *s, uint64_t *ret)
 {
 	static const struct unit units[] = {{"uW", 1}, {"mW", 1e3}, {"W", 1e6}};
-	double value;
-	int r;
 
-	r = parse_with_unit(s, units, ARRAY_SIZE(units), 1e12, &value);
-	if (r < 0)
-		return r;
-	*ret = (uint64_t)(value + 0.5);
-	return 0;
+	return parse_with_unit(s, units, ARRAY_SIZE(units), 1e12, ret);
 }
 
 int parse_clock_mhz(const char *s, uint32_t *ret)
 {
 	static const struct unit units[] = {{"MHz", 1}, {"GHz", 1e3}};
-	double value;
+	uint64_t value;
 	int r;
 
 	r = parse_with_unit(s, units, ARRAY_SIZE(units), 1e6, &value);
 	if (r < 0)
 		return r;
-	*ret = (uint32_t)(value + 0.5);
+	*ret = (uint32_t)value;
 	return 0;
 }
 
