@@ -9,7 +9,7 @@ build="gcc libc6-dev cmake ninja-build pkg-config libsystemd-dev libinih-dev lib
 libfuse3-dev libjansson-dev libsmartcols-dev librocm-smi-dev scdoc"
 run="fuse3 librocm-smi64-1 dbus util-linux"
 quickstart="$run gnuplot-nox jq"
-test="$run python3 jq g++ procps"
+test="$quickstart python3 g++ procps"
 lint="clang clang-format clang-tidy libclang-rt-14-dev git"
 bench="$run python3 g++ prometheus-cpp-dev"
 

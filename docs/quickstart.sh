@@ -14,7 +14,7 @@ say() { printf '\n== %s\n' "$*"; }
 
 here=$(cd "$(dirname "$0")/.." && pwd)
 model=resnet50 slo=2.0x gating=none seed=1 compression=10 out=$here/build/quickstart inside=no
-build=$here/build
+build=$here/build make=yes
 while [ $# -gt 0 ]; do
 	case $1 in
 	--model) model=${2:?}; shift ;;
@@ -24,6 +24,7 @@ while [ $# -gt 0 ]; do
 	--compression) compression=${2:?}; shift ;;
 	--output) out=${2:?}; shift ;;
 	--build-dir) build=${2:?}; shift ;;
+	--no-build) make=no ;; # packages and programs are there (the tests)
 	--inside) inside=yes ;;
 	-h | --help) usage; exit 0 ;;
 	*) usage >&2; die "unknown option '$1'" ;;
@@ -36,10 +37,12 @@ governed=0000:43:00.0 twin=0000:63:00.0
 if [ $inside = no ]; then
 	[ "$(id -u)" -eq 0 ] || die "needs root: the simulated card lives in a private mount namespace"
 	[ -c /dev/fuse ] || die "no /dev/fuse: the simulated card's files are a FUSE tree"
-	say "Packages and build"
-	sh "$here/docs/dependencies.sh" build quickstart
-	cmake -S "$here" -B "$build" -G Ninja >/dev/null
-	cmake --build "$build" --target cofris-programs
+	if [ $make = yes ]; then
+		say "Packages and build"
+		sh "$here/docs/dependencies.sh" build quickstart
+		cmake -S "$here" -B "$build" -G Ninja >/dev/null
+		cmake --build "$build" --target cofris-programs
+	fi
 	rm -rf "$out"
 	mkdir -p "$out"
 	# Sockets live in a short path that an unprivileged daemon can reach.
