@@ -23,6 +23,15 @@ uint32_t grid_levels(const uint32_t *level_mhz, uint32_t n, uint32_t *ret)
 	return kept;
 }
 
+uint32_t grid_spread(uint32_t n, uint32_t max, uint32_t *ret)
+{
+	uint32_t picks = MIN(n, max);
+
+	for (uint32_t i = 0; i < picks; i++)
+		ret[i] = n - 1 - (n - 1) * i / MAX(picks - 1, 1u);
+	return picks;
+}
+
 /* The shape with the number of CUs nearest to n. */
 static struct cu_shape nearest_shape(const struct cu_shape *shapes, uint32_t n_shapes, double n)
 {

@@ -33,6 +33,10 @@ struct grid_options {
  * as what a limit at any of them allows. ret has room for n. Returns their number, ascending. */
 uint32_t grid_levels(const uint32_t *level_mhz, uint32_t n, uint32_t *ret);
 
+/* Up to max of the numbers 0 .. n - 1, evenly spread and with both ends (max 1: the last), from
+ * high to low. ret has room for max. Returns how many. */
+uint32_t grid_spread(uint32_t n, uint32_t max, uint32_t *ret);
+
 /* The cells: the baseline first, then from high to low clocks and from many to few CUs. Gives an
  * array for free() and its length, or a negative errno (-EINVAL for a card without levels or a
  * broken topology). */

@@ -128,7 +128,9 @@ int main(int argc, char *argv[])
 {
 	int r;
 
-	log_init("cofris-profile", LOG_INFO);
+	/* A bar may be on the line. */
+	log_init(isatty(STDERR_FILENO) ? PROGRESS_CLEAR "cofris-profile" : "cofris-profile",
+		 LOG_INFO);
 	if (argc > 1 && strcmp(argv[1], "table") == 0)
 		r = run_table(argc - 1, argv + 1);
 	else

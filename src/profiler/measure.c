@@ -2,6 +2,7 @@
 #include "profiler/measure.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "profiler/card.h"
 #include <errno.h>
 #include <math.h>
 #include <string.h>
@@ -9,11 +10,6 @@
 #define SENSOR_PERIOD_NS (10 * NSEC_PER_MSEC) /* 100 Hz */
 #define SETTLE_NS	 (2 * NSEC_PER_SEC)   /* then the clock is taken as it is */
 #define STEADY_READINGS	 20 /* as many equal ones below the limit: it will not get there */
-/* Power counts as settled after this many new readings within 3 W or 3 %; sensors average over
- * milliseconds and may be read anew only twice a second. */
-#define SETTLED_READINGS 3
-#define SETTLED_W	 3.0
-#define SETTLED_SHARE	 0.03
 #define SETTLE_MIN_NS	 (50 * NSEC_PER_MSEC)
 #define POWER_SETTLE_NS	 (1200 * NSEC_PER_MSEC) /* then it is taken as it is */
 #define SETTLE_SERVICES	 2			/* begun under the configuration before */
@@ -96,19 +92,6 @@ static int settle_clock(struct lab *lab, uint32_t max_mhz)
 	return 0;
 }
 
-static bool is_settled(const double *readings, uint32_t n)
-{
-	double low = readings[0], high = readings[0];
-
-	if (n < SETTLED_READINGS)
-		return false;
-	for (uint32_t i = 1; i < SETTLED_READINGS; i++) {
-		low = MIN(low, readings[i]);
-		high = MAX(high, readings[i]);
-	}
-	return high - low <= MAX(SETTLED_W, SETTLED_SHARE * high);
-}
-
 /* Waits until the power reading is that of what runs now. */
 static int settle_power(struct lab *lab)
 {
@@ -119,7 +102,7 @@ static int settle_power(struct lab *lab)
 	int r = 0;
 
 	while (r == 0 && now_ns < start_ns + POWER_SETTLE_NS &&
-	       (now_ns < start_ns + SETTLE_MIN_NS || !is_settled(readings, n))) {
+	       (now_ns < start_ns + SETTLE_MIN_NS || !power_is_settled(readings, n))) {
 		double power_w;
 
 		r = rig_sensors(lab->rig, &s);
@@ -152,25 +135,6 @@ static int settle_services(struct lab *lab)
 	return r;
 }
 
-struct cu_topology lab_topology(const struct actuator_card *card)
-{
-	struct cu_topology t = {
-		.n_se = card->n_se,
-		.n_sh_per_se = MAX(card->n_sh_per_se, 1u),
-		.n_xcc = MAX(card->n_xcc, 1u),
-		/* RDNA (gfx10 and later) enables CUs in pairs. */
-		.wgp_pairs = strncmp(card->gfx, "gfx1", 4) == 0 && strlen(card->gfx) > 6,
-	};
-
-	t.n_sh_per_se = MIN(t.n_sh_per_se, (uint32_t)CU_MAX_SH);
-	for (uint32_t se = 0; se < t.n_se; se++)
-		for (uint32_t sh = 0; sh < t.n_sh_per_se; sh++)
-			t.active[se][sh] =
-				(uint8_t)((card->active_cus[se] + t.n_sh_per_se - 1 - sh) /
-					  t.n_sh_per_se);
-	return t;
-}
-
 static int direct(struct lab *lab, const struct grid_cell *cell, uint64_t slo_ns)
 {
 	const struct actuator_card *card = rig_card(lab->rig);
@@ -180,7 +144,7 @@ static int direct(struct lab *lab, const struct grid_cell *cell, uint64_t slo_ns
 		.boost_wait_ns = UINT64_MAX,
 		.sclk_mhz = cell->max_mhz,
 	};
-	struct cu_topology topology = lab_topology(card);
+	struct cu_topology topology = card_topology(card);
 	struct cu_mask mask;
 	int r;
 

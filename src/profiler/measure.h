@@ -15,9 +15,6 @@ struct lab {
 	double sensor_hz;    /* fastest rate of changes seen */
 };
 
-/* The actuator counts CUs by SE; several shader arrays share them evenly. */
-struct cu_topology lab_topology(const struct actuator_card *card);
-
 /* Puts a configuration into force and waits until the card and the worker are there. */
 int lab_configure(struct lab *lab, const struct grid_cell *cell, uint64_t slo_ns);
 /* Mean power with nothing running, under a clock limit. */

@@ -36,6 +36,7 @@ static int default_path(const char *gfx, uint32_t n_cus, const char *model, char
 int output_choose(struct output *o, const char *wanted, const char *gfx, uint32_t n_cus,
 		  const char *model)
 {
+	struct stat st;
 	int r = 0;
 
 	if (!wanted)
@@ -48,6 +49,9 @@ int output_choose(struct output *o, const char *wanted, const char *gfx, uint32_
 	}
 	if (r < 0)
 		return log_error_errno(r, "Cannot name the surface: %m");
+	if (stat(o->path, &st) == 0 && !S_ISREG(st.st_mode))
+		return log_error_errno(S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL,
+				       "Cannot write %s: %m", o->path);
 	/* Now rather than after the sweep; what an earlier one left is replaced by the first cell.
 	 */
 	o->partial = fopen(o->partial_path, "ae");

@@ -2,16 +2,18 @@
 #include "profiler/progress.h"
 #include "base/units.h"
 #include <stdarg.h>
+#include <sys/ioctl.h>
 
-#define BAR_WIDTH 24
-#define CLEAR	  "\r\033[K"
+#define BAR_WIDTH	24
+#define DEFAULT_COLUMNS 80
 
-struct progress progress_start(uint32_t total, uint64_t now_ns)
+struct progress progress_start(FILE *out, uint32_t total, uint64_t now_ns)
 {
 	return (struct progress){
+		.out = out,
 		.start_ns = now_ns,
 		.total = total,
-		.terminal = isatty(STDERR_FILENO) == 1,
+		.terminal = isatty(fileno(out)) == 1,
 	};
 }
 
@@ -22,16 +24,27 @@ static uint64_t seconds_left(const struct progress *p, uint64_t now_ns)
 	return (uint64_t)(spent * (p->total - p->done) / p->done + 0.5);
 }
 
+/* A line that wraps could not be cleared again. */
+static int columns(const struct progress *p)
+{
+	struct winsize size;
+
+	if (ioctl(fileno(p->out), TIOCGWINSZ, &size) < 0 || size.ws_col == 0)
+		return DEFAULT_COLUMNS;
+	return size.ws_col;
+}
+
 static void print_bar(const struct progress *p, uint64_t now_ns, const char *text)
 {
-	char bar[BAR_WIDTH + 1] = {0};
+	char bar[BAR_WIDTH + 1] = {0}, line[256];
 	uint32_t filled = p->done * BAR_WIDTH / p->total;
 	uint64_t left = seconds_left(p, now_ns);
 
 	for (uint32_t i = 0; i < BAR_WIDTH; i++)
 		bar[i] = i < filled ? '#' : '.';
-	(void)fprintf(stderr, CLEAR "[%s] %u/%u, %u:%02u left  %.60s", bar, p->done, p->total,
-		      (unsigned int)(left / 60), (unsigned int)(left % 60), text);
+	(void)snprintf(line, sizeof(line), "[%s] %u/%u, %u:%02u left  %s", bar, p->done, p->total,
+		       (unsigned int)(left / 60), (unsigned int)(left % 60), text);
+	(void)fprintf(p->out, PROGRESS_CLEAR "%.*s", columns(p) - 1, line);
 }
 
 void progress_step(struct progress *p, uint64_t now_ns, const char *format, ...)
@@ -48,7 +61,7 @@ void progress_step(struct progress *p, uint64_t now_ns, const char *format, ...)
 	if (p->terminal)
 		print_bar(p, now_ns, text);
 	else
-		(void)fprintf(stderr, "[%u/%u, %us left] %s\n", p->done, p->total,
+		(void)fprintf(p->out, "[%u/%u, %us left] %s\n", p->done, p->total,
 			      (unsigned int)seconds_left(p, now_ns), text);
 }
 
@@ -58,14 +71,14 @@ void progress_note(struct progress *p, const char *format, ...)
 
 	va_start(ap, format);
 	if (p->terminal)
-		(void)fputs(CLEAR, stderr);
-	(void)vfprintf(stderr, format, ap);
-	(void)fputc('\n', stderr);
+		(void)fputs(PROGRESS_CLEAR, p->out);
+	(void)vfprintf(p->out, format, ap);
+	(void)fputc('\n', p->out);
 	va_end(ap);
 }
 
 void progress_end(struct progress *p)
 {
 	if (p->terminal)
-		(void)fputs(CLEAR, stderr);
+		(void)fputs(PROGRESS_CLEAR, p->out);
 }

@@ -2,6 +2,8 @@
 #include "profiler/rig.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "profiler/card.h"
+#include "profiler/scratch.h"
 #include "profiler/stats.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -33,7 +35,7 @@ struct rig {
 	uint64_t renew_ns;
 
 	int signal_fd, listen_fd;
-	char folder[64], socket_path[96];
+	struct scratch scratch;
 	struct worker_process worker;
 	struct channel_connection *connection;
 	bool welcomed;
@@ -103,67 +105,23 @@ static int call(struct rig *rig, struct actuator_request *request, const char *w
 	return 0;
 }
 
-static bool text_is_plain(const char *s, size_t size)
-{
-	for (size_t i = 0; i < size; i++) {
-		if (s[i] == '\0')
-			return i > 0;
-		if (s[i] < ' ' || s[i] > '~')
-			return false;
-	}
-	return false;
-}
-
-/* The actuator runs with more rights, but what it says comes from a card's files. */
-static bool card_is_sound(const struct actuator_card *c)
-{
-	bool sound = c->n_levels >= 1 && c->n_levels <= ACTUATOR_MAX_LEVELS && c->n_se >= 1 &&
-		     c->n_se <= ACTUATOR_MAX_SE && c->n_cus >= 1 &&
-		     c->n_cus <= 32 * CHANNEL_CU_MASK_WORDS &&
-		     text_is_plain(c->name, sizeof(c->name)) &&
-		     text_is_plain(c->gfx, sizeof(c->gfx)) && !strchr(c->gfx, '/');
-
-	for (uint32_t i = 1; sound && i < c->n_levels; i++)
-		sound = c->level_mhz[i] > c->level_mhz[i - 1];
-	return sound && c->level_mhz[0] > 0;
-}
-
-static int choose_card(struct rig *rig, struct actuator_reply *replies, int n)
-{
-	const char *bdf = rig->options.bdf;
-	int found = -1;
-
-	if (n <= 0)
-		return log_error_errno(-ENODEV, "cofris-actuator knows no card");
-	if (!bdf && n > 1)
-		return log_error_errno(-EINVAL, "There are %d cards: name one by --gpu", n);
-	for (int i = 0; i < n; i++) {
-		replies[i].bdf[PCI_BDF_LENGTH] = '\0';
-		if (!bdf || strcmp(replies[i].bdf, bdf) == 0)
-			found = i;
-	}
-	if (found < 0)
-		return log_error_errno(-ENODEV, "No card at %s", bdf);
-	if (!pci_bdf_is_valid(replies[found].bdf) || !card_is_sound(&replies[found].card))
-		return log_error_errno(-EBADMSG, "What cofris-actuator says of the card is odd");
-	rig->card = replies[found].card;
-	(void)snprintf(rig->bdf, sizeof(rig->bdf), "%.*s", PCI_BDF_LENGTH, replies[found].bdf);
-	if (!rig->card.can_cap_clock)
-		return log_error_errno(-EOPNOTSUPP, "The clock of %s cannot be set", rig->bdf);
-	return 0;
-}
-
 static int find_card(struct rig *rig)
 {
 	_cleanup_(freep) struct actuator_reply *replies = calloc(MAX_CARDS, sizeof(*replies));
-	int n;
+	const struct actuator_reply *found;
+	int n, r;
 
 	if (!replies)
 		return -ENOMEM;
 	n = actuator_client_list(rig->client, CALL_TIMEOUT_MS, replies, MAX_CARDS);
 	if (n < 0)
 		return log_error_errno(n, "Cannot ask cofris-actuator for its cards: %m");
-	return choose_card(rig, replies, n);
+	r = card_choose(replies, n, rig->options.bdf, &found);
+	if (r < 0)
+		return r;
+	rig->card = found->card;
+	(void)snprintf(rig->bdf, sizeof(rig->bdf), "%.*s", PCI_BDF_LENGTH, found->bdf);
+	return 0;
 }
 
 static int claim(struct rig *rig)
@@ -401,7 +359,7 @@ int rig_start_worker(struct rig *rig, enum worker_load load, uint32_t in_flight,
 
 	rig_stop_worker(rig);
 	command.bdf = rig->bdf;
-	command.socket_path = rig->socket_path;
+	command.socket_path = rig->scratch.socket_path;
 	command.load = load;
 	command.in_flight = in_flight;
 	command.rate_rps = rate_rps;
@@ -485,17 +443,15 @@ static int open_signals(struct rig *rig)
 
 static int open_socket(struct rig *rig)
 {
-	(void)snprintf(rig->folder, sizeof(rig->folder), "/tmp/cofris-profile.XXXXXX");
-	if (!mkdtemp(rig->folder)) {
-		int r = -errno;
+	int r;
 
-		rig->folder[0] = '\0';
+	r = scratch_open_default(&rig->scratch);
+	if (r < 0)
 		return log_error_errno(r, "Cannot make a folder in /tmp: %m");
-	}
-	(void)snprintf(rig->socket_path, sizeof(rig->socket_path), "%s/worker.sock", rig->folder);
-	rig->listen_fd = channel_listen(rig->socket_path, 0600);
+	rig->listen_fd = channel_listen(rig->scratch.socket_path, 0600);
 	if (rig->listen_fd < 0)
-		return log_error_errno(rig->listen_fd, "Cannot listen at %s: %m", rig->socket_path);
+		return log_error_errno(rig->listen_fd, "Cannot listen at %s: %m",
+				       rig->scratch.socket_path);
 	return 0;
 }
 
@@ -509,6 +465,7 @@ int rig_new(const struct rig_options *o, struct rig **ret)
 	rig->options = *o;
 	rig->signal_fd = rig->listen_fd = -1;
 	rig->worker = WORKER_PROCESS_INIT;
+	rig->scratch = SCRATCH_INIT;
 	/* First, so that no signal finds the card claimed and nobody listening. */
 	r = open_signals(rig);
 	if (r < 0)
@@ -538,10 +495,7 @@ struct rig *rig_free(struct rig *rig)
 	(void)actuator_client_free(rig->client);
 	closep(&rig->signal_fd);
 	closep(&rig->listen_fd);
-	if (rig->folder[0]) {
-		(void)unlink(rig->socket_path);
-		(void)rmdir(rig->folder);
-	}
+	scratch_close(&rig->scratch);
 	free(rig);
 	return NULL;
 }

@@ -2,6 +2,9 @@
 #include "profiler/stats.h"
 #include <math.h>
 
+#define SETTLED_W     3.0
+#define SETTLED_SHARE 0.03
+
 struct estimate batch_means(const double *values, const double *weights, uint32_t n)
 {
 	double sum = 0, weight = 0, squares = 0;
@@ -122,6 +125,19 @@ double readings_hz(const struct readings *r)
 	double length_s = r->last_s - r->first_s;
 
 	return length_s > 0 ? (r->n_changed - 1) / length_s : 0;
+}
+
+bool power_is_settled(const double last_w[static SETTLED_READINGS], uint32_t n)
+{
+	double low = INFINITY, high = 0;
+
+	if (n < SETTLED_READINGS)
+		return false;
+	for (uint32_t i = 0; i < SETTLED_READINGS; i++) {
+		low = MIN(low, last_w[i]);
+		high = MAX(high, last_w[i]);
+	}
+	return high - low <= MAX(SETTLED_W, SETTLED_SHARE * high);
 }
 
 static uint64_t bucket_lower_ns(uint32_t bucket)

@@ -45,6 +45,11 @@ void readings_add(struct readings *r, double value, double now_s);
 struct estimate readings_mean(const struct readings *r, double default_step);
 double readings_hz(const struct readings *r); /* changes per second */
 
+/* Whether the last SETTLED_READINGS new power readings, in any order, of n so far, are within 3 W
+ * or 3 %: what the sensor averages over has gone by, be it milliseconds or half a second. */
+#define SETTLED_READINGS 3
+bool power_is_settled(const double last_w[static SETTLED_READINGS], uint32_t n);
+
 /* 101 quantiles of a histogram: linear inside a bucket, then scaled so that their mean is mean_ns,
  * which is known exactly (0: not known). Returns false if the histogram is empty. */
 bool histogram_quantiles(const struct channel_histogram *h, double mean_ns,

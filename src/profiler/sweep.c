@@ -3,6 +3,7 @@
 #include "base/fsio.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "profiler/card.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -85,7 +86,7 @@ static int plan(struct sweep *s)
 {
 	const struct actuator_card *card = rig_card(s->lab.rig);
 	const struct profile_options *o = s->options;
-	struct cu_topology topology = lab_topology(card);
+	struct cu_topology topology = card_topology(card);
 	bool masks = rig_hello(s->lab.rig)->follows & CHANNEL_FOLLOWS_CU_MASK;
 	int n;
 
@@ -114,25 +115,22 @@ static int plan(struct sweep *s)
 
 typedef int (*power_fn)(struct lab *lab, uint32_t max_mhz, uint64_t time_ns, double *ret_w);
 
-/* Power at up to max of the clocks that count as different, evenly spread and with both ends, from
- * high to low as the sweep goes. What is not measured is NaN: the table then takes the line between
- * its neighbours. */
+/* Power at up to max of the clocks that count as different, from high to low as the sweep goes.
+ * What is not measured is NaN: the table then takes the line between its neighbours. */
 static int measure_levels(struct sweep *s, power_fn measure, uint32_t max, double *power_w)
 {
 	const struct actuator_card *card = rig_card(s->lab.rig);
 	uint64_t time_ns = s->options->cell_time_ns / POWER_SHARE;
-	uint32_t levels[SURFACE_MAX_LEVELS], picked = 0, i = card->n_levels;
-	uint32_t n = grid_levels(card->level_mhz, card->n_levels, levels);
-	uint32_t n_picks = MIN(max, n);
+	uint32_t levels[SURFACE_MAX_LEVELS], picks[SURFACE_MAX_LEVELS];
+	uint32_t n = grid_spread(grid_levels(card->level_mhz, card->n_levels, levels), max, picks);
 	int r = 0;
 
-	for (uint32_t k = n; k-- > 0 && r == 0;) {
-		while (card->level_mhz[--i] != levels[k])
-			;
-		if (n - 1 - k != (n - 1) * picked / MAX(n_picks - 1, 1u))
-			continue;
-		picked++;
-		r = measure(&s->lab, levels[k], time_ns, &power_w[i]);
+	for (uint32_t k = 0; k < n && r == 0; k++) {
+		uint32_t max_mhz = levels[picks[k]], i = 0;
+
+		while (card->level_mhz[i] != max_mhz)
+			i++;
+		r = measure(&s->lab, max_mhz, time_ns, &power_w[i]);
 	}
 	return r;
 }
@@ -309,7 +307,7 @@ int sweep_measure(struct sweep *s)
 	if (r < 0)
 		return r;
 	rig_stop_worker(s->lab.rig);
-	s->progress = progress_start(s->n_grid + 2, rig_now_ns());
+	s->progress = progress_start(stderr, s->n_grid + 2, rig_now_ns());
 	r = measure_idle(s);
 	if (r == 0)
 		r = measure_active_idle(s);

@@ -104,7 +104,7 @@ int sweep_verify(struct sweep *s)
 	int r;
 
 	progress_note(&s->progress, "Verifying the chosen cells under load");
-	s->progress = progress_start(1, rig_now_ns());
+	s->progress = progress_start(stderr, 1, rig_now_ns());
 	r = verification_run(&v);
 	progress_end(&s->progress);
 	s->n_struck = v.n_struck;

@@ -185,6 +185,26 @@ static void test_odd_cards_are_planned(void **state)
 	}
 }
 
+static void test_a_spread_has_both_ends(void **state)
+{
+	static const struct {
+		uint32_t n, max, picks, expected[5];
+	} cases[] = {
+		{8, 3, 3, {7, 4, 0}}, {8, 5, 5, {7, 6, 4, 2, 0}},
+		{2, 5, 2, {1, 0}},    {5, 5, 5, {4, 3, 2, 1, 0}},
+		{1, 3, 1, {0}},	      {8, 1, 1, {7}},
+		{0, 3, 0, {0}},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint32_t picks[5];
+
+		assert_int_equal(grid_spread(cases[i].n, cases[i].max, picks), cases[i].picks);
+		assert_memory_equal(picks, cases[i].expected, cases[i].picks * sizeof(*picks));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -196,6 +216,7 @@ int main(void)
 		cmocka_unit_test(test_batches_multiply_the_grid),
 		cmocka_unit_test(test_refuses_a_card_that_is_none),
 		cmocka_unit_test(test_odd_cards_are_planned),
+		cmocka_unit_test(test_a_spread_has_both_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -224,6 +224,15 @@ static void test_a_folder_that_is_not_there_is_an_error_before_the_sweep(void **
 			 -ENOENT);
 }
 
+static void test_a_folder_in_its_place_is_an_error_before_the_sweep(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(output_choose(&f->output, f->folder, "gfx906", 60, "resnet50"), -EISDIR);
+	output_deinit(&f->output);
+	assert_int_equal(size_of(f->partial), -1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -234,6 +243,7 @@ int main(void)
 		TEST(test_a_disk_that_is_full_at_the_end_keeps_cells_and_old_surface),
 		TEST(test_a_sweep_without_a_cell_leaves_the_last_ones_cells),
 		TEST(test_a_sweep_without_a_cell_leaves_no_file),
+		TEST(test_a_folder_in_its_place_is_an_error_before_the_sweep),
 		TEST(test_a_folder_that_is_not_there_is_an_error_before_the_sweep),
 	};
 

@@ -234,6 +234,24 @@ static void test_large_readings_keep_their_spread(void **state)
 	assert_true(fabs(readings_mean(&r, 1).se - sqrt((0.25 + 1 / 12.0) / 1000)) < 1e-6);
 }
 
+static void test_power_settles_once_readings_agree(void **state)
+{
+	static const struct {
+		double last_w[SETTLED_READINGS];
+		uint32_t n;
+		bool settled;
+	} cases[] = {
+		{{50, 50, 50}, 2, false},      {{50, 50, 50}, 3, true},
+		{{50, 52.9, 50}, 9, true},     {{50, 53.1, 50}, 9, false},
+		{{200, 205.9, 200}, 9, true},  {{200, 206.5, 200}, 9, false},
+		{{206.5, 200, 200}, 9, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_int_equal(power_is_settled(cases[i].last_w, cases[i].n), cases[i].settled);
+}
+
 static int compare(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
@@ -312,6 +330,7 @@ int main(void)
 		cmocka_unit_test(test_batches_of_readings_cover_them_all),
 		cmocka_unit_test(test_large_readings_keep_their_spread),
 		cmocka_unit_test_setup(test_quantiles_of_a_histogram_are_near_the_exact_ones, seed),
+		cmocka_unit_test(test_power_settles_once_readings_agree),
 		cmocka_unit_test(test_an_empty_histogram_has_no_quantiles),
 		cmocka_unit_test(test_histograms_add),
 	};
