@@ -4,6 +4,7 @@
 #include "base/parse.h"
 #include "base/units.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 /* Two requests for each card (a setting and its sensors) and the list. */
@@ -184,8 +185,11 @@ int link_new(sd_event *event, const char *path, int fd, const struct link_events
 	if (r < 0)
 		return r;
 	(void)sd_event_source_set_enabled(l->timer, SD_EVENT_OFF);
-	if (fd >= 0)
+	if (fd >= 0) {
+		/* Whoever kept it may have changed that. */
+		(void)fcntl(fd, F_SETFL, O_NONBLOCK);
 		(void)actuator_client_from_fd(fd, &l->client);
+	}
 	*ret = TAKE_PTR(l);
 	return 0;
 }

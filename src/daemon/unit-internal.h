@@ -4,6 +4,9 @@
 
 #include "daemon/unit.h"
 
+/* A new target for the sequencer. */
+void unit_want(struct unit *u, const struct sequence_clock *clock, uint32_t n_models,
+	       const struct sequence_directive *models);
 /* Does what the sequencer says until it waits. */
 void unit_drive(struct unit *u, uint64_t now_ns);
 /* Renews the lease of a claimed card, which also reads its sensors; otherwise asks for the sensors

@@ -228,7 +228,8 @@ static uint32_t card_flags(const struct unit *u, uint64_t now_ns)
 		flags |= GOVERNOR_CARD_SENSORS_LOST;
 	if (now_ns < u->readback_until_ns)
 		flags |= GOVERNOR_CARD_READBACK_FAILED;
-	if (foreign_active(&u->foreign, now_ns))
+	if (u->config.on_foreign_load != CONFIG_FOREIGN_IGNORE &&
+	    foreign_active(&u->foreign, now_ns))
 		flags |= GOVERNOR_CARD_FOREIGN_LOAD;
 	if (u->state_valid && (u->state.fields & GPU_HAS_THROTTLE) && u->state.throttle != 0)
 		flags |= GOVERNOR_CARD_THROTTLED;
@@ -430,7 +431,7 @@ static void want(struct unit *u)
 		if (!cu_shape_equal(m->shape, full) && u->config.gating != TABLE_GATING_NONE)
 			models[i].shape = m->shape;
 	}
-	sequence_want(u->sequence, &clock, u->plan->n_models, models);
+	unit_want(u, &clock, u->plan->n_models, models);
 }
 
 static void apply(struct unit *u, uint64_t now_ns)

@@ -13,6 +13,7 @@
 #define UNIT_REPLY_NS (1 * NSEC_PER_SEC)
 /* A refused claim is tried again as often as absent cards are asked for. */
 #define UNIT_CLAIM_PAUSE_NS (10 * NSEC_PER_SEC)
+#define UNIT_CLAIM_SOON_NS  (500 * NSEC_PER_MSEC)
 /* After a write that did not take; long enough not to alternate with every step. */
 #define UNIT_READBACK_HOLD_NS (5 * NSEC_PER_SEC)
 /* While acknowledgements are awaited the pages are looked at this often; never otherwise. */
@@ -20,6 +21,7 @@
 #define UNIT_MAX_STEPS	 (4 * SEQUENCE_MAX_WORKERS)
 
 static const struct sequence_clock as_found = {0};
+static const struct sequence_directive no_directive = {.boost_wait_ns = UINT64_MAX};
 
 static bool clock_is_as_found(const struct sequence_clock *c)
 {
@@ -142,7 +144,7 @@ void unit_link_down(struct unit *u)
 	u->adopted_ns = 0;
 	u->drifting = false;
 	/* Nobody holds the card any more, so by the lease it is or will be as found. */
-	sequence_clock_found(u->sequence, &as_found);
+	u->setting_lost = true;
 	if (u->unanswered_ns == 0 && unit_workers(u) > 0)
 		u->unanswered_ns = manager_now_ns(u->manager);
 }
@@ -183,10 +185,12 @@ static bool call_set(struct unit *u, const struct sequence_clock *clock, uint64_
 {
 	struct actuator_request request = {
 		.op = ACTUATOR_SET,
-		.min_mhz = u->card.n_levels > 0 ? u->card.level_mhz[0] : 0,
+		.min_mhz = clock->max_mhz > 0 && u->card.n_levels > 0 ? u->card.level_mhz[0] : 0,
 		.max_mhz = clock->max_mhz,
 		.power_cap_uw = clock->power_cap_uw,
 		.lease_ms = (uint32_t)(manager_lease_ns(u->manager) / NSEC_PER_MSEC),
+		/* Drift: what was written last does not stand any more. */
+		.take_over = u->drifting && u->config.on_drift == CONFIG_DRIFT_REASSERT,
 	};
 
 	u->sent_clock = *clock;
@@ -296,7 +300,7 @@ static void take_drift(struct unit *u, uint64_t now_ns)
 		return;
 	if (u->config.on_drift == CONFIG_DRIFT_REASSERT) {
 		u->readback_until_ns = now_ns + UNIT_READBACK_HOLD_NS;
-		sequence_clock_found(u->sequence, &as_found);
+		u->setting_lost = true;
 	} else if (u->config.on_drift == CONFIG_DRIFT_YIELD) {
 		u->yielded = true;
 	}
@@ -360,7 +364,9 @@ static void claim_refused(struct unit *u, int error, const struct actuator_reply
 	u->claim = UNIT_FREE;
 	u->adopted_ns = 0;
 	u->claim_error = error;
-	u->claim_after_ns = manager_now_ns(u->manager) + UNIT_CLAIM_PAUSE_NS;
+	/* EAGAIN: the card is still being given back after a predecessor. */
+	u->claim_after_ns = manager_now_ns(u->manager) +
+			    (error == -EAGAIN ? UNIT_CLAIM_SOON_NS : UNIT_CLAIM_PAUSE_NS);
 	u->owner = reply && error == -EBUSY ? reply->owner : (struct actuator_owner){0};
 	u->owner.comm[sizeof(u->owner.comm) - 1] = '\0';
 	if (is_new)
@@ -397,7 +403,9 @@ static void claim_replied(struct unit *u, int error, const struct actuator_reply
 			.power_cap_uw = u->config.power_cap_uw,
 		};
 
+		/* It is also what is wanted until the first decision. */
 		sequence_clock_found(u->sequence, &clock);
+		sequence_want(u->sequence, &clock, 0, &no_directive);
 		log_info("%s: adopted with a limit of %u MHz", u->bdf, clock.max_mhz);
 	}
 }
@@ -433,10 +441,10 @@ static void set_replied(struct unit *u, int error, const struct actuator_reply *
 			    error == 0 ? "it reads back as another" : strerror(-error));
 	if (!ok && !lost)
 		u->readback_until_ns = now_ns + UNIT_READBACK_HOLD_NS;
-	if (claim_is_void(error)) {
+	if (claim_is_void(error))
 		u->claim = UNIT_FREE;
-		sequence_clock_found(u->sequence, &as_found);
-	}
+	/* The actuator leaves the baseline behind a write that failed. */
+	u->setting_lost = u->setting_lost || (error < 0 && reply);
 	if (u->write_wanted && u->write_epoch == u->sent_epoch)
 		finish_write(u, ok);
 	else if (u->sent_epoch > 0)
@@ -574,15 +582,26 @@ static int on_timer(sd_event_source *source _unused_, uint64_t usec _unused_, vo
 	return 0;
 }
 
+/* Told only with a new decision, as the sequencer would otherwise repeat the old one at once, and
+ * without end on a card that refuses. */
+void unit_want(struct unit *u, const struct sequence_clock *clock, uint32_t n_models,
+	       const struct sequence_directive *models)
+{
+	if (u->setting_lost)
+		sequence_clock_found(u->sequence, &as_found);
+	u->setting_lost = false;
+	sequence_want(u->sequence, clock, n_models, models);
+}
+
 void unit_let_go(struct unit *u, uint64_t now_ns)
 {
 	struct sequence_directive neutral[GOVERNOR_MAX_MODELS];
 	uint32_t n = u->plan ? u->plan->n_models : 0;
 
 	for (uint32_t i = 0; i < n; i++)
-		neutral[i] = (struct sequence_directive){.boost_wait_ns = UINT64_MAX};
+		neutral[i] = no_directive;
 	u->adopted_ns = 0;
-	sequence_want(u->sequence, &as_found, n, neutral);
+	unit_want(u, &as_found, n, neutral);
 	unit_drive(u, now_ns);
 	unit_release(u);
 }

@@ -66,6 +66,7 @@ struct unit {
 	int claim_error; /* of the last try */
 	struct actuator_owner owner;
 	uint64_t claim_after_ns;
+	bool setting_lost; /* the card is as found, whatever was sent; see unit_want() */
 	bool yielded;
 	uint64_t adopted_ns; /* 0: not adopted, or past its first whole interval */
 

@@ -29,7 +29,7 @@
 struct fake_actuator {
 	int listen_fd, fd;
 	sd_event_source *listen, *io;
-	bool mute, simulated, no_clock_control;
+	bool mute, simulated, no_clock_control, claimed;
 	int claim_error, set_error;
 	uint32_t set_reads_back_mhz; /* 0: as written */
 	uint32_t verified, fields;
@@ -109,11 +109,20 @@ static void answer(struct fake_actuator *a, const struct actuator_request *reque
 	} else if (request->op == ACTUATOR_CLAIM && a->claim_error < 0) {
 		reply.error = a->claim_error;
 		reply.owner = (struct actuator_owner){.pid = 77, .uid = 5, .comm = "other"};
+	} else if (request->op == ACTUATOR_ADOPT && !a->claimed) {
+		reply.error = -ENOENT;
 	} else if (request->op == ACTUATOR_SET && a->set_error < 0) {
 		reply.error = a->set_error;
+		a->claimed = a->claimed && a->set_error != -EACCES;
+	} else if (request->op == ACTUATOR_SET && !a->claimed) {
+		reply.error = -EACCES;
+	} else if (request->op == ACTUATOR_SET && request->min_mhz > request->max_mhz) {
+		reply.error = -EINVAL;
 	} else if (request->op == ACTUATOR_RELEASE) {
 		a->state = (struct actuator_state){0};
+		a->claimed = false;
 	} else {
+		a->claimed = a->claimed || request->op == ACTUATOR_CLAIM;
 		fill_state(a, request, &reply.state);
 	}
 	(void)send(a->fd, &reply, sizeof(reply), MSG_NOSIGNAL);
@@ -121,6 +130,7 @@ static void answer(struct fake_actuator *a, const struct actuator_request *reque
 
 static void fake_hang_up(struct fake_actuator *a)
 {
+	a->claimed = false;
 	a->io = sd_event_source_disable_unref(a->io);
 	if (a->fd >= 0)
 		(void)close(TAKE_FD(a->fd));
@@ -543,6 +553,10 @@ static void test_a_refused_limit_means_full_speed(void **state)
 	RUN_UNTIL(f, unit(f)->input.flags & GOVERNOR_CARD_READBACK_FAILED);
 	RUN_UNTIL(f, unit(f)->decision.max_mhz == 1725);
 	assert_int_equal(unit(f)->decision.reason, GOVERNOR_REASON_READBACK_FAILED);
+	/* At most a setting and a renewal with each decision. */
+	f->actuator.counts[ACTUATOR_SET] = 0;
+	run_decisions(f, 10);
+	assert_true(f->actuator.counts[ACTUATOR_SET] <= 22);
 }
 
 static void test_a_lost_claim_is_made_again(void **state)
@@ -654,6 +668,8 @@ static void test_drift_is_answered_as_configured(void **state)
 	assert_true(raise(SIGHUP) == 0);
 	RUN_UNTIL(f, f->actuator.last_set.max_mhz == 1725);
 	assert_true(unit(f)->input.flags & GOVERNOR_CARD_READBACK_FAILED);
+	/* Written anew, although the actuator believes that it stands. */
+	assert_int_equal(f->actuator.last_set.take_over, 1);
 	write_text(f->config, DAEMON GPU "on_drift = yield\n" MODEL);
 	assert_true(raise(SIGHUP) == 0);
 	RUN_UNTIL(f, unit_state(unit(f)) == UNIT_YIELDED && unit(f)->claim == UNIT_FREE);
@@ -743,6 +759,53 @@ static void test_a_reload_without_the_model_hangs_its_workers_up(void **state)
 	RUN_UNTIL(f, unit(f)->claim == UNIT_FREE);
 }
 
+/* As after a crash: the connection comes from the service manager's store, with a setting. */
+static void start_adopted(struct fixture *f)
+{
+	struct fake_actuator *a = &f->actuator;
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
+	write_text(f->config, STANDARD);
+	write_surface(f);
+	f->options.actuator_fd = fds[0];
+	assert_int_equal(manager_new(&f->options, &f->manager), 0);
+	a->fd = fds[1];
+	a->claimed = true;
+	a->state.max_mhz = 925;
+	assert_true(sd_event_add_io(f->manager->event, &a->io, a->fd, EPOLLIN, on_request, a) >= 0);
+	assert_int_equal(manager_start(f->manager), 0);
+	RUN_UNTIL(f, unit(f) && unit(f)->claim == UNIT_CLAIMED);
+}
+
+static void test_a_predecessors_setting_is_held_until_its_workers_are_back(void **state)
+{
+	struct fixture *f = *state;
+
+	start_adopted(f);
+	assert_int_equal(f->actuator.counts[ACTUATOR_ADOPT], 1);
+	RUN_UNTIL(f, f->actuator.counts[ACTUATOR_SET] >= 3);
+	assert_int_equal(f->actuator.last_set.max_mhz, 925);
+	assert_false(unit(f)->decided);
+	start_worker(f);
+	RUN_UNTIL(f, unit(f)->decided);
+	assert_int_equal(unit(f)->decision.action, GOVERNOR_HOLD);
+	assert_int_equal(unit(f)->decision.reason, GOVERNOR_REASON_ADOPTED);
+	assert_int_equal(f->actuator.last_set.max_mhz, 925);
+	RUN_UNTIL(f, unit(f)->decision.action == GOVERNOR_SET);
+	assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 0);
+	assert_int_equal(f->actuator.counts[ACTUATOR_RELEASE], 0);
+}
+
+static void test_a_predecessors_setting_is_given_back_if_no_worker_comes(void **state)
+{
+	struct fixture *f = *state;
+
+	start_adopted(f);
+	RUN_UNTIL(f, unit(f)->claim == UNIT_FREE);
+	assert_int_equal(f->actuator.counts[ACTUATOR_RELEASE], 1);
+}
+
 static void test_a_term_signal_gives_the_card_back_and_exits(void **state)
 {
 	struct fixture *f = *state;
@@ -797,6 +860,8 @@ int main(void)
 		CASE(test_a_reload_that_disables_a_card_gives_it_back),
 		CASE(test_a_reload_to_observe_gives_the_card_back),
 		CASE(test_a_reload_without_the_model_hangs_its_workers_up),
+		CASE(test_a_predecessors_setting_is_held_until_its_workers_are_back),
+		CASE(test_a_predecessors_setting_is_given_back_if_no_worker_comes),
 		CASE(test_a_term_signal_gives_the_card_back_and_exits),
 		CASE(test_a_stop_does_not_wait_for_a_dead_actuator),
 	};
