@@ -32,7 +32,7 @@ struct rig {
 	char bdf[PCI_BDF_LENGTH + 1];
 	bool claimed;
 	uint32_t max_mhz; /* limit in force, 0: none yet */
-	uint64_t renew_ns;
+	uint64_t renew_ns, lease_end_ns;
 
 	int signal_fd, listen_fd;
 	struct scratch scratch;
@@ -158,13 +158,20 @@ int rig_set_clock(struct rig *rig, uint32_t max_mhz)
 		.max_mhz = max_mhz,
 		.lease_ms = LEASE_MS,
 	};
+	uint64_t now_ns = rig_now_ns();
 	int r;
 
+	/* Setting it anew would hide that the card has run freely meanwhile. */
+	if (rig->max_mhz && now_ns >= rig->lease_end_ns)
+		return log_error_errno(-ESTALE,
+				       "Stopped for longer than the lease of 15 s: the card has "
+				       "been given back, so what was measured does not count");
 	r = call(rig, &request, "Setting the clock of", NULL);
 	if (r < 0)
 		return r;
 	rig->max_mhz = max_mhz;
-	rig->renew_ns = rig_now_ns() + RENEW_NS;
+	rig->renew_ns = now_ns + RENEW_NS;
+	rig->lease_end_ns = now_ns + LEASE_MS * NSEC_PER_MSEC;
 	return 0;
 }
 

@@ -20,7 +20,6 @@ sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support")
 from machine import BDF, BIN, case, check, main, wait_for  # noqa: E402
 
 QUICK = ["--grid", "quick", "--cell-time", "100ms", "--verify-time", "500ms"]
-FOUND = {"perf_level": "auto", "soft_low_mhz": 925, "soft_high_mhz": 1725}
 
 
 def output(m):
@@ -29,6 +28,8 @@ def output(m):
 
 def command(m, *options, model="resnet50"):
     os.makedirs(os.path.dirname(output(m)), exist_ok=True)
+    # Others of this machine have their folders in /tmp.
+    os.environ["XDG_RUNTIME_DIR"] = os.path.dirname(output(m))
     return [os.path.join(BIN, "cofris-profile"), "--model", model, "--actuator", m.actuator_socket,
             "--output", output(m), *QUICK, *options]
 
@@ -65,8 +66,8 @@ def shape_of(cell):
     return tuple(int(cell[k]) for k in ("max_mhz", "n_se", "cus_per_se"))
 
 
-def profiler_folders():
-    return [f for f in os.listdir("/tmp") if f.startswith("cofris-profile.")]
+def profiler_folders(m):
+    return [f for f in os.listdir(os.path.dirname(output(m))) if f.startswith("cofris-profile.")]
 
 
 @case()
@@ -81,6 +82,9 @@ def a_quick_profile_agrees_with_the_plant_and_governs(m):
     summary = json.loads(result.stdout)
     check(summary["simulated"] and summary["struck"] == 0 and summary["loads"] >= 3, str(summary))
     check(summary["seconds"] <= time.monotonic() - began, "the time that it says")
+    check("\x1b" not in result.stderr and "\r" not in result.stderr, "plain lines into a pipe")
+    steps = re.findall(r"^\[(\d+)/19, \d+s left\] .+$", result.stderr, re.MULTILINE)
+    check([int(s) for s in steps] == list(range(1, 20)), f"one for each step: {result.stderr}")
     check(m.baseline() == found, "the card is as found")
     check(not os.path.exists(path + ".partial"), "nothing is left of the partial file")
 
@@ -174,8 +178,7 @@ exec $worker "$@"
 @case()
 def a_clock_that_no_longer_obeys_is_found_under_load(m):
     m.start_actuator()
-    found = m.baseline()
-    out = output(m)
+    found, out = m.baseline(), output(m)
     child = m.spawn("profile", command(m, "--verify-time", "1500ms"))
     wait_for("the verification", lambda: "Verifying" in m.log("profile"), timeout=60)
     # From here on the card stays at the lowest clock, where the sweep has left it.
@@ -183,11 +186,14 @@ def a_clock_that_no_longer_obeys_is_found_under_load(m):
     check(child.wait(90) == 0, "the profile ends")
     m.heal()
     struck = {shape_of(c) for c in rows(out, "cell") if "struck" in c["flags"]}
-    check(len(struck) >= 3, f"cells that need a higher clock are struck: {struck}")
     loads = rows(out, "load")
+    # At 930 MHz the whole card serves 231 requests/s.
+    beyond = [r for r in loads if float(r["offered_rps"]) > 225 and shape_of(r) != (1725, 4, 15)]
+    check(len(beyond) >= 2, f"runs that need a higher clock: {loads}")
+    check(all(shape_of(r) in struck for r in beyond), f"all of them are struck: {struck}")
     for load in loads:
-        check((shape_of(load) in struck) == (float(load["offered_rps"]) > 215)
-              or shape_of(load) == (1725, 4, 15), f"those beyond the lowest clock: {load}")
+        late = float(load["p95_ns"]) > 2 * float(header(out)["t0_ns"])
+        check(late or shape_of(load) not in struck, f"nothing else is: {load}")
     wait_for("the card is as found", lambda: m.baseline() == found)
 
 
@@ -224,7 +230,7 @@ def sends(number):
 def sigint_gives_the_card_back_and_keeps_the_cells(m):
     path, log = interrupted(m, sends(signal.SIGINT), 1)
     check("Stopped by SIGINT" in log and path + ".partial" in log, log)
-    check(not profiler_folders(), "no folder is left")
+    check(not profiler_folders(m), "no folder is left")
     # The next whole sweep replaces the partial file, and then the old surface.
     result = profile(m)
     check(result.returncode == 0, result.stderr)
@@ -241,9 +247,24 @@ def sigterm_gives_the_card_back_and_keeps_the_cells(m):
 @case()
 def a_killed_profiler_loses_the_card_and_its_worker(m):
     interrupted(m, sends(signal.SIGKILL), -signal.SIGKILL)
-    check(len(profiler_folders()) == 1, "its folder is left")
+    check(len(profiler_folders(m)) == 1, "its folder is left")
     check(profile(m).returncode == 0, "the next one runs")
-    check(not profiler_folders(), "and cleans up after it")
+    check(not profiler_folders(m), "and cleans up after it")
+
+
+@case()
+def a_stopped_profiler_loses_the_card_with_its_lease(m):
+    m.start_actuator()
+    found = m.baseline()
+    child = m.spawn("profile", command(m, "--cell-time", "500ms"))
+    wait_for("some cells", lambda: "[5/" in m.log("profile"), timeout=60)
+    child.send_signal(signal.SIGSTOP)
+    wait_for("the card is as found", lambda: m.baseline() == found, timeout=20)
+    child.send_signal(signal.SIGCONT)
+    check(child.wait(10) == 1, "it does not go on without the card")
+    check(m.baseline() == found, "nor sets it again")
+    log = m.log("profile")
+    check("Stopped for longer than the lease" in log and "cells are kept" in log, log)
 
 
 @case()
@@ -280,7 +301,7 @@ def workers_that_do_not_work_are_named(m):
     refused(m, "another model is being profiled", "--worker",
             f"{BIN}/cofris-worker --model shufflenet --gpu {BDF[0]}")
     refused(m, "No model 'nonesuch'", model="nonesuch")
-    check(not profiler_folders(), "no folder is left")
+    check(not profiler_folders(m), "no folder is left")
 
 
 @case()
@@ -314,8 +335,10 @@ def a_foreign_setting_is_not_taken_over_unasked(m):
     m.fault("foreign-manual:0:2:4")
     m.start_actuator()
     refused(m, "--take-over takes it all the same")
-    result = profile(m, "--take-over")
-    check(result.returncode == 0, result.stderr)
+    child = m.spawn("profile", command(m, "--take-over"))
+    wait_for("a cell", lambda: "[3/" in m.log("profile"), timeout=30)
+    child.terminate()
+    check(child.wait(10) == 1, "stopped")
     wait_for("given back as auto", lambda: m.card()["perf_level"] == "auto")
 
 
@@ -325,7 +348,8 @@ def an_output_that_cannot_be_written_is_named_before_the_sweep(m):
     path = os.path.join(m.dir, "nowhere", "resnet50.csv")
     _, seconds = refused(m, f"Cannot write {path}.partial: No such file", "--output", path)
     check(seconds < 5, f"before the sweep: {seconds} s")
-    refused(m, "Is a directory", "--output", os.path.join(m.dir, "folder"))
+    _, seconds = refused(m, f"Cannot write {m.dir}: Is a directory", "--output", m.dir)
+    check(seconds < 5, f"before the sweep: {seconds} s")
 
 
 @case(count=2)
@@ -333,14 +357,17 @@ def with_two_cards_one_must_be_named(m):
     m.start_actuator()
     found = m.baseline(0)
     refused(m, "There are 2 cards: name one by --gpu")
-    result = profile(m, "--gpu", BDF[1])
-    check(result.returncode == 0, result.stderr)
+    child = m.spawn("profile", command(m, "--gpu", BDF[1]))
+    wait_for("a cell", lambda: "[3/" in m.log("profile"), timeout=30)
+    check(m.card(1)["perf_level"] == "manual", "the one that was named")
+    child.terminate()
+    check(child.wait(10) == 1, "stopped")
     check(m.baseline(0) == found and m.baseline(1) == found, "both are as found")
     check(not any(f"\t{BDF[0]}\t" in line for line in m.writes()), "the other was never written")
 
 
-def run_on_terminal(command_line, columns=200):
-    """(exit status, all that it has drawn on its terminal)"""
+def run_on_terminal(command_line, columns=200, stop_at=None):
+    """(exit status, all that it has drawn on its terminal); interrupts it once stop_at is there."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     child = subprocess.Popen(command_line, stdin=slave, stdout=slave, stderr=slave)
@@ -355,12 +382,20 @@ def run_on_terminal(command_line, columns=200):
         if not data:
             break
         drawn += data
+        if stop_at and stop_at in drawn:
+            child.send_signal(signal.SIGINT)
+            stop_at = None
     os.close(master)
     return child.wait(5), drawn.decode()
 
 
+def screen(drawn):
+    """The lines that stay, each as it was after its last clearing."""
+    return [line.split("\r\x1b[K")[-1] for line in drawn.split("\r\n")]
+
+
 @case()
-def a_terminal_gets_a_bar_and_a_file_gets_lines(m):
+def a_terminal_gets_a_bar(m):
     m.start_actuator()
     status, drawn = run_on_terminal(command(m))
     check(status == 0, drawn)
@@ -372,17 +407,22 @@ def a_terminal_gets_a_bar_and_a_file_gets_lines(m):
     check(all(b[0] == "#" * f + "." * (24 - f) for b, f in zip(sweep, filled)), "from the left")
     check(sweep[-1][3:] == ("0", "00"), f"no time is left at the end: {sweep[-1]}")
     check(len(bars) > len(sweep), "the verification has its own")
-    check("\x1b[KVerifying the chosen cells under load\r\n" in drawn, "notes have their own lines")
-    # What stays on the screen, once each line has been drawn over or cleared.
-    lines = [re.split("\r\x1b\\[K|\x1b\\[K", line)[-1] for line in drawn.split("\r\n")]
+    lines = screen(drawn)
+    check("Verifying the chosen cells under load" in lines, f"notes have their own lines: {lines}")
     check(not any("left" in line for line in lines), f"no bar stays: {lines}")
     check(any(line.startswith("written to ") for line in lines), f"the result does: {lines}")
 
-    result = profile(m)
-    check(result.returncode == 0, result.stderr)
-    check("\x1b" not in result.stderr and "\r" not in result.stderr, "plain lines elsewhere")
-    steps = re.findall(r"^\[(\d+)/19, \d+s left\] .+$", result.stderr, re.MULTILINE)
-    check([int(s) for s in steps] == list(range(1, 20)), result.stderr)
+
+@case()
+def a_bar_on_a_narrow_terminal_leaves_nothing_behind(m):
+    m.start_actuator()
+    status, drawn = run_on_terminal(command(m), columns=60, stop_at=b" 6/19, ")
+    check(status == 1, drawn)
+    bars = re.findall(r"\x1b\[K(\[[#.]{24}\][^\r]*)", drawn)
+    check(len(bars) >= 6 and all(len(b) < 60 for b in bars), f"bars of one line: {bars}")
+    lines = [line for line in screen(drawn) if line]
+    check(all(line.startswith("cofris-profile: ") for line in lines), f"only the log stays: {lines}")
+    check("cofris-profile: Stopped by SIGINT" in lines, f"whole: {lines}")
 
 
 if __name__ == "__main__":
