@@ -15,11 +15,20 @@ struct io_thread {
 	void (*job)(void *data); /* NULL: none waits or runs */
 	void *data;
 	bool stop, lost;
+	bool orphaned; /* nobody joins it: it frees itself, should its job ever end */
 };
+
+static void destroy(struct io_thread *t)
+{
+	(void)pthread_cond_destroy(&t->changed);
+	(void)pthread_mutex_destroy(&t->lock);
+	free(t);
+}
 
 static void *io_thread_main(void *arg)
 {
 	struct io_thread *t = arg;
+	bool orphaned;
 
 	(void)pthread_mutex_lock(&t->lock);
 	while (!t->stop) {
@@ -31,16 +40,30 @@ static void *io_thread_main(void *arg)
 		t->job(t->data);
 		(void)pthread_mutex_lock(&t->lock);
 		t->job = NULL;
-		(void)pthread_cond_broadcast(&t->changed);
+		(void)pthread_cond_signal(&t->changed);
 	}
+	orphaned = t->orphaned;
 	(void)pthread_mutex_unlock(&t->lock);
+	if (orphaned)
+		destroy(t);
 	return NULL;
+}
+
+/* Signals that are sent are the main thread's. A fault is the thread's own: blocked, the kernel
+ * would kill the process without asking a handler. */
+static void fill_blocked(sigset_t *ret)
+{
+	static const int faults[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGSYS, SIGTRAP};
+
+	(void)sigfillset(ret);
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
+		(void)sigdelset(ret, faults[i]);
 }
 
 int io_thread_new(struct io_thread **ret)
 {
 	struct io_thread *t;
-	sigset_t all, before;
+	sigset_t blocked, before;
 	int r;
 
 	t = calloc(1, sizeof(*t));
@@ -48,9 +71,8 @@ int io_thread_new(struct io_thread **ret)
 		return -ENOMEM;
 	(void)pthread_mutex_init(&t->lock, NULL);
 	(void)pthread_cond_init(&t->changed, NULL);
-	/* Signals are the main thread's; a fault still reaches the thread that made it. */
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_BLOCK, &all, &before);
+	fill_blocked(&blocked);
+	(void)pthread_sigmask(SIG_BLOCK, &blocked, &before);
 	r = pthread_create(&t->thread, NULL, io_thread_main, t);
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (r != 0) {
@@ -63,23 +85,23 @@ int io_thread_new(struct io_thread **ret)
 
 struct io_thread *io_thread_free(struct io_thread *t)
 {
-	bool busy;
+	pthread_t thread;
+	bool orphaned;
 
 	if (!t)
 		return NULL;
 	(void)pthread_mutex_lock(&t->lock);
+	thread = t->thread;
 	t->stop = true;
-	busy = t->job != NULL;
-	(void)pthread_cond_broadcast(&t->changed);
+	t->orphaned = orphaned = t->job != NULL;
+	(void)pthread_cond_signal(&t->changed);
 	(void)pthread_mutex_unlock(&t->lock);
-	if (busy) {
-		(void)pthread_detach(t->thread);
+	if (orphaned) {
+		(void)pthread_detach(thread);
 		return NULL;
 	}
-	(void)pthread_join(t->thread, NULL);
-	(void)pthread_cond_destroy(&t->changed);
-	(void)pthread_mutex_destroy(&t->lock);
-	free(t);
+	(void)pthread_join(thread, NULL);
+	destroy(t);
 	return NULL;
 }
 
@@ -99,7 +121,7 @@ int io_thread_run(struct io_thread *t, void (*job)(void *data), void *data, uint
 	if (!t->lost) {
 		t->job = job;
 		t->data = data;
-		(void)pthread_cond_broadcast(&t->changed);
+		(void)pthread_cond_signal(&t->changed);
 		while (t->job && r == 0)
 			r = pthread_cond_clockwait(&t->changed, &t->lock, CLOCK_MONOTONIC, &end);
 		t->lost = t->job != NULL;

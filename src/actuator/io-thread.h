@@ -9,7 +9,7 @@
 struct io_thread;
 
 int io_thread_new(struct io_thread **ret);
-/* Joins the thread, unless a job of it is still running: then all of it stays behind. */
+/* Joins the thread, unless a job of it is still running: then all of it stays until that ends. */
 struct io_thread *io_thread_free(struct io_thread *t);
 DEFINE_CLEANUP(struct io_thread *, io_thread_free)
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The thread that may be given up. */
+/* The thread that may be given up, and what is left of the cards should it crash. */
+#include "actuator/crash-guard.h"
 #include "actuator/io-thread.h"
 
 #include <errno.h>
@@ -10,23 +11,35 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
 static struct {
 	struct io_thread *io;
 	int ends[2];
+	int level_fd; /* stands for a card's performance level */
+	pid_t child;
 } f;
 
 static int setup(_unused_ void **state)
 {
-	return pipe2(f.ends, O_CLOEXEC) == 0 ? io_thread_new(&f.io) : -1;
+	f.child = 0;
+	f.level_fd = memfd_create("level", MFD_CLOEXEC);
+	return f.level_fd >= 0 && pipe2(f.ends, O_CLOEXEC) == 0 ? io_thread_new(&f.io) : -1;
 }
 
 static int teardown(_unused_ void **state)
 {
 	(void)close(f.ends[1]); /* a blocked job goes on */
 	f.io = io_thread_free(f.io);
+	(void)close(f.ends[0]);
+	(void)close(f.level_fd);
+	if (f.child > 0) {
+		(void)kill(f.child, SIGKILL);
+		(void)waitpid(f.child, NULL, 0);
+	}
 	return 0;
 }
 
@@ -79,6 +92,61 @@ static void test_gives_up_on_a_job_and_on_all_that_follow(_unused_ void **state)
 	assert_int_equal(j.calls, 0);
 }
 
+static void abort_in_job(_unused_ void *data)
+{
+	abort();
+}
+
+static void write_to_guarded_page(_unused_ void *data)
+{
+	volatile char *page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	*page = 1;
+}
+
+static void trap_in_job(_unused_ void *data)
+{
+	__builtin_trap();
+}
+
+/* As the program: handlers, a card that has been written to, a thread, and a job that crashes. */
+_Noreturn static void crash(void (*job)(void *data))
+{
+	struct io_thread *t = NULL;
+
+	if (crash_guard_install() < 0 || crash_guard_add(dup(f.level_fd)) < 0 ||
+	    io_thread_new(&t) < 0)
+		_exit(1);
+	(void)io_thread_run(t, job, NULL, 10000);
+	_exit(2);
+}
+
+static void test_a_crash_on_the_thread_leaves_full_range(_unused_ void **state)
+{
+	static const struct {
+		void (*job)(void *data);
+		int signal_number;
+	} cases[] = {{abort_in_job, SIGABRT},
+		     {write_to_guarded_page, SIGSEGV},
+		     {trap_in_job, SIGILL}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char level[8] = "";
+		int status;
+
+		assert_int_equal(pwrite(f.level_fd, "manual", 6, 0), 6);
+		f.child = fork();
+		if (f.child == 0)
+			crash(cases[i].job);
+		assert_int_equal(waitpid(f.child, &status, 0), f.child);
+		f.child = 0;
+		assert_true(WIFSIGNALED(status));
+		assert_int_equal(WTERMSIG(status), cases[i].signal_number);
+		assert_int_equal(pread(f.level_fd, level, 6, 0), 6);
+		assert_memory_equal(level, "auto", 4);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -86,6 +154,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(test_gives_up_on_a_job_and_on_all_that_follow,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_crash_on_the_thread_leaves_full_range, setup,
+						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
