@@ -78,36 +78,31 @@ static int open_file(struct gpu_sysfs *g, enum gpu_file file, int flags, int *sl
 										 : -EOPNOTSUPP;
 }
 
-/* The file's whole content, NUL-terminated. Returns its length. */
+/* The file's whole content, NUL-terminated. Returns its length. One read is all: an attribute is
+ * printed at once and is shorter than a page, and each further read is a trip into the driver. */
 static ssize_t read_file(struct gpu_sysfs *g, enum gpu_file file, char *buffer, size_t size)
 {
-	size_t length = 0;
+	ssize_t n;
 	int r;
 
 	r = open_file(g, file, O_RDONLY, &g->read_fd[file]);
 	if (r < 0)
 		return r;
-	for (;;) {
-		ssize_t n = pread(g->read_fd[file], buffer + length, size - length, (off_t)length);
-
-		if (n < 0) {
-			if (errno == EINTR)
-				continue;
-			r = -errno;
-			close_slot(&g->read_fd[file]);
-			return r;
-		}
-		length += (size_t)n;
-		if (length == size)
-			return -EBADMSG;
-		if (n == 0)
-			break;
+	do
+		n = pread(g->read_fd[file], buffer, size, 0);
+	while (n < 0 && errno == EINTR);
+	if (n < 0) {
+		r = -errno;
+		close_slot(&g->read_fd[file]);
+		return r;
 	}
-	buffer[length] = '\0';
-	/* A NUL inside would hide what follows from the parsers. */
-	if (file != GPU_FILE_METRICS && memchr(buffer, '\0', length))
+	if ((size_t)n == size)
 		return -EBADMSG;
-	return (ssize_t)length;
+	buffer[n] = '\0';
+	/* A NUL inside would hide what follows from the parsers. */
+	if (file != GPU_FILE_METRICS && memchr(buffer, '\0', (size_t)n))
+		return -EBADMSG;
+	return n;
 }
 
 static int write_file(struct gpu_sysfs *g, enum gpu_file file, const char *text)
