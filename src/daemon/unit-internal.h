@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Between unit.c (the card and its writes) and unit-step.c (the governor's step). */
+/* Between unit.c (the card's life), unit-actuator.c (requests and answers) and unit-step.c (the
+ * governor's step). */
 #pragma once
 
 #include "daemon/unit.h"
@@ -9,6 +10,10 @@ void unit_want(struct unit *u, const struct sequence_clock *clock, uint32_t n_mo
 	       const struct sequence_directive *models);
 /* Does what the sequencer says until it waits. */
 void unit_drive(struct unit *u, uint64_t now_ns);
+/* Takes the wanted write one request further: claim, then set; or release. */
+void unit_pump(struct unit *u);
+/* Gives a claim back without waiting for the answer. */
+void unit_abandon_claim(struct unit *u);
 /* Renews the lease of a claimed card, which also reads its sensors; otherwise asks for the sensors
  * alone if they are wanted. */
 void unit_renew(struct unit *u, bool sensors);

@@ -500,6 +500,61 @@ static void test_only_root_and_named_users_are_allowed(void **state)
 	assert_false(config_allows(config_find_model(f->config, "closed"), 1000));
 }
 
+static char *read_whole(const char *path)
+{
+	static char text[65536];
+	FILE *file = fopen(path, "r");
+	size_t n;
+
+	assert_non_null(file);
+	n = fread(text, 1, sizeof(text) - 1, file);
+	assert_int_equal(fclose(file), 0);
+	text[n] = '\0';
+	return text;
+}
+
+static void test_the_shipped_file_and_the_manual_know_every_key(void **state _unused_)
+{
+	struct config_key key;
+
+	for (unsigned int i = 0; config_key_at(i, &key); i++) {
+		char line[128];
+
+		(void)snprintf(line, sizeof(line), "\n#%s =%s%s\n", key.key,
+			       *key.fallback ? " " : "", key.fallback);
+		if (!strstr(read_whole(COFRIS_SOURCE_DIR "/systemd/cofris.conf"), line))
+			fail_msg("systemd/cofris.conf lacks:%s", line);
+		(void)snprintf(line, sizeof(line), "\n*%s* = ", key.key);
+		if (!strstr(read_whole(COFRIS_SOURCE_DIR "/docs/cofris.conf.5.scd"), line))
+			fail_msg("docs/cofris.conf.5.scd lacks:%s", line);
+	}
+}
+
+/* As it is, and with every default spelt out. */
+static void test_the_shipped_file_loads(void **state)
+{
+	struct fixture *f = *state;
+	char *text = read_whole(COFRIS_SOURCE_DIR "/systemd/cofris.conf");
+
+	assert_loads(f, text);
+	assert_int_equal(f->config->n_gpus, 0);
+	assert_int_equal(f->config->n_models, 0);
+	for (char *line = text; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
+		if (line[0] == '#' && line[1] != ' ')
+			*line = ' ';
+	/* A key in column 0 again, as a line that begins with a blank is refused. */
+	for (char *from = text, *to = text;; from++) {
+		if (*from == ' ' && (from == text || from[-1] == '\n'))
+			continue;
+		*to++ = *from;
+		if (!*from)
+			break;
+	}
+	assert_loads(f, text);
+	assert_int_equal(f->config->n_gpus, 1);
+	assert_int_equal(f->config->n_models, 1);
+}
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -520,6 +575,8 @@ int main(void)
 		CASE(test_later_files_win_key_by_key),
 		CASE(test_an_error_in_one_file_of_the_set_refuses_all),
 		CASE(test_a_file_that_was_named_must_be_a_readable_file),
+		CASE(test_the_shipped_file_and_the_manual_know_every_key),
+		CASE(test_the_shipped_file_loads),
 		CASE(test_only_root_and_named_users_are_allowed),
 	};
 

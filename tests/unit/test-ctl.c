@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cofrisctl's command line, exit status and what needs no daemon, by running it. */
+#include "base/macros.h"
+#include "support/cmocka-includes.h"
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define CTL    COFRIS_BINARY_DIR "/bin/cofrisctl --bus unix:path=/nonexistent/bus "
+#define BROKEN "/tmp/cofris-test-ctl.conf"
+
+static int run(const char *arguments, char *ret_output, size_t size)
+{
+	char command[512];
+	FILE *pipe;
+	size_t n;
+	int status;
+
+	(void)snprintf(command, sizeof(command), CTL "%s 2>&1", arguments);
+	pipe = popen(command, "re");
+	assert_non_null(pipe);
+	n = fread(ret_output, 1, size - 1, pipe);
+	ret_output[n] = '\0';
+	status = pclose(pipe);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static int write_broken(void **state _unused_)
+{
+	FILE *file = fopen(BROKEN, "w");
+
+	if (!file || fputs("[daemon]\npoll_interval = 500\n", file) < 0)
+		return -1;
+	return fclose(file);
+}
+
+static int remove_broken(void **state _unused_)
+{
+	return remove(BROKEN);
+}
+
+static void test_each_end_has_its_exit_status(void **state _unused_)
+{
+	static const struct {
+		const char *arguments;
+		int status;
+		const char *part;
+	} cases[] = {
+		{"help", 0, "Usage: cofrisctl"},
+		{"--help", 0, "Usage: cofrisctl"},
+		{"version", 0, "cofrisctl " COFRIS_VERSION},
+		{"--version", 0, "cofrisctl " COFRIS_VERSION},
+		{"version --json", 0, "\"cofrisd\": null"},
+		{"config check " COFRIS_SOURCE_DIR "/systemd/cofris.conf", 0, "ok: 0 [gpu] and"},
+		{"--json config check " COFRIS_SOURCE_DIR "/systemd/cofris.conf", 0,
+		 "\"ok\": true"},
+		{"config check " BROKEN, 1,
+		 BROKEN ":2: poll_interval = 500: expected a duration with its unit"},
+		{"config check --json " BROKEN, 1, "\"line\": 2"},
+		{"config check /nonexistent.conf", 1, "/nonexistent.conf: No such file"},
+		{"", 2, "No command"},
+		{"statsu", 2, "did you mean 'status'"},
+		{"zzzzzzzz", 2, "Unknown command"},
+		{"--nonsense", 2, "nonsense"},
+		{"table", 2, "Usage: cofrisctl table MODEL"},
+		{"status x", 2, "Usage: cofrisctl status"},
+		{"config", 2, "Usage: cofrisctl config check"},
+		{"config show", 2, "expected 'config check'"},
+		{"status", 3, "Failed to connect to the bus"},
+		{"status --json", 3, "Failed to connect to the bus"},
+		{"table resnet50", 3, "Failed to connect to the bus"},
+		{"reload", 3, "Failed to connect to the bus"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char output[4096];
+		int status = run(cases[i].arguments, output, sizeof(output));
+
+		if (status != cases[i].status || !strstr(output, cases[i].part))
+			fail_msg("cofrisctl %s: status %d: %s", cases[i].arguments, status, output);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_each_end_has_its_exit_status),
+	};
+
+	return cmocka_run_group_tests(tests, write_broken, remove_broken);
+}
