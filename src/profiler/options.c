@@ -284,6 +284,9 @@ static int profile_check(struct profile_options *o)
 	if (o->bdf && !pci_bdf_is_valid(o->bdf))
 		return log_error_errno(-EINVAL, "--gpu '%s': expected an address as 0000:43:00.0",
 				       o->bdf);
+	if (o->worker_command && o->gating != TABLE_GATING_NONE)
+		return log_error_errno(-EINVAL, "--gating is modelled from active-idle power, "
+						"which --worker cannot be asked for");
 	if (o->percentile == 0)
 		o->percentile = 95;
 	if (o->cell_time_ns == 0)

@@ -4,8 +4,8 @@
  * and gives the card back; if this process dies, its hang-up makes the actuator do so.
  *
  * Functions that return int give 0 or a negative errno after logging why: -EINTR for a signal that
- * asks to stop, -ECHILD for a worker that ended, -ECONNRESET for an actuator that hung up, -ESTALE if
- * this process slept through its lease. */
+ * asks to stop, -ECHILD for a worker that ended, -ECONNRESET for an actuator that hung up, -ESTALE
+ * if this process slept through its lease. */
 #pragma once
 
 #include "actuator/client.h"

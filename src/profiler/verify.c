@@ -108,6 +108,11 @@ int sweep_verify(struct sweep *s)
 	r = verification_run(&v);
 	progress_end(&s->progress);
 	s->n_struck = v.n_struck;
+	/* The cells do not depend on the SLO, and took their time. */
+	if (r == -EDOM) {
+		log_warning("The surface is written unverified");
+		return 0;
+	}
 	if (v.baseline_failed)
 		log_warning("Not even the whole card at the highest clock holds this SLO at the "
 			    "rated rate");

@@ -231,9 +231,12 @@ def sigint_gives_the_card_back_and_keeps_the_cells(m):
     path, log = interrupted(m, sends(signal.SIGINT), 1)
     check("Stopped by SIGINT" in log and path + ".partial" in log, log)
     check(not profiler_folders(m), "no folder is left")
-    # The next whole sweep replaces the partial file, and then the old surface.
-    result = profile(m)
+    # The next whole sweep replaces the partial file, and then the old surface; cells are not thrown
+    # away for an SLO that the card cannot hold.
+    result = profile(m, "--slo", "1ms")
     check(result.returncode == 0, result.stderr)
+    check("No table for this SLO" in result.stderr and "unverified" in result.stderr, result.stderr)
+    check(not rows(path, "load"), "nothing was run under load")
     check(not os.path.exists(path + ".partial"), "the partial file is gone")
     check(len(rows(path, "cell")) == 17, "the new surface is whole")
 

@@ -120,6 +120,7 @@ static const struct {
 	{profile_options_parse, "--model m --model-digest " DIGEST "0"},
 	{profile_options_parse, "--model m --model-digest "
 				"E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855"},
+	{profile_options_parse, "--model m --worker x --gating cu"},
 	{profile_options_parse, "--model m extra"},
 	{profile_options_parse, "--model m --nonsense"},
 	{table_view_options_parse, "--slo 2x"},
