@@ -166,6 +166,9 @@ static void set_unmodified(struct card *card)
 /* What is given up runs on with its data, so that is on the heap and stays behind. */
 struct restore_job {
 	struct gpu *writer;
+	const char *sysfs_root;
+	char bdf[PCI_BDF_LENGTH + 1];
+	uint64_t bind;
 	struct gpu_baseline baseline;
 	bool full_range_only;
 	int result;
@@ -174,9 +177,14 @@ struct restore_job {
 static void restore_job_run(void *data)
 {
 	struct restore_job *j = data;
+	uint64_t bind;
 
-	j->result = j->full_range_only ? gpu_full_range(j->writer)
-				       : gpu_restore(j->writer, &j->baseline);
+	if (j->full_range_only)
+		j->result = gpu_full_range(j->writer);
+	else if (gpu_bind_identity(j->sysfs_root, j->bdf, &bind) == 0 && bind != j->bind)
+		j->result = -ENODEV; /* bound anew, it knows nothing of what we wrote */
+	else
+		j->result = gpu_restore(j->writer, &j->baseline);
 }
 
 /* -ETIMEDOUT if the card did not answer. */
@@ -188,7 +196,14 @@ static int run_restore(struct actuator_core *c, struct card *card, bool full_ran
 
 	if (!j)
 		return -ENOMEM;
-	*j = (struct restore_job){card->writer, card->baseline, full_range_only, 0};
+	*j = (struct restore_job){
+		.writer = card->writer,
+		.sysfs_root = c->config.sysfs_root,
+		.bind = card->bind,
+		.baseline = card->baseline,
+		.full_range_only = full_range_only,
+	};
+	memcpy(j->bdf, card->info.bdf, sizeof(j->bdf));
 	r = c->config.run_alone(c->config.run_userdata, restore_job_run, j, deadline_ms);
 	if (r < 0) {
 		c->abandoned = true;
@@ -355,9 +370,9 @@ static uint32_t level_bound_mhz(const struct card *card)
 
 static void judge(struct card *card, const struct gpu_sample *s)
 {
-	if (card->asked.max_mhz == 0)
+	if (card->asked.max_mhz == 0 || !(s->fields & GPU_HAS_PERF))
 		return;
-	if ((s->fields & GPU_HAS_PERF) && s->perf_level != GPU_PERF_MANUAL) {
+	if (s->perf_level != GPU_PERF_MANUAL) {
 		card->verified = ACTUATOR_DRIFT;
 		return;
 	}
@@ -486,10 +501,11 @@ static void add_card(struct actuator_core *c, struct scan_card *s)
 {
 	struct gpu *writer;
 	struct card *card;
-	int r;
+	int r = -ENOSPC;
 
-	r = gpu_open(c->config.writer, c->config.sysfs_root, s->bdf, &writer);
-	if (r < 0 || c->n_cards >= GPU_MAX_CARDS) {
+	if (c->n_cards < GPU_MAX_CARDS)
+		r = gpu_open(c->config.writer, c->config.sysfs_root, s->bdf, &writer);
+	if (r < 0) {
 		log_error_errno(r, "%s: cannot be opened for restoring: %m", s->bdf);
 		s->gpu = gpu_close(s->gpu);
 		return;
@@ -705,7 +721,9 @@ static int take_baseline(struct actuator_core *c, struct card *card, uint64_t no
 		return -EHOSTDOWN;
 	card->baseline = (struct gpu_baseline){
 		.level = can_give_back(j->sample.perf_level) ? j->sample.perf_level : GPU_PERF_AUTO,
-		.cap_uw = card->info.can_cap_power ? j->sample.cap_uw : 0,
+		.cap_uw = card->info.can_cap_power && (j->sample.fields & GPU_HAS_CAP)
+				  ? j->sample.cap_uw
+				  : 0,
 	};
 	card->through_auto = j->sample.perf_level != GPU_PERF_AUTO;
 	forget_setting(card);
@@ -768,11 +786,11 @@ static int read_back(const struct card_job *j)
 		return j->write_error;
 	if (j->sample_error < 0)
 		return j->sample_error;
-	if (j->write_clock && (s->fields & GPU_HAS_PERF) && s->perf_level != GPU_PERF_MANUAL)
+	if (j->write_clock && (!(s->fields & GPU_HAS_PERF) || s->perf_level != GPU_PERF_MANUAL))
 		return -EIO;
 	/* The kernel cuts to whole watts. */
-	if (j->write_cap && (s->fields & GPU_HAS_CAP) &&
-	    s->cap_uw / UW_PER_W != j->wanted.cap_uw / UW_PER_W)
+	if (j->write_cap &&
+	    (!(s->fields & GPU_HAS_CAP) || s->cap_uw / UW_PER_W != j->wanted.cap_uw / UW_PER_W))
 		return -EIO;
 	return 0;
 }
@@ -785,7 +803,8 @@ static int write_setting(struct actuator_core *c, struct card *card, const struc
 	int r;
 
 	plan_writes(card, wanted, x->request->take_over, j);
-	j->through_auto = first && card->through_auto;
+	/* A rewrite is asked for because another wrote in between. */
+	j->through_auto = x->request->take_over || (first && card->through_auto);
 	writes = j->write_clock || j->write_cap;
 	if (writes)
 		set_modified(c, card);
@@ -794,6 +813,7 @@ static int write_setting(struct actuator_core *c, struct card *card, const struc
 		r = record(c);
 		if (r < 0) {
 			set_unmodified(card);
+			forget_setting(card);
 			return r;
 		}
 	}
@@ -829,8 +849,6 @@ static int handle_set(struct actuator_core *c, struct card *card, const struct r
 		return r;
 	if (card->retry_ns != 0)
 		return -EAGAIN;
-	card->lease_ns = q->lease_ms * NSEC_PER_MSEC;
-	card->lease_end_ns = x->now_ns + card->lease_ns;
 	if (q->max_mhz == 0) {
 		r = restore_card(c, card, "asked for", x->now_ns);
 		return r < 0 ? r : read_state(c, card, x->now_ns, &reply->state);
@@ -840,6 +858,10 @@ static int handle_set(struct actuator_core *c, struct card *card, const struct r
 		if (r < 0)
 			return r;
 	}
+	if (wanted.cap_uw != 0 && card->baseline.cap_uw == 0)
+		return -EOPNOTSUPP; /* it could not be given back */
+	card->lease_ns = q->lease_ms * NSEC_PER_MSEC;
+	card->lease_end_ns = x->now_ns + card->lease_ns;
 	if (wanted.cap_uw == 0)
 		wanted.cap_uw = card->baseline.cap_uw;
 	return write_setting(c, card, &wanted, x, first, &reply->state);

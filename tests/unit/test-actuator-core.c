@@ -396,13 +396,13 @@ static void test_writes_only_on_change(_unused_ void **state)
 	assert_writes("");
 	assert_int_equal(set(1, 1282).error, 0);
 	assert_writes("io clock 0-1282; ");
-	/* Unless told to: another has written in between. */
+	/* Unless told to: another has written in between, and left who knows which limits. */
 	assert_int_equal(ask(1, (struct actuator_request){.op = ACTUATOR_SET,
 							  .max_mhz = 1282,
 							  .take_over = 1})
 				 .error,
 			 0);
-	assert_writes("io clock 0-1282; io cap 225; ");
+	assert_writes("io perf auto; io clock 0-1282; io cap 225; ");
 }
 
 static void test_capacity_is_given_first_and_taken_last(_unused_ void **state)
@@ -523,6 +523,41 @@ static void test_a_write_that_cannot_be_read_back_is_a_failed_write(_unused_ voi
 	fake_expect("io sample", -EBADMSG);
 	assert_int_equal(set(1, 1282).error, -EBADMSG);
 	assert_writes("io clock 0-1282; w perf auto; ");
+}
+
+static void test_what_no_sample_tells_is_not_read_back(_unused_ void **state)
+{
+	struct actuator_request q = {.op = ACTUATOR_SET,
+				     .max_mhz = 1143,
+				     .power_cap_uw = 150 * UW_PER_W};
+
+	govern(1143);
+	fake_cards[0].hidden = GPU_HAS_PERF;
+	fake_cards[0].sample.busy_percent = 90;
+	f.now_ns += NSEC_PER_SEC;
+	assert_int_equal(sensors().state.verified, ACTUATOR_UNVERIFIED);
+	assert_int_equal(set(1, 1282).error, -EIO);
+	assert_writes("io clock 0-1282; w perf auto; ");
+	fake_cards[0].hidden = 0;
+	govern(1143);
+	fake_cards[0].hidden = GPU_HAS_CAP;
+	assert_int_equal(ask(1, q).error, -EIO);
+	assert_writes("io cap 150; w perf auto; w cap 225; ");
+}
+
+static void test_a_power_cap_that_could_not_be_given_back_is_not_written(_unused_ void **state)
+{
+	struct actuator_request q = {.op = ACTUATOR_SET,
+				     .max_mhz = 1143,
+				     .power_cap_uw = 150 * UW_PER_W};
+
+	fake_cards[0].hidden = GPU_HAS_CAP;
+	assert_int_equal(claim(1).error, 0);
+	assert_int_equal(ask(1, q).error, -EOPNOTSUPP);
+	assert_writes("");
+	assert_int_equal(set(1, 1143).error, 0);
+	assert_int_equal(ask(1, q).error, -EOPNOTSUPP); /* nor later */
+	assert_writes("io clock 0-1143; ");
 }
 
 static void test_a_list_of_processes_that_cannot_be_read_is_no_empty_list(_unused_ void **state)
@@ -910,6 +945,7 @@ static void test_without_a_record_nothing_is_written(_unused_ void **state)
 	assert_int_equal(claim(1).error, 0);
 	assert_int_equal(set(1, 1143).error, -EISDIR);
 	assert_writes("");
+	assert_int_equal(sensors().state.verified, ACTUATOR_UNVERIFIED); /* no drift from nothing */
 	assert_int_equal(rmdir(folder), 0);
 	assert_int_equal(set(1, 1143).error, 0);
 	/* Later the baseline is safe, and the clock must be able to rise. */
@@ -917,10 +953,34 @@ static void test_without_a_record_nothing_is_written(_unused_ void **state)
 	assert_int_equal(set(1, 1725).error, 0);
 }
 
-static void test_state_of_another_card_or_bind_is_thrown_away(_unused_ void **state)
+/* The driver of card 0 is bound anew. */
+static void bind_anew(void)
 {
 	char link[160], other[160];
 
+	(void)snprintf(link, sizeof(link), "%s/%sdriver", f.tree.root, TREE_PCI);
+	(void)snprintf(other, sizeof(other), "%s/%sdriver2", f.tree.root, TREE_PCI);
+	assert_int_equal(symlink("amdgpu", other), 0);
+	assert_int_equal(rename(other, link), 0);
+}
+
+static void test_a_card_bound_anew_is_not_given_what_the_old_one_had(_unused_ void **state)
+{
+	govern(925);
+	bind_anew();
+	fake_cards[0].level = GPU_PERF_HIGH; /* its new driver's, or somebody's */
+	pass(LEASE);
+	assert_writes("");
+	assert_false(state_file_exists());
+	assert_int_equal(list(0), 2);
+	assert_int_equal(claim(2).error, -EBUSY);
+	actuator_core_hangup(f.core, 1, f.now_ns);
+	assert_int_equal(list(0), 2);
+	assert_int_equal(claim(2).error, 0);
+}
+
+static void test_state_of_another_card_or_bind_is_thrown_away(_unused_ void **state)
+{
 	govern(925);
 	die();
 	gpu_tree_write(&f.tree, TREE_PCI "unique_id", "21700172fd7f1235\n");
@@ -933,10 +993,7 @@ static void test_state_of_another_card_or_bind_is_thrown_away(_unused_ void **st
 	start();
 	govern(925);
 	die();
-	(void)snprintf(link, sizeof(link), "%s/%sdriver", f.tree.root, TREE_PCI);
-	(void)snprintf(other, sizeof(other), "%s/%sdriver2", f.tree.root, TREE_PCI);
-	assert_int_equal(symlink("amdgpu", other), 0);
-	assert_int_equal(rename(other, link), 0);
+	bind_anew();
 	start();
 	assert_writes("");
 	assert_false(state_file_exists());
@@ -1094,6 +1151,8 @@ int main(void)
 		CASE(test_a_failed_write_tells_its_errno_and_leaves_the_baseline),
 		CASE(test_a_write_without_effect_is_a_failed_write),
 		CASE(test_a_write_that_cannot_be_read_back_is_a_failed_write),
+		CASE(test_what_no_sample_tells_is_not_read_back),
+		CASE(test_a_power_cap_that_could_not_be_given_back_is_not_written),
 		CASE(test_a_list_of_processes_that_cannot_be_read_is_no_empty_list),
 		CASE(test_another_card_is_never_written),
 		CASE(test_a_setting_ends_with_its_lease),
@@ -1123,6 +1182,7 @@ int main(void)
 		CASE(test_the_next_start_restores_after_a_death),
 		CASE(test_the_state_is_on_record_before_the_first_write),
 		CASE(test_without_a_record_nothing_is_written),
+		CASE(test_a_card_bound_anew_is_not_given_what_the_old_one_had),
 		CASE(test_state_of_another_card_or_bind_is_thrown_away),
 		CASE(test_state_of_another_boot_is_thrown_away),
 		CASE(test_a_start_that_cannot_restore_goes_on_trying),

@@ -242,6 +242,7 @@ static int fake_sample(struct gpu *gpu, uint64_t now_ns, struct gpu_sample *ret)
 	*ret = g->card->sample;
 	ret->taken_ns = now_ns;
 	ret->fields |= GPU_HAS_PERF | GPU_HAS_CAP;
+	ret->fields &= ~g->card->hidden;
 	ret->perf_level = g->card->level;
 	ret->cap_uw = g->card->cap_uw;
 	return 0;

@@ -15,6 +15,7 @@ struct fake_card {
 	uint32_t max_mhz;	  /* in force; 0 but under manual */
 	bool drop_writes;	  /* of the io side: they succeed and do nothing */
 	struct gpu_sample sample; /* power, busy, clock, temperature as given here */
+	uint32_t hidden;	  /* fields that no sample has */
 	struct gpu_process processes[4];
 	int n_processes;
 };
