@@ -377,6 +377,8 @@ int main(int argc, char **argv)
 	int r, signal_fd;
 
 	log_init("cofris-actuator", LOG_INFO);
+	/* A log that nobody reads any more is no reason to leave cards capped. */
+	(void)signal(SIGPIPE, SIG_IGN);
 	r = parse_options(argc, argv, &a.options);
 	if (r != 0)
 		return r < 0 ? 2 : 0;

@@ -106,7 +106,6 @@ static void start(const char *backend)
 					 NULL};
 	struct actuator_reply r;
 
-	(void)unlink(f.log_path);
 	f.pid = spawn(arguments);
 	wait_until(actuator_client_connect(f.socket_path, &f.client) == 0);
 	/* A connection waits in the queue until the cards have been looked at. */
@@ -507,6 +506,20 @@ static void test_heals_the_librarys_mutexes_and_ignores_its_debug_variables(_unu
 	assert_true(log_holds("Using ROCm SMI"));
 }
 
+static void test_outlives_the_reader_of_its_log(_unused_ void **state)
+{
+	int reader;
+
+	assert_int_equal(mkfifo(f.log_path, 0600), 0);
+	reader = open(f.log_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	assert_true(reader >= 0);
+	start(f.backend);
+	(void)close(reader);
+	govern(925); /* the claim is logged */
+	assert_int_equal(end(SIGTERM), 0);
+	assert_true(is_baseline());
+}
+
 static void test_wrong_usage_is_said(_unused_ void **state)
 {
 	static const struct {
@@ -550,6 +563,7 @@ int main(int argc, char **argv)
 		CASE(test_a_card_in_somebodys_hands_is_left_alone),
 		CASE(test_a_second_actuator_keeps_out),
 		CASE(test_heals_the_librarys_mutexes_and_ignores_its_debug_variables),
+		CASE(test_outlives_the_reader_of_its_log),
 		CASE(test_wrong_usage_is_said),
 	};
 
