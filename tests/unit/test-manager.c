@@ -806,6 +806,25 @@ static void test_a_predecessors_setting_is_given_back_if_no_worker_comes(void **
 	assert_int_equal(f->actuator.counts[ACTUATOR_RELEASE], 1);
 }
 
+static void test_a_wake_brings_the_next_tick_forward_but_not_without_end(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t due_us, early_us, now_us;
+
+	start(f, "[daemon]\npoll_interval = 5s\n" GPU MODEL);
+	RUN_UNTIL(f, f->manager->ready);
+	assert_true(sd_event_source_get_time(f->manager->tick, &due_us) >= 0);
+	manager_early_tick(f->manager);
+	assert_true(sd_event_source_get_time(f->manager->tick, &early_us) >= 0);
+	assert_true(early_us < due_us);
+	RUN_UNTIL(f, f->manager->last_tick_ns > 0);
+	/* The next one is a poll later, and a second wake waits for its tenth of a second. */
+	manager_early_tick(f->manager);
+	assert_true(sd_event_source_get_time(f->manager->tick, &early_us) >= 0);
+	now_us = f->manager->last_tick_ns / NSEC_PER_USEC;
+	assert_int_equal(early_us, now_us + 100000);
+}
+
 static void test_a_term_signal_gives_the_card_back_and_exits(void **state)
 {
 	struct fixture *f = *state;
@@ -862,6 +881,7 @@ int main(void)
 		CASE(test_a_reload_without_the_model_hangs_its_workers_up),
 		CASE(test_a_predecessors_setting_is_held_until_its_workers_are_back),
 		CASE(test_a_predecessors_setting_is_given_back_if_no_worker_comes),
+		CASE(test_a_wake_brings_the_next_tick_forward_but_not_without_end),
 		CASE(test_a_term_signal_gives_the_card_back_and_exits),
 		CASE(test_a_stop_does_not_wait_for_a_dead_actuator),
 	};
