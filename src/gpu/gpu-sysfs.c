@@ -20,9 +20,10 @@
 
 struct gpu_sysfs {
 	struct gpu gpu;
-	char bdf[PCI_BDF_LENGTH + 1], drm_card[16];
+	char bdf[PCI_BDF_LENGTH + 1];
 	int class_fd, device_fd, hwmon_fd; /* hwmon_fd -1: the card has none */
 	int read_fd[GPU_FILE_MAX], write_fd[GPU_FILE_MAX];
+	uint32_t kfd_gpu_id; /* 0: not looked for yet */
 	uint32_t temp_index; /* of junction, else edge; 0: none */
 	bool labels_are_read, temp_is_junction, labels_are_plain;
 	char temp_name[24];
@@ -208,7 +209,7 @@ int gpu_sysfs_temp_mc(struct gpu_sysfs *g, int32_t *ret)
 	return 0;
 }
 
-int gpu_sysfs_metrics(struct gpu_sysfs *g, struct gpu_metrics *ret)
+static int read_metrics(struct gpu_sysfs *g, struct gpu_metrics *ret)
 {
 	char bytes[KERNEL_FILE_MAX];
 	ssize_t n;
@@ -319,7 +320,6 @@ int gpu_sysfs_info(struct gpu_sysfs *g, struct gpu_info *ret)
 	int r;
 
 	memcpy(i.bdf, g->bdf, sizeof(i.bdf));
-	memcpy(i.drm_card, g->drm_card, sizeof(i.drm_card));
 	r = gpu_tree_find_node(g->class_fd, g->bdf, &p, &i.kfd_gpu_id);
 	if (r < 0)
 		return r;
@@ -388,9 +388,13 @@ int gpu_sysfs_processes(struct gpu_sysfs *g, struct gpu_process *ret, uint32_t m
 
 	if (max == 0)
 		return 0;
-	r = gpu_tree_find_node(g->class_fd, g->bdf, &p, &l.gpu_id);
-	if (r < 0)
-		return r;
+	/* Looked for once: it stays while the driver stays bound, and is some twenty files. */
+	if (g->kfd_gpu_id == 0) {
+		r = gpu_tree_find_node(g->class_fd, g->bdf, &p, &g->kfd_gpu_id);
+		if (r < 0)
+			return r;
+	}
+	l.gpu_id = g->kfd_gpu_id;
 	r = gpu_tree_each(g->class_fd, "kfd/kfd/proc", visit_process, &l);
 	return r < 0 && r != -ENOENT ? r : (int)l.n;
 }
@@ -425,7 +429,7 @@ int gpu_sysfs_new(const char *sysfs_root, const char *bdf, struct gpu_sysfs **re
 	r = gpu_tree_open_class(sysfs_root, &g->class_fd);
 	if (r < 0)
 		return r;
-	r = gpu_tree_find_card(g->class_fd, bdf, &g->device_fd, g->drm_card);
+	r = gpu_tree_find_card(g->class_fd, bdf, &g->device_fd);
 	if (r < 0)
 		return r;
 	r = gpu_tree_each(g->device_fd, "hwmon", visit_hwmon, &g->hwmon_fd);
@@ -586,7 +590,7 @@ int gpu_sysfs_clock(struct gpu_sysfs *g, struct gpu_sample *s)
 	uint64_t hz;
 	int r;
 
-	r = gpu_sysfs_metrics(g, &m);
+	r = read_metrics(g, &m);
 	if (r == 0 && (m.fields & GPU_HAS_THROTTLE)) {
 		s->fields |= GPU_HAS_THROTTLE;
 		s->throttle = m.throttle;

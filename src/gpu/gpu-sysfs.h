@@ -32,7 +32,6 @@ int gpu_sysfs_perf_level(struct gpu_sysfs *g, enum gpu_perf_level *ret);
 int gpu_sysfs_levels(struct gpu_sysfs *g, struct dpm_levels *ret);
 int gpu_sysfs_number(struct gpu_sysfs *g, enum gpu_file file, uint64_t *ret);
 int gpu_sysfs_temp_mc(struct gpu_sysfs *g, int32_t *ret);
-int gpu_sysfs_metrics(struct gpu_sysfs *g, struct gpu_metrics *ret);
 /* Notes the outcome r of one reading: its bit on success; a reading that the card does not give
  * leaves the bit clear and is no error; every other error is returned and ends the sample. */
 int gpu_sample_note(struct gpu_sample *s, uint32_t field, int r);

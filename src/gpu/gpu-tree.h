@@ -10,9 +10,9 @@
 /* Opens <sysfs_root>/class. -ENODEV without one. */
 int gpu_tree_open_class(const char *sysfs_root, int *ret_fd);
 
-/* The device folder of the card at bdf (O_PATH | O_DIRECTORY) and its name ("card0"). -ENODEV if
- * no card has that address. */
-int gpu_tree_find_card(int class_fd, const char *bdf, int *ret_device_fd, char ret_drm_card[16]);
+/* The device folder of the card at bdf (O_PATH | O_DIRECTORY). -ENODEV if no card has that address.
+ */
+int gpu_tree_find_card(int class_fd, const char *bdf, int *ret_device_fd);
 
 /* From the device folder: 0 if there is none that can be read. */
 uint64_t gpu_tree_unique_id(int device_fd);

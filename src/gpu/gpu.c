@@ -22,11 +22,6 @@ const char *gpu_perf_level_name(enum gpu_perf_level level)
 	return (size_t)level < ARRAY_SIZE(perf_level_names) ? perf_level_names[level] : "unknown";
 }
 
-const struct gpu_ops *gpu_backend_ops(const struct gpu_backend *b)
-{
-	return b->ops;
-}
-
 int gpu_open(const struct gpu_backend *b, const char *sysfs_root, const char *bdf, struct gpu **ret)
 {
 	if (!pci_bdf_is_valid(bdf))
@@ -117,7 +112,6 @@ static int device_bdf(int device_fd, char ret[PCI_BDF_LENGTH + 1])
 struct card_search {
 	const char *wanted; /* an address, or NULL: list all */
 	int device_fd;
-	char drm_card[16];
 	char (*list)[PCI_BDF_LENGTH + 1];
 	uint32_t n, max;
 };
@@ -162,11 +156,10 @@ static int visit_card(int drm_fd, const char *name, void *userdata)
 	if (strcmp(s->wanted, bdf) != 0)
 		return 0;
 	s->device_fd = TAKE_FD(fd);
-	memcpy(s->drm_card, name, strlen(name) + 1);
 	return 1;
 }
 
-int gpu_tree_find_card(int class_fd, const char *bdf, int *ret_device_fd, char ret_drm_card[16])
+int gpu_tree_find_card(int class_fd, const char *bdf, int *ret_device_fd)
 {
 	struct card_search s = {.wanted = bdf, .device_fd = -1};
 	int r;
@@ -177,7 +170,6 @@ int gpu_tree_find_card(int class_fd, const char *bdf, int *ret_device_fd, char r
 	if (r == 0)
 		return -ENODEV;
 	*ret_device_fd = s.device_fd;
-	memcpy(ret_drm_card, s.drm_card, sizeof(s.drm_card));
 	return 0;
 }
 
@@ -256,12 +248,11 @@ int gpu_list(const char *sysfs_root, char (*ret_bdf)[PCI_BDF_LENGTH + 1], uint32
 static int open_device(const char *sysfs_root, const char *bdf)
 {
 	_cleanup_(closep) int class_fd = -1;
-	char drm_card[16];
 	int r, device_fd = -1;
 
 	r = gpu_tree_open_class(sysfs_root, &class_fd);
 	if (r == 0)
-		r = gpu_tree_find_card(class_fd, bdf, &device_fd, drm_card);
+		r = gpu_tree_find_card(class_fd, bdf, &device_fd);
 	return r < 0 ? r : device_fd;
 }
 

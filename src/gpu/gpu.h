@@ -35,7 +35,6 @@ struct gpu_info {
 	bool can_cap_clock, can_cap_power; /* the files are there and writable by us */
 	bool simulated;			   /* its folder is not on a sysfs */
 	uint32_t kfd_gpu_id;
-	char drm_card[16]; /* "card0"; changes between boots, for messages only */
 };
 
 /* One reading; a bit per field says whether the card gave it, so that 0 W and "no sensor" differ.
@@ -49,6 +48,9 @@ enum gpu_sample_field {
 	GPU_HAS_PERF = 1u << 5,
 	GPU_HAS_THROTTLE = 1u << 6,
 };
+/* The bits of throttle_status that are temperatures (edge to skin; smu11_driver_if.h, Vega20 and
+ * Arcturus). The others are current and power limits: a card at its power cap is not too hot. */
+#define GPU_THROTTLE_THERMAL 0x7feu
 struct gpu_sample {
 	uint32_t fields;
 	uint64_t taken_ns; /* when it was read */
@@ -103,7 +105,6 @@ struct gpu {
  * only on a thread that may be given up, in a process that may be restarted. */
 const struct gpu_backend *gpu_backend_sysfs(void);
 int gpu_backend_rsmi_load(const char *sysfs_root, const struct gpu_backend **ret);
-const struct gpu_ops *gpu_backend_ops(const struct gpu_backend *b);
 
 int gpu_open(const struct gpu_backend *b, const char *sysfs_root, const char *bdf,
 	     struct gpu **ret);

@@ -191,16 +191,11 @@ int line_file_parse(const char *text, char *ret, size_t size)
 	return 0;
 }
 
-/* Offsets in gpu_metrics v1.x (kgd_pp_interface.h), little endian. */
-static const struct metrics_layout {
-	uint8_t content;
-	uint16_t size, hotspot, busy, power, sclk, throttle, independent;
-} metrics_layouts[] = {
-	{.content = 0, .size = 80, 18, 28, 34, 54, 68, 0},
-	{.content = 1, .size = 96, 6, 16, 22, 54, 68, 0},
-	{.content = 2, .size = 104, 6, 16, 22, 54, 68, 0},
-	{.content = 3, .size = 120, 6, 16, 22, 54, 68, 112},
-};
+/* Sizes of gpu_metrics v1.0 to v1.3 (kgd_pp_interface.h), little endian. What is read of them has
+ * the same place in all. */
+static const uint16_t metrics_sizes[] = {80, 96, 104, 120};
+#define METRICS_SCLK	 54
+#define METRICS_THROTTLE 68
 
 static uint64_t little_endian(const uint8_t *bytes, size_t offset, size_t n)
 {
@@ -211,49 +206,23 @@ static uint64_t little_endian(const uint8_t *bytes, size_t offset, size_t n)
 	return value;
 }
 
-static bool take_u16(const uint8_t *bytes, size_t offset, uint32_t field, uint32_t *fields,
-		     uint32_t *ret)
-{
-	uint16_t value = (uint16_t)little_endian(bytes, offset, 2);
-
-	if (value == UINT16_MAX)
-		return false;
-	*fields |= field;
-	*ret = value;
-	return true;
-}
-
 int gpu_metrics_parse(const void *bytes, size_t size, struct gpu_metrics *ret)
 {
 	const uint8_t *b = bytes;
-	const struct metrics_layout *l = NULL;
 	struct gpu_metrics m = {0};
-	uint32_t value;
 
 	if (size < 4)
 		return -EBADMSG;
-	m.format = b[2];
-	m.content = b[3];
-	for (size_t i = 0; i < ARRAY_SIZE(metrics_layouts); i++)
-		if (m.format == 1 && metrics_layouts[i].content == m.content)
-			l = &metrics_layouts[i];
-	if (!l)
+	if (b[2] != 1 || b[3] >= ARRAY_SIZE(metrics_sizes))
 		return -EPROTONOSUPPORT;
-	if (size != l->size || little_endian(b, 0, 2) != l->size)
+	if (size != metrics_sizes[b[3]] || little_endian(b, 0, 2) != size)
 		return -EBADMSG;
-	if (take_u16(b, l->hotspot, GPU_HAS_TEMP, &m.fields, &value))
-		m.hotspot_mc = (int32_t)value * 1000;
-	if (take_u16(b, l->power, GPU_HAS_POWER, &m.fields, &value))
-		m.power_uw = value * UINT64_C(1000000);
-	(void)take_u16(b, l->busy, GPU_HAS_BUSY, &m.fields, &m.busy_percent);
-	(void)take_u16(b, l->sclk, GPU_HAS_SCLK, &m.fields, &m.sclk_mhz);
-	m.throttle = (uint32_t)little_endian(b, l->throttle, 4);
+	m.sclk_mhz = (uint32_t)little_endian(b, METRICS_SCLK, 2);
+	if (m.sclk_mhz != UINT16_MAX)
+		m.fields |= GPU_HAS_SCLK;
+	m.throttle = (uint32_t)little_endian(b, METRICS_THROTTLE, 4);
 	if (m.throttle != UINT32_MAX)
 		m.fields |= GPU_HAS_THROTTLE;
-	if (l->independent)
-		m.independent_throttle = little_endian(b, l->independent, 8);
-	if ((m.fields & GPU_HAS_BUSY) && m.busy_percent > 100)
-		return -EBADMSG;
 	*ret = m;
 	return 0;
 }

@@ -29,16 +29,13 @@ int hex_file_parse(const char *text, uint64_t *ret);
 /* One line of printable text; blanks at the end and the newline go. Cut to size - 1 bytes. */
 int line_file_parse(const char *text, char *ret, size_t size);
 
-/* gpu_metrics: the header's size and revision decide the layout. v1.0 to v1.3 are known; another
- * version is -EPROTONOSUPPORT, a size that is not the version's -EBADMSG. Readings that the card
- * does not fill (all ones) have no bit in fields. */
+/* gpu_metrics, of which only what no other file tells is kept. The header's size and revision
+ * decide the layout. v1.0 to v1.3 are known; another version is -EPROTONOSUPPORT, a size that is
+ * not the version's -EBADMSG. Readings that the card does not fill (all ones) have no bit in
+ * fields. */
 struct gpu_metrics {
-	uint8_t format, content;
-	uint32_t fields; /* enum gpu_sample_field: POWER, BUSY, SCLK, TEMP (hotspot), THROTTLE */
-	uint64_t power_uw;
-	uint32_t busy_percent, sclk_mhz, throttle;
-	int32_t hotspot_mc;
-	uint64_t independent_throttle; /* v1.3, else 0 */
+	uint32_t fields; /* enum gpu_sample_field: SCLK, THROTTLE */
+	uint32_t sclk_mhz, throttle;
 };
 int gpu_metrics_parse(const void *bytes, size_t size, struct gpu_metrics *ret);
 

@@ -86,7 +86,6 @@ static void test_tells_what_the_card_is(void **state)
 	assert_string_equal(i.bdf, TREE_BDF);
 	assert_string_equal(i.name, "Radeon Instinct MI50 16GB");
 	assert_string_equal(i.gfx, "gfx906");
-	assert_string_equal(i.drm_card, "card0");
 	assert_true(i.unique_id == UINT64_C(0x21700172fd7f1234));
 	assert_int_equal(i.n_cus, 60);
 	assert_int_equal(i.n_levels, 9);
