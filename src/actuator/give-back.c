@@ -182,44 +182,22 @@ int core_restore_card(struct actuator_core *c, struct card *card, const char *wh
 }
 
 /* ---- of a predecessor ---- */
-/* All its own: it may outlive the core. */
-struct left_job {
-	struct actuator_config config;
-	struct saved_state before, left;
-	int failure_level;
-};
-
-static void left_job_run(void *data)
-{
-	struct left_job *j = data;
-
-	(void)restore_saved(j->config.writer, j->config.sysfs_root, &j->before, j->failure_level,
-			    &j->left);
-}
-
 void core_restore_left(struct actuator_core *c, int failure_level, uint64_t now_ns)
 {
-	struct left_job *j = malloc(sizeof(*j));
-	bool changed;
-	int r;
+	const struct restore_runner runner = {c->config.run_alone, c->config.run_userdata,
+					      c->config.deadline_ms * RESTORE_DEADLINES};
+	uint32_t n_before = c->left.n;
+	int r, r_save;
 
 	c->left_retry_ns = now_ns + RETRY_NS;
-	if (!j)
-		return;
-	*j = (struct left_job){c->config, c->left, {0}, failure_level};
-	r = c->config.run_alone(c->config.run_userdata, left_job_run, j,
-				c->config.deadline_ms * RESTORE_DEADLINES * c->left.n);
-	if (r < 0) {
-		log_error("No answer while a predecessor's cards were to be restored");
+	r = restore_saved(c->config.writer, c->config.sysfs_root, &c->left, &runner, failure_level,
+			  &c->left);
+	r_save = c->left.n != n_before ? core_save_state(c) : 0;
+	if (r_save < 0)
+		log_error_errno(r_save, "State file %s cannot be updated: %m",
+				c->config.state_path);
+	if (r == -ETIMEDOUT)
 		core_give_up(c, NULL, "no answer");
-		return;
-	}
-	changed = j->left.n != c->left.n;
-	c->left = j->left;
-	free(j);
-	r = changed ? core_save_state(c) : 0;
-	if (r < 0)
-		log_error_errno(r, "State file %s cannot be updated: %m", c->config.state_path);
 }
 
 void core_restore_predecessor(struct actuator_core *c, uint64_t now_ns)

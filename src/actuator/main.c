@@ -258,19 +258,14 @@ static int run_alone(_unused_ void *userdata, void (*job)(void *data), void *dat
 	return io_thread_run(t, job, data, deadline_ms);
 }
 
-static void restore_job_run(void *data)
-{
-	const struct actuator *a = data;
-
-	/* What it leaves, the core tries on. */
-	(void)restore_from_file(gpu_backend_sysfs(), a->options.sysfs_root, a->state_path,
-				a->boot_id);
-}
-
-/* Before the library is let in, which may hang at each start anew. */
+/* Before the library is let in, which may hang at each start anew. What else is left, the core
+ * tries on. */
 static void restore_first(struct actuator *a)
 {
-	if (run_alone(NULL, restore_job_run, a, RESTORE_DEADLINE_MS) < 0) {
+	const struct restore_runner runner = {run_alone, NULL, RESTORE_DEADLINE_MS};
+
+	if (restore_from_file(gpu_backend_sysfs(), a->options.sysfs_root, a->state_path, a->boot_id,
+			      &runner) == -ETIMEDOUT) {
 		log_error("No answer while a predecessor's cards were to be restored");
 		close_socket(a);
 		_exit(EXIT_RESTART);
@@ -390,7 +385,7 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	if (a.options.restore) {
 		r = restore_from_file(gpu_backend_sysfs(), a.options.sysfs_root, a.state_path,
-				      a.boot_id);
+				      a.boot_id, /* runner= */ NULL);
 		if (r < 0)
 			log_error_errno(r, "Not restored from %s: %m", a.state_path);
 	} else {

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <time.h>
 
 #define TRIES	    3
@@ -99,45 +100,78 @@ static int restore_one(const struct gpu_backend *writer, const char *sysfs_root,
 	return gpu_restore(g, &baseline);
 }
 
+/* What is given up runs on with its data, so that is on the heap and stays behind. */
+struct one_job {
+	const struct gpu_backend *writer;
+	const char *sysfs_root;
+	struct saved_card card;
+	int result;
+};
+
+static void one_job_run(void *data)
+{
+	struct one_job *j = data;
+
+	j->result = restore_one(j->writer, j->sysfs_root, &j->card);
+}
+
+static int run_one(const struct gpu_backend *writer, const char *sysfs_root,
+		   const struct saved_card *card, const struct restore_runner *runner)
+{
+	struct one_job *j = malloc(sizeof(*j));
+	int r;
+
+	if (!j)
+		return -ENOMEM;
+	*j = (struct one_job){writer, sysfs_root, *card, 0};
+	r = runner->run(runner->userdata, one_job_run, j, runner->deadline_ms);
+	if (r < 0)
+		return r;
+	r = j->result;
+	free(j);
+	return r;
+}
+
 int restore_saved(const struct gpu_backend *writer, const char *sysfs_root,
-		  const struct saved_state *s, int failure_level, struct saved_state *ret_left)
+		  const struct saved_state *s, const struct restore_runner *runner,
+		  int failure_level, struct saved_state *ret_left)
 {
 	struct saved_state left = {0};
-	int n = 0;
+	int result = 0;
 
 	for (uint32_t i = 0; i < s->n; i++) {
 		const struct saved_card *c = &s->cards[i];
-		int r = restore_one(writer, sysfs_root, c);
+		int r = runner ? run_one(writer, sysfs_root, c, runner)
+			       : restore_one(writer, sysfs_root, c);
 
 		if (r == 0) {
 			log_info("%s: restored after a predecessor (level %s, cap %" PRIu64 " W)",
 				 c->bdf, gpu_perf_level_name(c->level), c->cap_uw / UW_PER_W);
-			n++;
 		} else if (r == -ESTALE || r == -ENODEV) {
 			log_info("%s: is not the card that was written to, left alone", c->bdf);
 		} else {
 			(void)log_errno(failure_level, r, "%s: cannot be restored: %m", c->bdf);
 			left.cards[left.n++] = *c;
+			result = result == -ETIMEDOUT || r == -ETIMEDOUT ? -ETIMEDOUT : -EIO;
 		}
 	}
 	*ret_left = left;
-	return n;
+	return result;
 }
 
 int restore_from_file(const struct gpu_backend *writer, const char *sysfs_root,
-		      const char *state_path, const char *boot_id)
+		      const char *state_path, const char *boot_id,
+		      const struct restore_runner *runner)
 {
 	struct saved_state s = {0}, left;
-	int r;
+	int r, result;
 
 	r = state_file_load(state_path, boot_id, &s);
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0 && r != -ESTALE)
 		return r;
-	(void)restore_saved(writer, sysfs_root, &s, LOG_ERR, &left);
+	result = restore_saved(writer, sysfs_root, &s, runner, LOG_ERR, &left);
 	r = state_file_save(state_path, boot_id, &left);
-	if (r == 0 && left.n > 0)
-		r = -EIO;
-	return r;
+	return result < 0 ? result : r;
 }

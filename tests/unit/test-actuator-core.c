@@ -28,6 +28,7 @@ struct fixture {
 	uint64_t now_ns;
 	bool no_answer;	 /* jobs of the backend are given up */
 	bool no_restore; /* jobs that give back are given up */
+	int n_hangs;	 /* as many of them */
 	void *given_up[4];
 	int n_given_up;
 	struct actuator_reply replies[GPU_MAX_CARDS];
@@ -53,7 +54,8 @@ static int run_inline(_unused_ void *userdata, void (*job)(void *data), void *da
 static int run_alone_inline(_unused_ void *userdata, void (*job)(void *data), void *data,
 			    _unused_ uint32_t deadline_ms)
 {
-	if (f.no_restore) {
+	if (f.no_restore || f.n_hangs > 0) {
+		f.n_hangs -= !f.no_restore;
 		f.given_up[f.n_given_up++] = data;
 		return -ETIMEDOUT;
 	}
@@ -839,6 +841,29 @@ static void test_a_start_on_a_card_that_hangs_is_no_start(_unused_ void **state)
 	assert_true(state_file_exists());
 }
 
+static void test_a_card_that_hangs_at_the_start_keeps_no_other(_unused_ void **state)
+{
+	struct actuator_core *core = NULL;
+	struct saved_state s;
+
+	govern(925);
+	assert_int_equal(
+		ask(1, (struct actuator_request){.op = ACTUATOR_CLAIM, .bdf = TREE_BDF2}).error, 0);
+	assert_int_equal(ask(1, (struct actuator_request){.op = ACTUATOR_SET,
+							  .bdf = TREE_BDF2,
+							  .max_mhz = 925})
+				 .error,
+			 0);
+	die();
+	f.n_hangs = 1;
+	assert_int_equal(actuator_core_new(&f.config, f.now_ns, &core), -ETIMEDOUT);
+	assert_int_equal(fake_cards[0].level, GPU_PERF_MANUAL);
+	assert_int_equal(fake_cards[1].level, GPU_PERF_AUTO);
+	assert_int_equal(state_file_load(f.state_path, BOOT, &s), 0);
+	assert_int_equal(s.n, 1);
+	assert_string_equal(s.cards[0].bdf, TREE_BDF);
+}
+
 static void test_the_card_that_hangs_is_the_last_to_be_set(_unused_ void **state)
 {
 	govern(1143);
@@ -1041,10 +1066,10 @@ static void test_restore_alone_needs_no_actuator_and_may_be_repeated(_unused_ vo
 {
 	govern(925);
 	die();
-	assert_int_equal(restore_from_file(&fake_writer, f.tree.root, f.state_path, BOOT), 0);
+	assert_int_equal(restore_from_file(&fake_writer, f.tree.root, f.state_path, BOOT, NULL), 0);
 	assert_writes("w perf auto; ");
 	assert_false(state_file_exists());
-	assert_int_equal(restore_from_file(&fake_writer, f.tree.root, f.state_path, BOOT), 0);
+	assert_int_equal(restore_from_file(&fake_writer, f.tree.root, f.state_path, BOOT, NULL), 0);
 	assert_writes("");
 }
 
@@ -1054,7 +1079,8 @@ static void test_restore_alone_tells_what_is_left(_unused_ void **state)
 	die();
 	for (int i = 0; i < 3; i++)
 		fake_expect("w perf", -EIO);
-	assert_int_equal(restore_from_file(&fake_writer, f.tree.root, f.state_path, BOOT), -EIO);
+	assert_int_equal(restore_from_file(&fake_writer, f.tree.root, f.state_path, BOOT, NULL),
+			 -EIO);
 	assert_true(state_file_exists());
 }
 
@@ -1175,6 +1201,7 @@ int main(void)
 		CASE(test_a_missed_deadline_means_full_range_and_the_end),
 		CASE(test_a_card_that_hangs_while_it_is_restored_ends_it_all),
 		CASE(test_a_start_on_a_card_that_hangs_is_no_start),
+		CASE(test_a_card_that_hangs_at_the_start_keeps_no_other),
 		CASE(test_the_card_that_hangs_is_the_last_to_be_set),
 		CASE(test_a_reset_card_means_full_range_and_the_end),
 		CASE(test_an_unclaimed_card_that_is_gone_is_only_gone),
