@@ -97,7 +97,8 @@ static uint32_t card_flags(const struct unit *u, uint64_t now_ns)
 	if (u->config.on_foreign_load != CONFIG_FOREIGN_IGNORE &&
 	    foreign_active(&u->foreign, now_ns))
 		flags |= GOVERNOR_CARD_FOREIGN_LOAD;
-	if (u->state_valid && (u->state.fields & GPU_HAS_THROTTLE) && u->state.throttle != 0)
+	if (u->state_valid && (u->state.fields & GPU_HAS_THROTTLE) &&
+	    (u->state.throttle & GPU_THROTTLE_THERMAL))
 		flags |= GOVERNOR_CARD_THROTTLED;
 	if (u->adopted_ns > 0)
 		flags |= GOVERNOR_CARD_ADOPTED;
@@ -188,7 +189,8 @@ static void log_flags(struct unit *u)
 		{GOVERNOR_CARD_SENSORS_LOST, "sensors lost: full speed", "sensors are back"},
 		{GOVERNOR_CARD_READBACK_FAILED, "full speed until settings hold", "settings hold"},
 		{GOVERNOR_CARD_FOREIGN_LOAD, "foreign load: full speed", "foreign load has gone"},
-		{GOVERNOR_CARD_THROTTLED, "the card throttles", "the card throttles no more"},
+		{GOVERNOR_CARD_THROTTLED, "too hot, the card throttles",
+		 "the card throttles no more"},
 	};
 	uint32_t changed = u->input.flags ^ u->logged_flags;
 

@@ -32,7 +32,7 @@ struct fake_actuator {
 	bool mute, simulated, no_clock_control, claimed;
 	int claim_error, set_error;
 	uint32_t set_reads_back_mhz; /* 0: as written */
-	uint32_t verified, fields;
+	uint32_t verified, fields, throttle;
 	int32_t foreign_pid;
 	uint32_t counts[ACTUATOR_OP_MAX], writes_to_other;
 	struct actuator_request last_set;
@@ -87,6 +87,7 @@ static void fill_state(struct fake_actuator *a, const struct actuator_request *r
 	state->busy_percent = 60;
 	state->power_uw = 80000000;
 	state->verified = a->verified;
+	state->throttle = a->throttle;
 	if (a->foreign_pid > 0) {
 		state->n_processes = 1;
 		state->processes[0] = a->foreign_pid;
@@ -603,6 +604,19 @@ static void test_a_card_that_never_had_a_sensor_is_governed(void **state)
 	assert_int_equal(unit(f)->input.flags, 0);
 }
 
+static void test_heat_throttles_and_a_power_limit_does_not(void **state)
+{
+	struct fixture *f = *state;
+
+	f->actuator.fields |= GPU_HAS_THROTTLE;
+	f->actuator.throttle = 1u << 13; /* PPT */
+	start_claimed(f, STANDARD);
+	run_decisions(f, 3);
+	assert_int_equal(unit(f)->input.flags, 0);
+	f->actuator.throttle |= 1u << 2; /* hot spot */
+	RUN_UNTIL(f, unit(f)->input.flags == GOVERNOR_CARD_THROTTLED);
+}
+
 static void test_an_actuator_that_comes_back_is_used_again(void **state)
 {
 	struct fixture *f = *state;
@@ -869,6 +883,7 @@ int main(void)
 		CASE(test_no_answer_means_sensors_lost),
 		CASE(test_a_sensor_that_vanishes_is_lost),
 		CASE(test_a_card_that_never_had_a_sensor_is_governed),
+		CASE(test_heat_throttles_and_a_power_limit_does_not),
 		CASE(test_an_actuator_that_comes_back_is_used_again),
 		CASE(test_without_an_actuator_it_is_ready_and_says_so),
 		CASE(test_foreign_load_means_full_speed_unless_ignored),
