@@ -173,6 +173,12 @@ static void tick(struct manager *m, uint64_t now_ns)
 	TAILQ_FOREACH(u, &m->units, entry)
 	unit_step(u, now_ns);
 	TAILQ_FOREACH(s, &m->sessions, entry)
+	session_next_interval(s, now_ns);
+	TAILQ_FOREACH(u, &m->units, entry)
+	unit_aim(u);
+	TAILQ_FOREACH(u, &m->units, entry)
+	unit_apply(u, now_ns);
+	TAILQ_FOREACH(s, &m->sessions, entry)
 	if (s->unit)
 		channel_connection_beat(s->connection);
 	manager_flush_record(m);

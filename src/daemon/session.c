@@ -2,6 +2,7 @@
 #include "daemon/session.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "daemon/group.h"
 #include "daemon/unit.h"
 #include <errno.h>
 #include <string.h>
@@ -19,6 +20,8 @@ struct session *session_free(struct session *s)
 		unit_remove_worker(s->unit, s);
 	TAILQ_REMOVE(&s->manager->sessions, s, entry);
 	s->manager->n_sessions--;
+	if (s->n_units > 1)
+		group_update(s->manager);
 	sd_event_source_disable_unref(s->io);
 	sd_event_source_disable_unref(s->wake);
 	sd_event_source_disable_unref(s->hello_timer);
@@ -60,36 +63,48 @@ static int watch_wake(struct session *s)
 	return sd_event_source_set_ratelimit(s->wake, SESSION_WAKE_USEC, 1);
 }
 
-/* The card that a HELLO names, or the only one there is. */
-static int find_card(struct manager *m, const struct channel_hello *hello, struct unit **ret,
-		     char why[ADMISSION_TEXT])
+static void add_card(struct session *s, struct unit *u)
 {
-	struct unit *u;
+	/* Partitions of a card share its clock. */
+	for (uint32_t i = 0; i < s->n_units; i++)
+		if (s->units[i] == u)
+			return;
+	s->units[s->n_units++] = u;
+}
 
-	if (hello->n_devices > 1) {
+static int find_only_card(struct session *s, char why[ADMISSION_TEXT])
+{
+	struct unit *u = TAILQ_FIRST(&s->manager->units);
+
+	if (!u || TAILQ_NEXT(u, entry)) {
 		(void)snprintf(why, ADMISSION_TEXT,
-			       "a worker on several cards opens one channel for each");
-		return -EOPNOTSUPP;
+			       u ? "several cards are governed: the worker must name its"
+				 : "no card is governed");
+		return -ENODEV;
 	}
-	if (hello->n_devices == 1) {
-		u = manager_find_unit(m, hello->devices[0].bdf);
+	add_card(s, u);
+	return 0;
+}
+
+/* The cards that a HELLO names, or the only one there is. */
+static int find_cards(struct session *s, const struct channel_hello *hello,
+		      char why[ADMISSION_TEXT])
+{
+	if (hello->n_devices == 0)
+		return find_only_card(s, why);
+	for (uint32_t i = 0; i < hello->n_devices; i++) {
+		struct unit *u = manager_find_unit(s->manager, hello->devices[i].bdf);
+
 		if (!u) {
+			s->n_units = 0;
 			(void)snprintf(why, ADMISSION_TEXT,
 				       "card %s is not governed: no enabled [gpu] section, or no "
 				       "such card",
-				       hello->devices[0].bdf);
+				       hello->devices[i].bdf);
 			return -ENODEV;
 		}
-	} else {
-		u = TAILQ_FIRST(&m->units);
-		if (!u || TAILQ_NEXT(u, entry)) {
-			(void)snprintf(why, ADMISSION_TEXT,
-				       u ? "several cards are governed: the worker must name its"
-					 : "no card is governed");
-			return -ENODEV;
-		}
+		add_card(s, u);
 	}
-	*ret = u;
 	return 0;
 }
 
@@ -97,13 +112,12 @@ static int join(struct session *s, const struct channel_hello *hello, char why[A
 {
 	struct manager *m = s->manager;
 	const struct channel_peer *peer = channel_connection_peer(s->connection);
-	struct unit *u;
 	int r;
 
 	r = admission_judge(m->config, peer, hello, why);
 	if (r < 0)
 		return r;
-	r = find_card(m, hello, &u, why);
+	r = find_cards(s, hello, why);
 	if (r < 0)
 		return r;
 	(void)strcpy(s->model, hello->model);
@@ -118,8 +132,10 @@ static int join(struct session *s, const struct channel_hello *hello, char why[A
 	if (r >= 0)
 		r = watch_wake(s);
 	if (r >= 0)
-		r = unit_add_worker(u, s);
-	if (r < 0)
+		r = unit_add_worker(s->units[0], s);
+	if (r >= 0)
+		group_update(m);
+	else
 		(void)snprintf(why, ADMISSION_TEXT, "no room for another worker: %s", strerror(-r));
 	return r;
 }
@@ -236,6 +252,14 @@ int session_on_connect(sd_event_source *source _unused_, int fd, uint32_t revent
 	return 0;
 }
 
+bool session_on(const struct session *s, const struct unit *u)
+{
+	for (uint32_t i = 0; s->unit && i < s->n_units; i++)
+		if (s->units[i] == u)
+			return true;
+	return false;
+}
+
 void session_sample(struct session *s, uint64_t now_ns)
 {
 	struct channel_sample sample;
@@ -245,4 +269,13 @@ void session_sample(struct session *s, uint64_t now_ns)
 	meter_feed(&s->meter, now_ns, r, &sample);
 	if (r >= 0)
 		unit_acknowledged(s->unit, s, sample.applied_epoch);
+}
+
+void session_next_interval(struct session *s, uint64_t now_ns)
+{
+	for (uint32_t i = 0; s->unit && i < s->n_units; i++)
+		if (s->units[i]->filled) {
+			meter_next_interval(&s->meter, now_ns);
+			return;
+		}
 }

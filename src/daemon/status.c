@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/status.h"
 #include "base/units.h"
+#include "daemon/group.h"
 #include "daemon/unit.h"
 #include "gpu/gpu.h"
 #include <errno.h>
@@ -106,8 +107,8 @@ static uint32_t clock_alone_workers(const struct unit *u, uint32_t model)
 	uint32_t n = 0;
 
 	TAILQ_FOREACH(s, &u->manager->sessions, entry)
-	n += s->unit == u && s->model_index == model &&
-	     sequence_worker_clock_alone(u->sequence, s->worker);
+	n += session_on(s, u) && s->model_index == model &&
+	     sequence_worker_clock_alone(s->unit->sequence, s->worker);
 	return n;
 }
 
@@ -133,7 +134,7 @@ static void add_model_decision(const struct unit *u, uint32_t i, json_t *model)
 	(void)json_object_set_new(model, "in_flight", json_integer((json_int_t)in->in_flight));
 	(void)json_object_set_new(model, "predicted_tail_ms", number(ms(d->tail_ns)));
 	(void)json_object_set_new(model, "acknowledged",
-				  json_boolean(sequence_model_acknowledged(u->sequence, i)));
+				  json_boolean(unit_model_acknowledged(u, i)));
 	(void)json_object_set_new(model, "clock_alone_workers",
 				  json_integer(clock_alone_workers(u, i)));
 	(void)json_object_set_new(model, "p95_ms",
@@ -203,6 +204,20 @@ static json_t *owner_json(const struct unit *u)
 			 "comm", text(u->owner.comm));
 }
 
+/* The cards that share its clock, itself included; empty for a card alone. */
+static json_t *group_json(const struct unit *u)
+{
+	json_t *array = json_array();
+	const struct unit *v;
+
+	if (!group_shared(u))
+		return array;
+	TAILQ_FOREACH(v, &u->manager->units, entry)
+	if (group_is_one(v, u))
+		(void)json_array_append_new(array, json_string(v->bdf));
+	return array;
+}
+
 static json_t *gpu_json(const struct unit *u)
 {
 	json_t *gpu = json_object(), *models = json_array();
@@ -216,6 +231,7 @@ static json_t *gpu_json(const struct unit *u)
 	(void)json_object_set_new(gpu, "state", json_string(unit_state_name(unit_state(u))));
 	(void)json_object_set_new(gpu, "owner", owner_json(u));
 	(void)json_object_set_new(gpu, "workers", json_integer(unit_workers(u)));
+	(void)json_object_set_new(gpu, "group", group_json(u));
 	(void)json_object_set_new(gpu, "reason",
 				  text(u->decided ? governor_reason_name(u->decision.reason)
 						  : NULL));

@@ -3,6 +3,7 @@
  * decision, and what is logged of it. */
 #include "base/log.h"
 #include "base/units.h"
+#include "daemon/group.h"
 #include "daemon/unit-internal.h"
 #include "gpu/gpu.h"
 #include <errno.h>
@@ -44,7 +45,7 @@ static bool total_latency(const struct unit *u, uint32_t model, struct channel_h
 	*ret = (struct channel_histogram){0};
 	TAILQ_FOREACH(s, &u->manager->sessions, entry)
 	{
-		if (s->unit != u || s->model_index != model)
+		if (!session_on(s, u) || s->model_index != model)
 			continue;
 		for (uint32_t bank = 0; bank < CHANNEL_BANKS; bank++) {
 			if (channel_connection_histogram(s->connection, CHANNEL_TOTAL, bank, &one) <
@@ -116,16 +117,29 @@ static void add_workers(struct unit *u, uint64_t now_ns, struct governor_input *
 	{
 		struct governor_model_input *model;
 
-		if (s->unit != u || s->model_index >= u->plan->n_models)
+		if (!session_on(s, u) || s->model_index >= u->plan->n_models)
 			continue;
 		model = &in->models[s->model_index];
 		meter_add_to(&s->meter, now_ns, poll_ns, model);
-		if (!s->follows_mask || sequence_worker_clock_alone(u->sequence, s->worker))
+		if (!s->follows_mask || sequence_worker_clock_alone(s->unit->sequence, s->worker))
 			model->mask_follows = false;
 		if (!s->follows_batch)
 			model->batch_follows = false;
-		meter_next_interval(&s->meter, now_ns);
 	}
+}
+
+/* A worker over several cards is directed by the first of them. */
+bool unit_model_acknowledged(const struct unit *u, uint32_t model)
+{
+	const struct session *s;
+
+	if (!sequence_model_acknowledged(u->sequence, model))
+		return false;
+	TAILQ_FOREACH(s, &u->manager->sessions, entry)
+	if (session_on(s, u) && s->unit != u && s->model_index == model &&
+	    !sequence_model_acknowledged(s->unit->sequence, model))
+		return false;
+	return true;
 }
 
 static void fill_input(struct unit *u, uint64_t now_ns)
@@ -150,7 +164,7 @@ static void fill_input(struct unit *u, uint64_t now_ns)
 			.whole_interval = true,
 			.mask_follows = true,
 			.batch_follows = true,
-			.acknowledged = sequence_model_acknowledged(u->sequence, i),
+			.acknowledged = unit_model_acknowledged(u, i),
 		};
 	add_workers(u, now_ns, in);
 	for (uint32_t i = 0; i < u->plan->n_models; i++)
@@ -276,29 +290,45 @@ static bool holds_adopted(struct unit *u, uint64_t now_ns)
 	return !workers;
 }
 
-static void want(struct unit *u)
+void unit_directive(const struct unit *u, uint32_t model, struct sequence_directive *ret)
+{
+	const struct governor_model_decision *m = &u->decision.models[model];
+
+	*ret = (struct sequence_directive){.boost_wait_ns = UINT64_MAX};
+	if (!u->stepped || u->decision.action != GOVERNOR_SET)
+		return;
+	ret->max_batch = m->max_batch;
+	ret->max_wait_ns = m->max_wait_ns;
+	ret->boost_wait_ns = m->boost_wait_ns;
+	if (!cu_shape_equal(m->shape, cu_shape_full(&u->topology)) &&
+	    u->config.gating != TABLE_GATING_NONE)
+		ret->shape = m->shape;
+}
+
+/* What the card is told: its own decision, raised to the group's. */
+void unit_aim(struct unit *u)
 {
 	struct sequence_directive models[GOVERNOR_MAX_MODELS];
 	const struct governor_decision *d = &u->decision;
-	struct cu_shape full = cu_shape_full(&u->topology);
-	bool set = d->action == GOVERNOR_SET;
-	struct sequence_clock clock = {
-		.max_mhz = set ? d->max_mhz : 0,
-		.power_cap_uw = set ? d->power_cap_uw : 0,
-	};
+	bool shared = group_shared(u);
+	struct sequence_clock clock = {0};
 
+	if (!u->stepped || u->yielded || manager_observes(u->manager))
+		return;
+	if (d->action == GOVERNOR_SET)
+		clock = (struct sequence_clock){d->max_mhz, d->power_cap_uw};
+	else if (d->action == GOVERNOR_HOLD && shared)
+		clock = sequence_clock_sent(u->sequence);
+	else if (d->action == GOVERNOR_HOLD)
+		return;
+	if (shared && clock.max_mhz > 0)
+		clock.max_mhz = group_max_mhz(u);
 	for (uint32_t i = 0; i < u->plan->n_models; i++) {
-		const struct governor_model_decision *m = &d->models[i];
-
-		models[i] = (struct sequence_directive){.boost_wait_ns = UINT64_MAX};
-		if (!set)
-			continue;
-		models[i].max_batch = m->max_batch;
-		models[i].max_wait_ns = m->max_wait_ns;
-		models[i].boost_wait_ns = m->boost_wait_ns;
-		if (!cu_shape_equal(m->shape, full) && u->config.gating != TABLE_GATING_NONE)
-			models[i].shape = m->shape;
+		unit_directive(u, i, &models[i]);
+		if (shared && u->input.models[i].workers > 0)
+			group_widen(u, i, &models[i]);
 	}
+	sequence_hold(u->sequence, shared);
 	unit_want(u, &clock, u->plan->n_models, models);
 }
 
@@ -310,8 +340,6 @@ static void apply(struct unit *u, uint64_t now_ns)
 		unit_let_go(u, now_ns);
 		return;
 	}
-	if (u->decision.action != GOVERNOR_HOLD)
-		want(u);
 	unit_drive(u, now_ns);
 	if (u->decision.action == GOVERNOR_RELEASE)
 		unit_release(u);
@@ -320,22 +348,33 @@ static void apply(struct unit *u, uint64_t now_ns)
 
 void unit_step(struct unit *u, uint64_t now_ns)
 {
-	if (!u->plan || u->plan->n_models == 0) {
-		log_state(u);
+	u->filled = u->stepped = false;
+	if (!u->plan || u->plan->n_models == 0)
 		return;
-	}
 	fill_input(u, now_ns);
+	u->filled = true;
 	u->stepped_ns = now_ns;
-	if (holds_adopted(u, now_ns)) {
-		unit_renew(u, /* sensors= */ false);
+	if (holds_adopted(u, now_ns))
 		return;
-	}
 	decide(u);
+	u->stepped = true;
 	for (uint32_t i = 0; i < u->plan->n_models; i++)
 		if (u->latencies && u->input.models[i].workers > 0)
 			update_latency(u, i, now_ns);
 	if (u->manager->config->daemon.log_decisions)
 		log_decision(u);
+}
+
+void unit_apply(struct unit *u, uint64_t now_ns)
+{
+	if (!u->filled) {
+		log_state(u);
+		return;
+	}
+	if (!u->stepped) {
+		unit_renew(u, /* sensors= */ false);
+		return;
+	}
 	if (manager_observes(u->manager))
 		unit_renew(u, /* sensors= */ true);
 	else

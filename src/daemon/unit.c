@@ -2,6 +2,7 @@
 /* A unit's life, its workers, and doing what the sequencer says. */
 #include "base/log.h"
 #include "base/units.h"
+#include "daemon/group.h"
 #include "daemon/unit-internal.h"
 #include <errno.h>
 #include <string.h>
@@ -23,7 +24,7 @@ int unit_new(struct manager *m, const char *bdf, const struct config_gpu *config
 	if (!u)
 		return -ENOMEM;
 	u->manager = m;
-	u->number = m->n_units_ever++;
+	u->number = u->group = m->n_units_ever++;
 	u->config = *config;
 	u->logged_state = UNIT_ABSENT;
 	(void)snprintf(u->bdf, sizeof(u->bdf), "%s", bdf);
@@ -49,7 +50,7 @@ struct unit *unit_free(struct unit *u)
 		return NULL;
 	for (s = TAILQ_FIRST(&u->manager->sessions); s; s = next) {
 		next = TAILQ_NEXT(s, entry);
-		if (s->unit == u)
+		if (session_on(s, u))
 			session_free(s);
 	}
 	link_forget(u->manager->link, u);
@@ -195,7 +196,7 @@ static bool acknowledgement_awaited(const struct unit *u)
 	return false;
 }
 
-void unit_drive(struct unit *u, uint64_t now_ns)
+static void drive(struct unit *u, uint64_t now_ns)
 {
 	(void)sd_event_source_set_enabled(u->timer, SD_EVENT_OFF);
 	unit_pump(u);
@@ -222,6 +223,18 @@ void unit_drive(struct unit *u, uint64_t now_ns)
 			break;
 		}
 	}
+}
+
+void unit_drive(struct unit *u, uint64_t now_ns)
+{
+	struct unit *v;
+
+	drive(u, now_ns);
+	if (!group_let_take(u))
+		return;
+	TAILQ_FOREACH(v, &u->manager->units, entry)
+	if (group_is_one(v, u))
+		drive(v, now_ns);
 }
 
 static int on_timer(sd_event_source *source _unused_, uint64_t usec _unused_, void *userdata)
@@ -256,6 +269,7 @@ void unit_let_go(struct unit *u, uint64_t now_ns)
 	for (uint32_t i = 0; i < n; i++)
 		neutral[i] = no_directive;
 	u->adopted_ns = 0;
+	sequence_hold(u->sequence, false);
 	unit_want(u, &as_found, n, neutral);
 	unit_drive(u, now_ns);
 	unit_release(u);
@@ -286,8 +300,9 @@ int unit_add_worker(struct unit *u, struct session *s)
 void unit_remove_worker(struct unit *u, struct session *s)
 {
 	sequence_worker_remove(u->sequence, s->worker);
+	for (uint32_t i = 0; i < s->n_units; i++)
+		unit_latency_reset(s->units[i], s->model_index);
 	s->unit = NULL;
-	unit_latency_reset(u, s->model_index);
 }
 
 void unit_acknowledged(struct unit *u, const struct session *s, uint64_t epoch)
@@ -301,6 +316,6 @@ uint32_t unit_workers(const struct unit *u)
 	uint32_t n = 0;
 
 	TAILQ_FOREACH(s, &u->manager->sessions, entry)
-	n += s->unit == u;
+	n += session_on(s, u);
 	return n;
 }

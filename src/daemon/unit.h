@@ -54,6 +54,7 @@ struct unit {
 	struct actuator_card card; /* valid if present or ever_present */
 	bool ever_present;
 	struct cu_topology topology;
+	uint32_t group; /* of cards with one clock: see group.h; the number of one of them */
 	struct unit_plan *plan; /* NULL until the card is known */
 	struct sequence *sequence;
 	sd_event_source *timer;
@@ -81,12 +82,14 @@ struct unit {
 	uint64_t stepped_ns;
 	struct governor_input input;
 	struct governor_decision decision;
-	bool decided;
+	bool filled;			/* this tick has taken the workers' interval in */
+	bool stepped;			/* ... and come to a decision */
+	bool decided;			/* ever, with this plan */
 	struct unit_latency *latencies; /* one per model of the plan */
 	enum unit_state logged_state;
 	uint32_t logged_flags;
 	enum governor_input_state logged_inputs[GOVERNOR_MAX_MODELS];
-	bool logged_overload;
+	bool logged_overload, logged_group;
 };
 
 /* 0, -ENOMEM. The card need not be there yet. */
@@ -114,8 +117,15 @@ int unit_add_worker(struct unit *u, struct session *s);
 void unit_remove_worker(struct unit *u, struct session *s);
 void unit_acknowledged(struct unit *u, const struct session *s, uint64_t epoch);
 
-/* One step: the interval's input, a decision, and its first application. */
+/* One step, each part over all units before the next: the interval's input and a decision; a new
+ * target for the sequencer; its first application. */
 void unit_step(struct unit *u, uint64_t now_ns);
+void unit_aim(struct unit *u);
+void unit_apply(struct unit *u, uint64_t now_ns);
+/* What the latest decision means for a worker of the model. */
+void unit_directive(const struct unit *u, uint32_t model, struct sequence_directive *ret);
+/* All the model's workers on the card run under what is wanted for them. */
+bool unit_model_acknowledged(const struct unit *u, uint32_t model);
 /* Gives the card and all workers back as found (stop, removal, observe). */
 void unit_let_go(struct unit *u, uint64_t now_ns);
 

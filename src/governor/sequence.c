@@ -22,7 +22,7 @@ struct sequence {
 	struct sequence_clock wanted, sent, confirmed;
 	bool clock_in_flight, clock_late, clock_failed, clock_repeat;
 	uint64_t clock_epoch, clock_deadline_ns;
-	bool cancelled;
+	bool cancelled, held;
 	bool mask_changed; /* mask_changed_ns is valid */
 	uint64_t mask_changed_ns;
 	uint32_t n_models;
@@ -275,9 +275,25 @@ static bool all_given(const struct sequence *s)
 	return true;
 }
 
+void sequence_hold(struct sequence *s, bool hold)
+{
+	s->held = hold;
+}
+
+bool sequence_held(const struct sequence *s)
+{
+	return s->held;
+}
+
+bool sequence_given(const struct sequence *s)
+{
+	return !s->cancelled && !s->clock_repeat &&
+	       clock_equal(clock_larger(s->sent, s->wanted), s->sent) && all_given(s);
+}
+
 static bool take(struct sequence *s, uint64_t now_ns, uint64_t *wait_ns, struct sequence_step *ret)
 {
-	if (s->cancelled || !all_given(s))
+	if (s->held || s->cancelled || !all_given(s))
 		return false;
 	if (!clock_equal(s->wanted, s->sent)) {
 		step_clock(s, now_ns, s->wanted, ret);

@@ -78,6 +78,12 @@ uint64_t sequence_epoch(const struct sequence *s);
  * cancellation, and repeats what was not confirmed. */
 void sequence_want(struct sequence *s, const struct sequence_clock *clock, uint32_t n_models,
 		   const struct sequence_directive *models);
+/* While held, taking steps wait, in this decision and the next ones; for cards that share a clock.
+ * The caller lets go once every one of them has been given what it wants. */
+void sequence_hold(struct sequence *s, bool hold);
+bool sequence_held(const struct sequence *s);
+/* Everything that the latest decision gives has been sent and confirmed. */
+bool sequence_given(const struct sequence *s);
 /* Raises the wanted clock at once to at least *clock (in each part) and cancels all taking steps
  * until the next sequence_want(). */
 void sequence_boost(struct sequence *s, const struct sequence_clock *clock);

@@ -35,16 +35,17 @@ struct fake_actuator {
 	uint32_t verified, fields, throttle;
 	int32_t foreign_pid;
 	uint32_t counts[ACTUATOR_OP_MAX], writes_to_other;
-	struct actuator_request last_set;
+	struct actuator_request asked_set, last_set; /* the one with its answer, or without */
 	struct actuator_state state;
+	struct fake_actuator *second; /* the other card, by the same socket */
 };
 
 struct fixture {
 	char root[64], surfaces[128], config[128], socket[128];
 	struct manager_options options;
 	struct manager *manager;
-	struct fake_actuator actuator;
-	struct cofris_channel *worker;
+	struct fake_actuator actuator, second;
+	struct cofris_channel *worker, *other_worker;
 	int exit_code;
 	bool exited;
 };
@@ -54,7 +55,7 @@ struct fixture {
 static void fill_card(const struct fake_actuator *a, struct actuator_card *card)
 {
 	*card = (struct actuator_card){
-		.count = 1,
+		.count = a->second ? 2 : 1,
 		.unique_id = 0x1234,
 		.name = "fake MI50",
 		.gfx = "gfx906",
@@ -107,6 +108,12 @@ static void answer(struct fake_actuator *a, const struct actuator_request *reque
 	if (request->op == ACTUATOR_LIST) {
 		(void)strcpy(reply.bdf, BDF);
 		fill_card(a, &reply.card);
+		if (a->second) {
+			(void)send(a->fd, &reply, sizeof(reply), MSG_NOSIGNAL);
+			(void)strcpy(reply.bdf, OTHER_BDF);
+			reply.card.index = 1;
+			reply.card.unique_id++;
+		}
 	} else if (request->op == ACTUATOR_CLAIM && a->claim_error < 0) {
 		reply.error = a->claim_error;
 		reply.owner = (struct actuator_owner){.pid = 77, .uid = 5, .comm = "other"};
@@ -132,6 +139,8 @@ static void answer(struct fake_actuator *a, const struct actuator_request *reque
 static void fake_hang_up(struct fake_actuator *a)
 {
 	a->claimed = false;
+	if (a->second)
+		a->second->claimed = false;
 	a->io = sd_event_source_disable_unref(a->io);
 	if (a->fd >= 0)
 		(void)close(TAKE_FD(a->fd));
@@ -148,10 +157,17 @@ static int on_request(sd_event_source *s _unused_, int fd, uint32_t revents _unu
 		fake_hang_up(a);
 		return 0;
 	}
+	if (request.op != ACTUATOR_LIST && strcmp(request.bdf, BDF) != 0) {
+		a->writes_to_other++;
+		if (a->second && strcmp(request.bdf, OTHER_BDF) == 0) {
+			a = a->second;
+			a->fd = fd;
+		}
+	}
 	if (request.op < ACTUATOR_OP_MAX)
 		a->counts[request.op]++;
-	if (request.op != ACTUATOR_LIST && strcmp(request.bdf, BDF) != 0)
-		a->writes_to_other++;
+	if (request.op == ACTUATOR_SET)
+		a->asked_set = request;
 	if (!a->mute)
 		answer(a, &request);
 	return 0;
@@ -213,6 +229,7 @@ static int setup(void **state)
 	};
 	f->actuator.fd = f->actuator.listen_fd = -1;
 	f->actuator.fields = GPU_HAS_POWER | GPU_HAS_SCLK | GPU_HAS_BUSY | GPU_HAS_CAP;
+	f->second.fields = f->actuator.fields;
 	*state = f;
 	return 0;
 }
@@ -227,6 +244,7 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
+	cofris_close(f->other_worker);
 	cofris_close(f->worker);
 	fake_unlisten(&f->actuator);
 	manager_free(f->manager);
@@ -280,21 +298,30 @@ static void start(struct fixture *f, const char *config)
 	assert_int_equal(manager_start(f->manager), 0);
 }
 
-static void start_worker(struct fixture *f)
+static struct cofris_channel *open_worker(struct fixture *f, const struct cofris_device *devices,
+					  uint32_t n)
 {
-	static const struct cofris_device device = {.bdf = BDF};
+	struct cofris_channel *worker;
 	char path[128];
 	struct cofris_options options = {
 		.size = sizeof(options),
 		.model = "resnet50",
 		.socket_path = path,
-		.devices = &device,
-		.n_devices = 1,
+		.devices = devices,
+		.n_devices = n,
 		.slots = 1,
 	};
 
 	(void)snprintf(path, sizeof(path), "%s/worker.sock", f->root);
-	assert_int_equal(cofris_open(&options, &f->worker), 0);
+	assert_int_equal(cofris_open(&options, &worker), 0);
+	return worker;
+}
+
+static const struct cofris_device both_cards[] = {{.bdf = BDF}, {.bdf = OTHER_BDF}};
+
+static void start_worker(struct fixture *f)
+{
+	f->worker = open_worker(f, both_cards, 1);
 }
 
 static uint64_t monotonic_ns(void)
@@ -861,6 +888,182 @@ static void test_a_stop_does_not_wait_for_a_dead_actuator(void **state)
 	assert_int_equal(f->exit_code, 0);
 }
 
+/* --- clock groups --------------------------------------------------------------------------- */
+
+#define TWO_GPUS DAEMON GPU "[gpu " OTHER_BDF "]\n" MODEL
+
+static struct unit *other(const struct fixture *f)
+{
+	return TAILQ_NEXT(unit(f), entry);
+}
+
+static void start_two_cards(struct fixture *f)
+{
+	f->actuator.second = &f->second;
+	start(f, TWO_GPUS);
+	RUN_UNTIL(f, f->manager->ready && unit(f) && unit(f)->plan && other(f) && other(f)->plan);
+}
+
+static bool both_at(const struct fixture *f, uint32_t mhz)
+{
+	return f->actuator.last_set.max_mhz == mhz && f->second.last_set.max_mhz == mhz;
+}
+
+/* One worker over both, whose clocks have been lowered. */
+static void start_group(struct fixture *f)
+{
+	start_two_cards(f);
+	f->worker = open_worker(f, both_cards, 2);
+	RUN_UNTIL(f, both_at(f, 925));
+}
+
+/* What the status says of a card's group: the number of its cards. */
+static size_t shown_group(const struct fixture *f, size_t gpu)
+{
+	char *text = status_json(f->manager);
+	json_t *root = json_loads(text, 0, NULL);
+	size_t n;
+
+	free(text);
+	assert_non_null(root);
+	n = json_array_size(
+		json_object_get(json_array_get(json_object_get(root, "gpus"), gpu), "group"));
+	json_decref(root);
+	return n;
+}
+
+static void test_a_worker_over_two_cards_counts_on_both(void **state)
+{
+	struct fixture *f = *state;
+
+	start_group(f);
+	assert_int_equal(f->manager->n_sessions, 1);
+	assert_int_equal(unit_workers(unit(f)), 1);
+	assert_int_equal(unit_workers(other(f)), 1);
+	assert_int_equal(shown_group(f, 0), 2);
+	assert_int_equal(shown_group(f, 1), 2);
+	for (unsigned int i = 0; i < 3; i++)
+		(void)cofris_begin(f->worker, 1);
+	RUN_UNTIL(f, unit(f)->input.models[0].arrivals > 0);
+	assert_int_equal(other(f)->input.models[0].arrivals, unit(f)->input.models[0].arrivals);
+	RUN_UNTIL(f, unit(f)->input.models[0].in_flight == 3);
+	assert_int_equal(other(f)->input.models[0].in_flight, 3);
+	/* An interval ends for both at once. */
+	RUN_UNTIL(f, unit(f)->input.models[0].arrivals == 0);
+	assert_int_equal(other(f)->input.models[0].arrivals, 0);
+}
+
+static void test_two_cards_with_a_worker_each_are_no_group(void **state)
+{
+	struct fixture *f = *state;
+
+	start_two_cards(f);
+	start_worker(f);
+	f->other_worker = open_worker(f, &both_cards[1], 1);
+	RUN_UNTIL(f, both_at(f, 925));
+	assert_int_equal(shown_group(f, 0), 0);
+	f->second.fields = GPU_HAS_SCLK | GPU_HAS_BUSY;
+	RUN_UNTIL(f, f->second.last_set.max_mhz == 1725);
+	run_decisions(f, 5);
+	assert_int_equal(f->actuator.last_set.max_mhz, 925);
+}
+
+static void test_one_card_in_doubt_puts_its_group_at_full_speed(void **state)
+{
+	struct fixture *f = *state;
+
+	start_group(f);
+	f->second.fields = GPU_HAS_SCLK | GPU_HAS_BUSY;
+	RUN_UNTIL(f, both_at(f, 1725));
+	assert_int_equal(other(f)->decision.reason, GOVERNOR_REASON_SENSORS_LOST);
+	/* Its own governor has no reason to, and says so. */
+	assert_int_equal(unit(f)->decision.max_mhz, 925);
+	run_decisions(f, 5);
+	assert_true(both_at(f, 1725));
+	f->second.fields |= GPU_HAS_POWER;
+	RUN_UNTIL(f, both_at(f, 925));
+}
+
+static void test_a_raise_for_one_cards_own_worker_raises_its_group(void **state)
+{
+	struct fixture *f = *state;
+
+	start_group(f);
+	/* A new worker counts with its rated rate in its first interval. */
+	f->other_worker = open_worker(f, &both_cards[1], 1);
+	RUN_UNTIL(f, both_at(f, 1725));
+	assert_int_equal(unit_workers(unit(f)), 1);
+	assert_int_equal(unit_workers(other(f)), 2);
+	RUN_UNTIL(f, both_at(f, 925));
+}
+
+static void test_nothing_is_lowered_before_the_other_cards_raise_is_confirmed(void **state)
+{
+	struct fixture *f = *state;
+
+	start_two_cards(f);
+	f->other_worker = open_worker(f, &both_cards[1], 1);
+	RUN_UNTIL(f, f->second.last_set.max_mhz == 925 && !other(f)->in_flight);
+	/* For the second card 1725 MHz is a raise, for the first, as found until now, a limit. */
+	f->second.mute = true;
+	f->worker = open_worker(f, both_cards, 2);
+	RUN_UNTIL(f, unit_workers(unit(f)) == 1 && f->second.asked_set.max_mhz == 1725);
+	run_decisions(f, 3);
+	assert_int_equal(unit(f)->decision.action, GOVERNOR_SET);
+	assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 0);
+	assert_int_equal(f->actuator.counts[ACTUATOR_SET], 0);
+	f->second.mute = false;
+	RUN_UNTIL(f, f->actuator.last_set.max_mhz > 0);
+	assert_int_equal(f->second.last_set.max_mhz, 1725);
+}
+
+static void test_the_last_worker_over_two_cards_gone_frees_both(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t number, other_number;
+
+	start_group(f);
+	f->worker = cofris_close(f->worker);
+	number = unit(f)->decision.number;
+	other_number = other(f)->decision.number;
+	RUN_UNTIL(f, f->actuator.counts[ACTUATOR_RELEASE] == 1 &&
+			     f->second.counts[ACTUATOR_RELEASE] == 1);
+	assert_true(unit(f)->decision.number <= number + 2);
+	assert_true(other(f)->decision.number <= other_number + 2);
+	assert_int_equal(shown_group(f, 0), 0);
+	assert_int_equal(shown_group(f, 1), 0);
+	RUN_UNTIL(f, unit_state(unit(f)) == UNIT_IDLE && unit_state(other(f)) == UNIT_IDLE);
+}
+
+static void test_a_card_that_is_not_governed_is_refused_by_name(void **state)
+{
+	struct fixture *f = *state;
+	char why[256];
+
+	f->actuator.second = &f->second;
+	start(f, STANDARD);
+	RUN_UNTIL(f, f->manager->ready && unit(f));
+	f->worker = open_worker(f, both_cards, 2);
+	RUN_UNTIL(f, cofris_problem(f->worker, why, sizeof(why)) && strstr(why, OTHER_BDF));
+	assert_null(strstr(why, BDF));
+	assert_int_equal(unit_workers(unit(f)), 0);
+	assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 0);
+}
+
+static void test_a_reload_without_one_card_hangs_its_groups_worker_up(void **state)
+{
+	struct fixture *f = *state;
+	char why[CONFIG_TEXT_MAX];
+
+	start_group(f);
+	write_text(f->config, STANDARD);
+	assert_int_equal(manager_reload(f->manager, why, sizeof(why)), 0);
+	assert_int_equal(f->manager->n_sessions, 0);
+	assert_null(other(f));
+	assert_int_equal(shown_group(f, 0), 0);
+	RUN_UNTIL(f, f->second.counts[ACTUATOR_RELEASE] >= 1 && unit(f)->claim == UNIT_FREE);
+}
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -899,6 +1102,14 @@ int main(void)
 		CASE(test_a_wake_brings_the_next_tick_forward_but_not_without_end),
 		CASE(test_a_term_signal_gives_the_card_back_and_exits),
 		CASE(test_a_stop_does_not_wait_for_a_dead_actuator),
+		CASE(test_a_worker_over_two_cards_counts_on_both),
+		CASE(test_two_cards_with_a_worker_each_are_no_group),
+		CASE(test_one_card_in_doubt_puts_its_group_at_full_speed),
+		CASE(test_a_raise_for_one_cards_own_worker_raises_its_group),
+		CASE(test_nothing_is_lowered_before_the_other_cards_raise_is_confirmed),
+		CASE(test_the_last_worker_over_two_cards_gone_frees_both),
+		CASE(test_a_card_that_is_not_governed_is_refused_by_name),
+		CASE(test_a_reload_without_one_card_hangs_its_groups_worker_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
