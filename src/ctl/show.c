@@ -130,6 +130,23 @@ static int add_gpu(struct libscols_table *t, const json_t *gpu)
 }
 
 /* What needs attention, in words, below the table. */
+static void print_group(const json_t *gpu)
+{
+	const char *bdf = string_of(gpu, "bdf");
+	const json_t *group = json_object_get(gpu, "group");
+
+	if (json_array_size(group) == 0)
+		return;
+	(void)printf("%s: one clock with", bdf);
+	for (size_t i = 0; i < json_array_size(group); i++) {
+		const char *other = json_string_value(json_array_get(group, i));
+
+		if (other && strcmp(other, bdf) != 0)
+			(void)printf(" %s", other);
+	}
+	(void)printf("\n");
+}
+
 static void print_remarks(const json_t *gpu)
 {
 	const json_t *flag, *model, *owner = json_object_get(gpu, "owner");
@@ -141,6 +158,7 @@ static void print_remarks(const json_t *gpu)
 		(void)printf("%s: claimed by %s (pid %d)\n", string_of(gpu, "bdf"),
 			     string_of(owner, "comm"),
 			     (int)json_integer_value(json_object_get(owner, "pid")));
+	print_group(gpu);
 	json_array_foreach(json_object_get(gpu, "flags"), i, flag)(void)
 		printf("%s: %s\n", string_of(gpu, "bdf"), json_string_value(flag));
 	json_array_foreach(json_object_get(gpu, "models"), i,

@@ -4,6 +4,8 @@
 import json
 import os
 import signal
+import socket
+import struct
 import sys
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
@@ -179,6 +181,41 @@ def a_bad_reload_keeps_the_old_configuration(m):
     m.write_config(slo="1.5x")
     m.capture([os.path.join(BIN, "cofrisctl"), "--bus", m.bus_address, "reload"])
     wait_for("the new SLO", lambda: abs(model(m)["slo_ms"] / model(m)["t0_ms"] - 1.5) < 0.01)
+
+
+def hello_over(cards):
+    """A worker's first message (channel/channel-layout.h) that names several cards."""
+    text = struct.pack("<IHHII64s64sIIII", 0x6F667263, 1, 1, 416, 0, b"resnet50", b"over-several",
+                       0, 1, 1, len(cards))
+    return (text + b"".join(struct.pack("13s3x", bdf.encode()) for bdf in cards)).ljust(416, b"\0")
+
+
+@case(count=2)
+def a_worker_over_two_cards_makes_them_a_clock_group(m):
+    m.setup(gpu="*")
+    found = [m.baseline(0), m.baseline(1)]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        s.settimeout(5)
+        s.connect(m.worker_socket)
+        s.send(hello_over(BDF[:2]))
+        _, fds, _, _ = socket.recv_fds(s, 4096, 2)
+        check(len(fds) == 2, "welcome")
+        beats = iter(range(1, 1 << 30))
+
+        def one_low_clock():
+            os.pwrite(fds[0], struct.pack("<Q", next(beats)), 4096)  # the worker's page: its beat
+            cards = m.stat()["cards"]
+            return (all(c["perf_level"] == "manual" and c["soft_high_mhz"] < 1725 for c in cards)
+                    and len({c["soft_high_mhz"] for c in cards}) == 1)
+
+        wait_for("one low clock on both", one_low_clock)
+        gpus = m.status()["gpus"]
+        check(all(sorted(g["group"]) == sorted(BDF[:2]) for g in gpus), "both show the group")
+        check(all(g["models"][0]["workers"] == 1 for g in gpus), "the worker counts on both")
+        for fd in fds:
+            os.close(fd)
+    wait_for("both as found", lambda: [m.baseline(0), m.baseline(1)] == found, timeout=1.5)
+    check(all(g["group"] == [] for g in m.status()["gpus"]), "the group is gone")
 
 
 @case(count=2)

@@ -624,6 +624,47 @@ static void test_random_events_never_take_before_giving_is_confirmed(void **stat
 	assert_true(sequence_settled(t->s));
 }
 
+static void test_while_held_it_gives_and_takes_nothing(void **state)
+{
+	struct test *t = *state;
+
+	begin(t, 1, high, 2, 8);
+	sequence_hold(t->s, true);
+	want(t, low, directive(4, 15));
+	assert_false(sequence_given(t->s));
+	assert_int_equal(next(t), SEQUENCE_DIRECT_WORKER);
+	assert_int_equal(cu_shape_cus(t->step.directive.shape), 60);
+	assert_false(sequence_given(t->s));
+	ack(t);
+	assert_true(sequence_given(t->s));
+	assert_int_equal(next(t), SEQUENCE_NONE);
+	/* Nor with the next decision. */
+	want(t, low, directive(4, 15));
+	assert_int_equal(next(t), SEQUENCE_NONE);
+	sequence_hold(t->s, false);
+	assert_int_equal(next(t), SEQUENCE_SET_CLOCK);
+	assert_int_equal(t->step.clock.max_mhz, low.max_mhz);
+}
+
+static void test_given_is_a_raise_that_is_confirmed(void **state)
+{
+	struct test *t = *state;
+
+	begin(t, 0, low, 4, 15);
+	assert_true(sequence_given(t->s));
+	want(t, high, directive(4, 15));
+	assert_false(sequence_given(t->s));
+	assert_int_equal(next(t), SEQUENCE_SET_CLOCK);
+	assert_false(sequence_given(t->s));
+	t->now_ns += SEQUENCE_CONFIRM_TIMEOUT_NS;
+	assert_int_equal(next(t), SEQUENCE_NONE);
+	assert_false(sequence_given(t->s));
+	want(t, high, directive(4, 15));
+	assert_int_equal(next(t), SEQUENCE_SET_CLOCK);
+	sequence_clock_done(t->s, t->step.epoch, true);
+	assert_true(sequence_given(t->s));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -650,6 +691,8 @@ int main(void)
 		TEST(test_a_clock_found_elsewhere_is_corrected),
 		TEST(test_epochs_rise_over_all_steps_and_above_the_one_given),
 		TEST(test_the_worker_limit_is_an_error),
+		TEST(test_while_held_it_gives_and_takes_nothing),
+		TEST(test_given_is_a_raise_that_is_confirmed),
 		TEST(test_random_events_never_take_before_giving_is_confirmed),
 	};
 
