@@ -8,6 +8,7 @@
 #include "base/macros.h"
 #include "base/units.h"
 #include "cofris/cofris.h"
+#include "daemon/group.h"
 #include "daemon/manager.h"
 #include "daemon/status.h"
 #include "daemon/unit.h"
@@ -1017,6 +1018,80 @@ static void test_nothing_is_lowered_before_the_other_cards_raise_is_confirmed(vo
 	assert_int_equal(f->second.last_set.max_mhz, 1725);
 }
 
+static void test_a_card_that_others_hold_does_not_keep_its_group_up(void **state)
+{
+	struct fixture *f = *state;
+
+	f->second.claim_error = -EBUSY;
+	start_two_cards(f);
+	f->worker = open_worker(f, both_cards, 2);
+	RUN_UNTIL(f, f->actuator.last_set.max_mhz == 925);
+	assert_int_equal(unit_state(other(f)), UNIT_BUSY);
+	assert_int_equal(f->second.counts[ACTUATOR_SET], 0);
+}
+
+static void test_a_groups_clock_is_the_highest_in_each_cards_own_levels(void **state)
+{
+	static const struct {
+		uint32_t own_mhz, other_mhz, group_mhz, other_group_mhz;
+	} rows[] = {
+		{925, 1000, 1725, 1000}, {925, 800, 925, 1000},	   {1725, 800, 1725, 2100},
+		{925, 2100, 1725, 2100}, {1725, 2100, 1725, 2100},
+	};
+	static const uint32_t levels[] = {800, 1000, 2100};
+	struct fixture *f = *state;
+
+	start_group(f);
+	(void)memcpy(other(f)->card.level_mhz, levels, sizeof(levels));
+	other(f)->card.n_levels = ARRAY_SIZE(levels);
+	unit(f)->decision.action = other(f)->decision.action = GOVERNOR_SET;
+	unit(f)->stepped = other(f)->stepped = true;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		unit(f)->decision.max_mhz = rows[i].own_mhz;
+		other(f)->decision.max_mhz = rows[i].other_mhz;
+		assert_int_equal(group_max_mhz(unit(f)), rows[i].group_mhz);
+		assert_int_equal(group_max_mhz(other(f)), rows[i].other_group_mhz);
+	}
+	unit(f)->decision.max_mhz = 925;
+	other(f)->stepped = false;
+	assert_int_equal(group_max_mhz(unit(f)), 1725);
+}
+
+static void test_a_groups_directive_is_the_widest_of_its_cards(void **state)
+{
+	struct fixture *f = *state;
+	struct governor_model_decision *d, *o;
+	struct sequence_directive wide;
+
+	start_group(f);
+	d = &unit(f)->decision.models[0];
+	o = &other(f)->decision.models[0];
+	unit(f)->config.gating = other(f)->config.gating = TABLE_GATING_SE;
+	unit(f)->stepped = other(f)->stepped = true;
+	d->shape = (struct cu_shape){2, 8};
+	o->shape = (struct cu_shape){4, 8};
+	d->max_batch = 8;
+	o->max_batch = 4;
+	d->max_wait_ns = 2000;
+	o->max_wait_ns = 1000;
+	unit_directive(unit(f), 0, &wide);
+	assert_int_equal(cu_shape_cus(wide.shape), 16);
+	group_widen(unit(f), 0, &wide);
+	assert_int_equal(cu_shape_cus(wide.shape), 32);
+	assert_int_equal(wide.max_batch, 8);
+	assert_int_equal(wide.max_wait_ns, 1000);
+	/* A card without a worker of the model needs nothing for it. */
+	other(f)->input.models[0].workers = 0;
+	unit_directive(unit(f), 0, &wide);
+	group_widen(unit(f), 0, &wide);
+	assert_int_equal(cu_shape_cus(wide.shape), 16);
+	/* On a card with another layout the same bits are other CUs. */
+	other(f)->input.models[0].workers = 1;
+	other(f)->card.active_cus[0]--;
+	group_widen(unit(f), 0, &wide);
+	assert_int_equal(cu_shape_cus(wide.shape), 0);
+}
+
 static void test_the_last_worker_over_two_cards_gone_frees_both(void **state)
 {
 	struct fixture *f = *state;
@@ -1107,6 +1182,9 @@ int main(void)
 		CASE(test_one_card_in_doubt_puts_its_group_at_full_speed),
 		CASE(test_a_raise_for_one_cards_own_worker_raises_its_group),
 		CASE(test_nothing_is_lowered_before_the_other_cards_raise_is_confirmed),
+		CASE(test_a_card_that_others_hold_does_not_keep_its_group_up),
+		CASE(test_a_groups_clock_is_the_highest_in_each_cards_own_levels),
+		CASE(test_a_groups_directive_is_the_widest_of_its_cards),
 		CASE(test_the_last_worker_over_two_cards_gone_frees_both),
 		CASE(test_a_card_that_is_not_governed_is_refused_by_name),
 		CASE(test_a_reload_without_one_card_hangs_its_groups_worker_up),
