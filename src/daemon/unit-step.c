@@ -296,7 +296,7 @@ static void want(struct unit *u)
 		models[i].max_batch = m->max_batch;
 		models[i].max_wait_ns = m->max_wait_ns;
 		models[i].boost_wait_ns = m->boost_wait_ns;
-		if (!cu_shape_equal(m->shape, full) && u->config.gating != TABLE_GATING_NONE)
+		if (!cu_shape_equal(m->shape, full))
 			models[i].shape = m->shape;
 	}
 	unit_want(u, &clock, u->plan->n_models, models);
