@@ -127,6 +127,25 @@ void group_widen(const struct unit *u, uint32_t model, struct sequence_directive
 
 /* --- up on all before down on any ----------------------------------------------------------- */
 
+static bool workers_follow(const struct unit *u)
+{
+	const struct session *s;
+
+	TAILQ_FOREACH(s, &u->manager->sessions, entry)
+	if (s->unit == u && (s->follows_mask || s->follows_batch) &&
+	    !sequence_worker_acknowledged(u->sequence, s->worker) &&
+	    !sequence_worker_clock_alone(u->sequence, s->worker))
+		return false;
+	return true;
+}
+
+/* A card that is not claimed has no limit of ours that could be raised; waiting for one that
+ * somebody else holds would keep its group up for ever. */
+static bool given(const struct unit *u)
+{
+	return sequence_given(u->sequence) || (u->claim == UNIT_FREE && workers_follow(u));
+}
+
 bool group_let_take(struct unit *u)
 {
 	struct unit *v;
@@ -137,7 +156,7 @@ bool group_let_take(struct unit *u)
 		if (!group_is_one(v, u))
 			continue;
 		held |= sequence_held(v->sequence);
-		if (!sequence_given(v->sequence))
+		if (!given(v))
 			return false;
 	}
 	if (!held)

@@ -78,8 +78,9 @@ static struct table_options options_of(const struct config *c, const struct conf
 	o.gating = g->gating;
 	o.poll_ns = c->daemon.poll_ns;
 	o.max_batch = m->max_batch;
-	/* A card that gates nothing gains nothing from a mask, so it is left alone. */
-	o.free_mask = m->use_mask && g->gating != TABLE_GATING_NONE;
+	/* Also with gating none: the table then takes a mask only where its measured power is
+	 * significantly lower, and the governor only where that repays the change. */
+	o.free_mask = m->use_mask;
 	return o;
 }
 

@@ -300,8 +300,7 @@ void unit_directive(const struct unit *u, uint32_t model, struct sequence_direct
 	ret->max_batch = m->max_batch;
 	ret->max_wait_ns = m->max_wait_ns;
 	ret->boost_wait_ns = m->boost_wait_ns;
-	if (!cu_shape_equal(m->shape, cu_shape_full(&u->topology)) &&
-	    u->config.gating != TABLE_GATING_NONE)
+	if (!cu_shape_equal(m->shape, cu_shape_full(&u->topology)))
 		ret->shape = m->shape;
 }
 

@@ -176,11 +176,12 @@ class Machine:
         os.chmod(path, 0o644)
         return path
 
-    def write_config(self, text=None, gpu=BDF[0], model="resnet50", slo="2.0x", daemon="", extra=""):
+    def write_config(self, text=None, gpu=BDF[0], model="resnet50", slo="2.0x", daemon="", extra="",
+                     model_extra=""):
         path = os.path.join(self.dir, "cofris.conf")
         if text is None:
             text = (f"[daemon]\nallow_simulated = yes\n{daemon}\n[gpu {gpu}]\nenabled = yes\n{extra}\n"
-                    f"[model {model}]\nslo = {slo}\nallow = 0\n")
+                    f"[model {model}]\nslo = {slo}\nallow = 0\n{model_extra}\n")
         with open(path, "w") as f:
             f.write(text)
         os.chmod(path, 0o644)
@@ -216,7 +217,7 @@ class Machine:
     def setup(self, backend="rsmi", **config):
         """Bus, actuator, surface, configuration and daemon."""
         self.start_bus()
-        self.surface()
+        self.surface(config.get("model", "resnet50"))
         self.write_config(**config)
         actuator = self.start_actuator(backend=backend)
         return actuator, self.start_daemon()

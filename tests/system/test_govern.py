@@ -218,6 +218,26 @@ def a_worker_over_two_cards_makes_them_a_clock_group(m):
     check(all(g["group"] == [] for g in m.status()["gpus"]), "the group is gone")
 
 
+def serve_shufflenet(m, **config):
+    """Near its rated rate, where 30 CUs are measured to draw clearly less than 60."""
+    m.setup(model="shufflenet", **config)
+    m.start_worker("--rate", "400", "--duration", "600s", model="shufflenet")
+    wait_for("thirty decisions", lambda: gpu(m)["decisions"] > 30, timeout=30)
+
+
+@case()
+def a_mask_that_saves_measured_power_is_taken_without_gating(m):
+    serve_shufflenet(m)
+    wait_for("30 CUs", lambda: m.card()["fewest_cus"] == 30 and model(m)["acknowledged"], timeout=30)
+    check(model(m)["p95_ms"] < model(m)["slo_ms"], "inside the SLO")
+
+
+@case()
+def a_model_with_masks_off_keeps_all_cus(m):
+    serve_shufflenet(m, model_extra="cu_mask = off")
+    check(m.card()["fewest_cus"] == 60 and model(m)["cus"] == 60, "all CUs")
+
+
 @case(count=2)
 def two_runs_with_one_seed_agree_in_energy(m):
     m.start_bus()

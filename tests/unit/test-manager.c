@@ -1066,7 +1066,6 @@ static void test_a_groups_directive_is_the_widest_of_its_cards(void **state)
 	start_group(f);
 	d = &unit(f)->decision.models[0];
 	o = &other(f)->decision.models[0];
-	unit(f)->config.gating = other(f)->config.gating = TABLE_GATING_SE;
 	unit(f)->stepped = other(f)->stepped = true;
 	d->shape = (struct cu_shape){2, 8};
 	o->shape = (struct cu_shape){4, 8};
