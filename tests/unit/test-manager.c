@@ -362,8 +362,11 @@ static struct unit *unit(const struct fixture *f)
 
 static void run_decisions(struct fixture *f, uint32_t n)
 {
-	uint64_t until = ring_count(unit(f)->plan->ring) + n;
+	uint64_t until;
 
+	/* Tables are derived, and the plan made, some turns after the card was seen. */
+	RUN_UNTIL(f, unit(f) && unit(f)->plan);
+	until = ring_count(unit(f)->plan->ring) + n;
 	RUN_UNTIL(f, ring_count(unit(f)->plan->ring) >= until);
 }
 
