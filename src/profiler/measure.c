@@ -169,15 +169,14 @@ int lab_configure(struct lab *lab, const struct grid_cell *cell, uint64_t slo_ns
 	return r;
 }
 
-int lab_idle_power(struct lab *lab, uint32_t max_mhz, uint64_t time_ns, double *ret_w)
+/* Mean power from now on, once the sensors have settled. */
+static int mean_power(struct lab *lab, uint64_t time_ns, double *ret_w)
 {
 	struct sensor_span span = {0};
 	struct estimate power;
 	int r;
 
-	r = rig_set_clock(lab->rig, max_mhz);
-	if (r == 0)
-		r = settle_power(lab);
+	r = settle_power(lab);
 	if (r == 0)
 		r = watch_sensors(lab, rig_now_ns() + time_ns, &span);
 	if (r == 0)
@@ -187,24 +186,22 @@ int lab_idle_power(struct lab *lab, uint32_t max_mhz, uint64_t time_ns, double *
 	return r;
 }
 
+int lab_idle_power(struct lab *lab, uint32_t max_mhz, uint64_t time_ns, double *ret_w)
+{
+	int r;
+
+	r = rig_set_clock(lab->rig, max_mhz);
+	return r == 0 ? mean_power(lab, time_ns, ret_w) : r;
+}
+
 int lab_busy_power(struct lab *lab, uint32_t max_mhz, uint64_t time_ns, double *ret_w)
 {
-	struct sensor_span span = {0};
-	struct estimate power;
 	int r;
 
 	r = rig_set_clock(lab->rig, max_mhz);
 	if (r == 0)
 		r = settle_clock(lab, max_mhz);
-	if (r == 0)
-		r = settle_power(lab);
-	if (r == 0)
-		r = watch_sensors(lab, rig_now_ns() + time_ns, &span);
-	if (r == 0)
-		r = span_power(lab, &span, &power);
-	if (r == 0)
-		*ret_w = power.mean;
-	return r;
+	return r == 0 ? mean_power(lab, time_ns, ret_w) : r;
 }
 
 /* ---- a closed-loop cell ---- */
