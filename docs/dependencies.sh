@@ -1,22 +1,24 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Installs from Debian's archive what cofris needs: sh docs/dependencies.sh GROUP...
-# Groups: build (compile and run), quickstart, test, lint, bench. Needs root only if something is
-# missing.
+# Groups: build (compile and run), hip (engine and tests on HIP), quickstart, test, lint, bench.
+# Needs root only if something is missing.
 set -eu
 
 build="gcc libc6-dev cmake ninja-build pkg-config libsystemd-dev libinih-dev libcmocka-dev
-libfuse3-dev libjansson-dev libsmartcols-dev librocm-smi-dev scdoc"
+libfuse3-dev libjansson-dev libsmartcols-dev librocm-smi-dev scdoc
+libhsakmt-dev libhsa-runtime-dev"
+hip="hipcc libamdhip64-dev"
 run="fuse3 librocm-smi64-1 dbus util-linux"
-quickstart="$run gnuplot-nox jq"
-test="$quickstart python3 g++ procps"
+quickstart="$run $hip gnuplot-nox jq"
+test="$quickstart python3 g++ procps rocminfo"
 lint="clang clang-format clang-tidy libclang-rt-14-dev git"
 bench="$run python3 g++ prometheus-cpp-dev"
 
 wanted=
 for group in "$@"; do
 	case $group in
-	build | quickstart | test | lint | bench) eval "wanted=\"\$wanted \$$group\"" ;;
+	build | hip | quickstart | test | lint | bench) eval "wanted=\"\$wanted \$$group\"" ;;
 	*) echo "dependencies.sh: unknown group '$group'" >&2; exit 2 ;;
 	esac
 done
