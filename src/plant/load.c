@@ -242,6 +242,7 @@ static const struct key device_keys[] = {
 	DEVICE_NUMBER("time", launch_us, 0.001, 1e6),
 	DEVICE_NUMBER("power", idle_w, 0, 10000),
 	DEVICE_NUMBER("power", uncore_w, 0, 10000),
+	DEVICE_NUMBER("power", uncore_gbps, 1e-6, 1e6),
 	DEVICE_NUMBER("power", cu_active_idle_w, 0, 1000),
 	DEVICE_NUMBER("power", cu_clock_share, 0, 1),
 	DEVICE_NUMBER("power", half_card_saving, 0, 1),

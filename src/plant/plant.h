@@ -4,7 +4,8 @@
  * time comes in as device time in ns from any origin and never runs backwards.
  *
  *   service time  sum over kernel classes of count * max(launch, max(compute, memory) + dispatch)
- *   power         idle + busy share * (uncore + ungated CUs * P_CU(f, V))
+ *   power         idle + busy share * (uncore * min(1, byte rate while busy / uncore_gbps)
+ *                 + ungated CUs * P_CU(f, V))
  *                 + flop rate * e_flop * (V/Vmax)^2 + byte rate * e_byte, + leakage(temperature)
  *   P_CU(f, V)    cu_active_idle_w * (V/Vmax)^2 * (s * f/fmax + 1 - s), s = cu_clock_share
  */
@@ -46,6 +47,7 @@ struct plant_device {
 	double flop_per_clock_cu, efficiency, memory_gbps, cu_gbps, dispatch_us, launch_us;
 	/* power */
 	double idle_w, uncore_w, cu_active_idle_w, pj_per_flop, pj_per_byte;
+	double uncore_gbps; /* byte rate of a kernel that keeps the uncore awake */
 	double cap_w, cap_min_w, cap_max_w;
 	double cu_clock_share; /* part of a CU's active-idle power that falls with the clock too */
 	double half_card_saving;  /* share saved by SEs without a CU once half of the SEs have none
