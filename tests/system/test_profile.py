@@ -107,8 +107,21 @@ def a_quick_profile_agrees_with_the_plant_and_governs(m):
     check(abs(ratio - 1) < 0.1, f"T0: {ratio}")
     check(header(path)["source"] == "simulated", "says that it is simulated")
 
-    table = json.loads(m.capture([os.path.join(BIN, "cofris-profile"), "table", path,
-                                  "--json"]).stdout)
+    view = [os.path.join(BIN, "cofris-profile"), "table", path]
+    table = json.loads(m.capture([*view, "--json"]).stdout)
+    true_levels = json.loads(m.capture([*view[:2], truth_path, "--json"]).stdout)["levels"]
+    for key, mhz in (("idle_w", [930, 1386, 1725]),
+                     ("active_idle_w", [930, 1143, 1386, 1606, 1725])):
+        measured = [level for level in table["levels"] if level[key] is not None]
+        check([level["mhz"] for level in measured] == mhz, f"{key} at its clocks: {measured}")
+        for level in measured:
+            true_w = next(t[key] for t in true_levels if t["mhz"] == level["mhz"])
+            check(abs(level[key] - true_w) < max(2, 0.03 * true_w), f"{key}: {level}, {true_w}")
+    text = m.capture(view).stdout
+    check(re.search(r"^active idle: [0-9.]+ W at 930 MHz, ", text, re.MULTILINE), text)
+    check(not table["modelled"] and "modelled" not in text, "without gating nothing is modelled")
+    gated = m.capture([*view, "--gating", "cu"]).stdout
+    check(gated.count("modelled") > len(table["rows"]) / 2, gated)
     check(abs(table["rated_rps"] / summary["rated_rps"] - 1) < 1e-6, "the same R")
     check(len(table["rows"]) >= 40, f"rows: {len(table['rows'])}")
     # The daemon takes it, too.
@@ -195,6 +208,26 @@ def a_clock_that_no_longer_obeys_is_found_under_load(m):
         late = float(load["p95_ns"]) > 2 * float(header(out)["t0_ns"])
         check(late or shape_of(load) not in struck, f"nothing else is: {load}")
     wait_for("the card is as found", lambda: m.baseline() == found)
+
+
+@case()
+def a_cell_disturbed_for_a_moment_is_measured_again(m):
+    m.start_actuator()
+    child = m.spawn("profile", command(m, "--cell-time", "600ms"))
+    for cell in range(4, 16):
+        wait_for("a cell", lambda: f"[{cell}/" in m.log("profile"), timeout=60)
+        pid = int(m.capture(["pgrep", "-f", "cofris-worker"]).stdout.split()[0])
+        # At a later moment of each cell, until one is in the window and not in the settling.
+        time.sleep(0.05 * cell)
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.3)
+        os.kill(pid, signal.SIGCONT)
+        if "unstable, measured again" in m.log("profile"):
+            break
+    check(child.wait(90) == 0, "the profile ends")
+    check("unstable, measured again" in m.log("profile"), m.log("profile"))
+    flags = [c["flags"] for c in rows(output(m), "cell")]
+    check(flags.count("-") == len(flags), f"no cell is unstable in the end: {flags}")
 
 
 def interrupted(m, how, status):
