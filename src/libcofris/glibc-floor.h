@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Put before every file of the libraries that workers load (-include), as those also run in older
  * containers than the one that built them. glibc 2.34 moved threads and the loader's calls into
- * libc.so.6 and gave them new version names there, which an older glibc does not know; the old names
- * are still in the new one. So the libraries ask for the old names, and for the two libraries that
- * have them in an older glibc. With this, glibc 2.17 is enough (tests/unit/test-glibc-floor.sh). */
+ * libc.so.6 and gave them new version names there, which an older glibc does not know; the old
+ * names are still in the new one. So the libraries ask for the old names, and for the two libraries
+ * that have them in an older glibc. With this, glibc 2.17 is enough
+ * (tests/unit/test-glibc-floor.sh). */
 #pragma once
 
 /* A sanitizer puts itself between by the plain names. */
