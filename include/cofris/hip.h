@@ -82,7 +82,8 @@ COFRIS_API struct cofris_hip *cofris_hip_close(struct cofris_hip *pool);
  * alone (four slots and more), the slots get their unmasked streams until the old ones are free,
  * for at most half a second. Returns the number of slots whose stream has changed, or -EINVAL (no
  * CU, or more than 512), -EBUSY (a stream stays in use), -EIO (HIP refused); on an error the slots
- * run unmasked or as before, and the directive is not acknowledged.
+ * run unmasked or as before, and the directive is not acknowledged. Leaves the calling thread,
+ * which is the channel's, at the pool's device.
  */
 COFRIS_API int cofris_hip_apply(void *pool, const struct cofris_directive *directive);
 
