@@ -19,7 +19,7 @@ import time
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
 from machine import BDF, BIN, case, check, main, wait_for  # noqa: E402
 
-QUICK = ["--grid", "quick", "--cell-time", "100ms", "--verify-time", "500ms"]
+QUICK = ["--grid", "quick", "--cell-time", "100ms", "--verify-time", "500ms", "--engine", "plant"]
 
 
 def output(m):
@@ -337,6 +337,7 @@ def workers_that_do_not_work_are_named(m):
     refused(m, "another model is being profiled", "--worker",
             f"{BIN}/cofris-worker --model shufflenet --gpu {BDF[0]}")
     refused(m, "No model 'nonesuch'", model="nonesuch")
+    refused(m, "Unknown engine 'nonesuch'", "--engine", "nonesuch")
     check(not profiler_folders(m), "no folder is left")
 
 
