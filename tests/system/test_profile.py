@@ -83,8 +83,8 @@ def a_quick_profile_agrees_with_the_plant_and_governs(m):
     check(summary["simulated"] and summary["struck"] == 0 and summary["loads"] >= 3, str(summary))
     check(summary["seconds"] <= time.monotonic() - began, "the time that it says")
     check("\x1b" not in result.stderr and "\r" not in result.stderr, "plain lines into a pipe")
-    steps = re.findall(r"^\[(\d+)/19, \d+s left\] .+$", result.stderr, re.MULTILINE)
-    check([int(s) for s in steps] == list(range(1, 20)), f"one for each step: {result.stderr}")
+    steps = re.findall(r"^\[(\d+)/25, \d+s left\] .+$", result.stderr, re.MULTILINE)
+    check([int(s) for s in steps] == list(range(1, 26)), f"one for each step: {result.stderr}")
     check(m.baseline() == found, "the card is as found")
     check(not os.path.exists(path + ".partial"), "nothing is left of the partial file")
 
@@ -271,7 +271,7 @@ def sigint_gives_the_card_back_and_keeps_the_cells(m):
     check("No table for this SLO" in result.stderr and "unverified" in result.stderr, result.stderr)
     check(not rows(path, "load"), "nothing was run under load")
     check(not os.path.exists(path + ".partial"), "the partial file is gone")
-    check(len(rows(path, "cell")) == 17, "the new surface is whole")
+    check(len(rows(path, "cell")) == 23, "the new surface is whole")
 
 
 @case()
@@ -437,8 +437,8 @@ def a_terminal_gets_a_bar(m):
     status, drawn = run_on_terminal(command(m))
     check(status == 0, drawn)
     bars = re.findall(r"\r\x1b\[K\[([#.]{24})\] (\d+)/(\d+), (\d+):(\d\d) left  ", drawn)
-    sweep = [b for b in bars if b[2] == "19"]
-    check([int(b[1]) for b in sweep] == list(range(1, 20)), f"each step of the sweep: {bars}")
+    sweep = [b for b in bars if b[2] == "25"]
+    check([int(b[1]) for b in sweep] == list(range(1, 26)), f"each step of the sweep: {bars}")
     filled = [b[0].count("#") for b in sweep]
     check(filled == sorted(filled) and filled[-1] == 24, f"the bar grows to its end: {filled}")
     check(all(b[0] == "#" * f + "." * (24 - f) for b, f in zip(sweep, filled)), "from the left")
@@ -453,7 +453,7 @@ def a_terminal_gets_a_bar(m):
 @case()
 def a_bar_on_a_narrow_terminal_leaves_nothing_behind(m):
     m.start_actuator()
-    status, drawn = run_on_terminal(command(m), columns=60, stop_at=b" 6/19, ")
+    status, drawn = run_on_terminal(command(m), columns=60, stop_at=b" 6/25, ")
     check(status == 1, drawn)
     bars = re.findall(r"\x1b\[K(\[[#.]{24}\][^\r]*)", drawn)
     check(len(bars) >= 6 and all(len(b) < 60 for b in bars), f"bars of one line: {bars}")
