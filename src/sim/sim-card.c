@@ -133,6 +133,24 @@ struct sim_card *sim_card_find(struct sim_machine *m, const char *bdf)
 	return NULL;
 }
 
+uint64_t sim_card_vram_bytes(const struct sim_card *c)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < SIM_SLOTS; i++)
+		if (atomic_load(&c->slots[i].pid) != 0)
+			bytes += atomic_load(&c->slots[i].vram_bytes);
+	return bytes;
+}
+
+void sim_card_raise_gpu_fault(struct sim_machine *m, struct sim_card *c, uint64_t address)
+{
+	atomic_store(&c->gpu_fault_address, address);
+	(void)atomic_fetch_add(&c->n_gpu_faults, 1);
+	(void)atomic_fetch_add(&m->fault_epoch, 1);
+	(void)syscall(SYS_futex, &m->fault_epoch, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
 /* ---- the clock and who waits for it ---- */
 
 static uint32_t card_bump(struct sim_card *c)
@@ -274,6 +292,7 @@ static void slot_reap(struct sim_slot *s, uint64_t now_ns)
 	struct slot_totals t;
 
 	STORE(s->n_queues, 0);
+	STORE(s->vram_bytes, 0);
 	if (LOAD(s->sequence) & 1) {
 		/* Killed while it wrote: what is torn is not worth keeping. */
 		STORE(s->running_until_ns, 0);
@@ -428,6 +447,7 @@ int sim_context_new(struct sim_machine *m, const char *bdf, struct sim_context *
 	(void)pthread_mutex_init(&c->lock, NULL);
 	STORE(c->slot->shape, 0);
 	STORE(c->slot->n_queues, 0);
+	STORE(c->slot->vram_bytes, 0);
 	*ret = TAKE_PTR(c);
 	return 0;
 }

@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #define SIM_MAGIC	  0x6d697363u
-#define SIM_VERSION	  1
+#define SIM_VERSION	  2
 #define SIM_MAX_CARDS	  8
 #define SIM_SLOTS	  64	       /* processes per card */
 #define SIM_CLOCK_HISTORY 256	       /* ring of clock changes */
@@ -45,6 +45,7 @@ struct sim_slot {
 	_Atomic uint64_t running_until_ns;
 	_Atomic uint32_t running_cus; /* ungated CUs meanwhile */
 	_Atomic uint64_t flop_per_us, bytes_per_us;
+	_Atomic uint64_t vram_bytes; /* held by the process; not under the seqlock */
 };
 
 struct sim_card {
@@ -55,6 +56,10 @@ struct sim_card {
 	_Alignas(64) _Atomic uint32_t epoch; /* futex word: bumped with each clock change and
 					      * each change of who is running */
 	_Atomic uint32_t clock_head;	     /* number of entries ever written */
+	/* Faults for those who stand in for the driver. */
+	_Atomic uint64_t vram_limit_bytes;  /* that all processes get together; 0: all there is */
+	_Atomic uint64_t gpu_fault_address; /* of the last page fault ... */
+	_Atomic uint32_t n_gpu_faults;	    /* ... of so many so far */
 	struct sim_clock clock[SIM_CLOCK_HISTORY];
 	struct sim_slot slots[SIM_SLOTS];
 };
@@ -64,7 +69,8 @@ struct sim_machine {
 	uint32_t n_cards;
 	double time_scale; /* wall time = device time * time_scale */
 	uint64_t wall_origin_ns;
-	char device_ini[256]; /* the device's profile, for those who execute work */
+	char device_ini[256];	      /* the device's profile, for those who execute work */
+	_Atomic uint32_t fault_epoch; /* futex word: bumped after each change of n_gpu_faults */
 	struct sim_card cards[SIM_MAX_CARDS];
 };
 
@@ -78,6 +84,10 @@ int sim_machine_create(const char *path, uint32_t n_cards, double time_scale,
 uint64_t sim_device_ns(const struct sim_machine *m, uint64_t wall_ns);
 uint64_t sim_wall_ns(const struct sim_machine *m, uint64_t device_ns);
 struct sim_card *sim_card_find(struct sim_machine *m, const char *bdf);
+/* What all processes hold of the card's memory. */
+uint64_t sim_card_vram_bytes(const struct sim_card *c);
+/* For the simulator: every process with queues on the card meets a page fault at this address. */
+void sim_card_raise_gpu_fault(struct sim_machine *m, struct sim_card *c, uint64_t address);
 
 /* For the simulator: appends a clock change and wakes those who wait. */
 void sim_card_set_clock(struct sim_card *c, uint64_t from_ns, uint32_t sclk_mhz);
