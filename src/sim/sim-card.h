@@ -21,6 +21,8 @@
 #define SIM_VERSION	  2
 #define SIM_MAX_CARDS	  8
 #define SIM_SLOTS	  64	       /* processes per card */
+#define SIM_MAX_CUS	  (32 * CU_MASK_WORDS)
+#define SIM_LOAD_ONE	  256	       /* one wave slot */
 #define SIM_CLOCK_HISTORY 256	       /* ring of clock changes */
 #define SIM_ENV		  "COFRIS_SIM" /* path of the shared file, set for COMMAND */
 
