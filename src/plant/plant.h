@@ -96,6 +96,26 @@ struct plant_cost {
 struct plant_cost plant_request_cost(const struct plant_device *d, const struct plant_model *m,
 				     uint32_t sclk_mhz, struct cu_shape shape, uint32_t batch);
 
+/* One launch of a kernel, however it came about. */
+struct plant_launch {
+	double workgroups;	   /* at least 1 */
+	double flop_per_workgroup; /* of each */
+	double bytes;		   /* of all */
+};
+/* The parts of its time; alone it takes max(launch_us, max(compute_ns, bytes / bytes_per_ns) +
+ * dispatch_us), which is what plant_request_cost() sums. */
+struct plant_execution {
+	double compute_ns;
+	double bytes_per_ns;	   /* what the card's memory and the mask's CUs allow */
+	double drawn_bytes_per_ns; /* what the mask's CUs alone could draw */
+	double busiest;		   /* workgroups that the busiest CU gets */
+};
+struct plant_execution plant_launch_execution(const struct plant_device *d,
+					      const struct plant_launch *l, uint32_t sclk_mhz,
+					      struct cu_shape shape);
+double plant_launch_ns(const struct plant_device *d, const struct plant_launch *l,
+		       uint32_t sclk_mhz, struct cu_shape shape);
+
 /* Core voltage at a clock, mV, interpolated between levels. */
 double plant_voltage_mv(const struct plant_device *d, uint32_t sclk_mhz);
 /* Active-idle power of one ungated CU, W. */
