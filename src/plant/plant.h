@@ -34,6 +34,7 @@ struct plant_device {
 	char name[32];		/* "mi50" */
 	char product[96];	/* "Radeon Instinct MI50 16GB" */
 	char gfx[16];		/* "gfx906" */
+	char asic[16];		/* "vega20" */
 	uint32_t pci_device_id; /* 0x66a1 */
 	struct cu_topology topology;
 	uint32_t physical_cus_per_array; /* KFD's cu_per_simd_array, 16 */
@@ -42,6 +43,9 @@ struct plant_device {
 	double level_mv[PLANT_MAX_LEVELS];    /* core voltage at each level */
 	uint32_t mclk_mhz[PLANT_MAX_LEVELS], n_mclk;
 	uint64_t vram_bytes;
+	/* what one CU holds, and the memory behind it */
+	uint32_t simds_per_cu, waves_per_simd, lds_kib, vgpr_kib;
+	uint32_t memory_bus_bits, l1_kib, l2_kib;
 	/* time */
 	double flop_per_clock_cu, efficiency, memory_gbps, cu_gbps, dispatch_us, launch_us;
 	/* power */
