@@ -248,6 +248,8 @@ static const struct key device_keys[] = {
 	DEVICE_NUMBER("time", cu_gbps, 0.1, 1e6),
 	DEVICE_NUMBER("time", dispatch_us, 0, 1e6),
 	DEVICE_NUMBER("time", launch_us, 0.001, 1e6),
+	DEVICE_NUMBER("time", pcie_gbps, 0.001, 1e6),
+	DEVICE_NUMBER("time", copy_us, 0, 1e6),
 	DEVICE_NUMBER("power", idle_w, 0, 10000),
 	DEVICE_NUMBER("power", uncore_w, 0, 10000),
 	DEVICE_NUMBER("power", cu_active_idle_w, 0, 1000),

@@ -48,6 +48,7 @@ struct plant_device {
 	uint32_t memory_bus_bits, l1_kib, l2_kib;
 	/* time */
 	double flop_per_clock_cu, efficiency, memory_gbps, cu_gbps, dispatch_us, launch_us;
+	double pcie_gbps, copy_us; /* of a copy engine: its rate, and what each copy takes more */
 	/* power */
 	double idle_w, uncore_w, cu_active_idle_w, pj_per_flop, pj_per_byte;
 	double cap_w, cap_min_w, cap_max_w;
