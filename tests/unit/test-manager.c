@@ -274,12 +274,14 @@ static void write_surface(struct fixture *f)
 
 	if (f->mask_surface)
 		(void)add_cell(s, 1725, 2, 15, 12e6, 150);
-	else
-		(void)add_cell(s, 925, 4, 15, 12e6, 90);
-	/* Sorted by clock and CUs. */
-	struct surface_cell low = s->cells[1];
-	s->cells[1] = s->cells[0];
-	s->cells[0] = low;
+	(void)add_cell(s, 925, 4, 15, 12e6, 90);
+	/* Sorted by clock and CUs: the other way round. */
+	for (uint32_t i = 0; i < s->n_cells / 2; i++) {
+		struct surface_cell low = s->cells[s->n_cells - 1 - i];
+
+		s->cells[s->n_cells - 1 - i] = s->cells[i];
+		s->cells[i] = low;
+	}
 	(void)mkdir(f->surfaces, 0755);
 	(void)snprintf(path, sizeof(path), "%s/gfx906-60cu", f->surfaces);
 	(void)mkdir(path, 0755);
@@ -1345,6 +1347,53 @@ static void test_masks_switched_off_and_on_at_a_reload(void **state)
 	RUN_UNTIL(f, f->mask_bits == 0 && shown_cus(f, 0, "acknowledged") == 60);
 }
 
+#define CLOCK_ALONE DAEMON MASK_GPU MODEL "policy = frequency\n"
+
+/* Whether the limit has been lowered; fails if that was before the wider mask was confirmed, or
+ * given up on. */
+static bool lowered_after_widening(struct fixture *f)
+{
+	if (f->actuator.asked_set.max_mhz != 925)
+		return false;
+	assert_true(shown_cus(f, 0, "acknowledged") == 60 ||
+		    shows_alone(f, 0, "has not acknowledged 3 times"));
+	return true;
+}
+
+/* Likewise for a narrower mask and the higher limit. */
+static bool narrowed_after_raising(struct fixture *f)
+{
+	if (shown_cus(f, 0, "wanted") != 30)
+		return false;
+	assert_int_equal(f->actuator.last_set.max_mhz, 1725);
+	return true;
+}
+
+static void test_clock_and_masks_change_in_the_order_that_keeps_capacity(void **state)
+{
+	struct fixture *f = *state;
+
+	start_follower(f, MASKED, 1);
+	RUN_UNTIL(f, shown_cus(f, 0, "acknowledged") == 30);
+	for (unsigned int i = 0; i < 3; i++) {
+		reload(f, CLOCK_ALONE);
+		RUN_UNTIL(f, lowered_after_widening(f));
+		RUN_UNTIL(f, f->actuator.last_set.max_mhz == 925);
+		assert_int_equal(f->mask_bits, 0);
+		reload(f, MASKED);
+		RUN_UNTIL(f, narrowed_after_raising(f));
+		RUN_UNTIL(f, shown_cus(f, 0, "acknowledged") == 30);
+	}
+	/* One that does not answer holds the lower clock up until it is given up on. */
+	f->applies = -EIO;
+	reload(f, CLOCK_ALONE);
+	RUN_UNTIL(f, shown_cus(f, 0, "wanted") == 60);
+	assert_int_equal(f->actuator.asked_set.max_mhz, 1725);
+	RUN_UNTIL(f, lowered_after_widening(f));
+	assert_true(shows_alone(f, 0, "has not acknowledged 3 times"));
+	assert_int_equal(f->mask_bits, 60);
+}
+
 static void test_a_model_stalled_under_its_mask_has_all_cus_until_a_reload(void **state)
 {
 	static const char *const why = "stalled under a partial mask: off until reload";
@@ -1452,6 +1501,7 @@ int main(void)
 		CASE(test_a_worker_that_follows_no_masks_is_governed_by_clock_alone),
 		CASE(test_a_process_is_masked_by_any_of_its_connections),
 		CASE(test_masks_switched_off_and_on_at_a_reload),
+		CASE(test_clock_and_masks_change_in_the_order_that_keeps_capacity),
 		CASE(test_a_model_stalled_under_its_mask_has_all_cus_until_a_reload),
 		CASE(test_what_is_modelled_is_called_so),
 	};
