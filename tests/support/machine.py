@@ -208,10 +208,11 @@ class Machine:
     def worker_socket(self):
         return os.path.join(self.dir, "run", "worker.sock")
 
-    def start_worker(self, *options, gpu=BDF[0], model="resnet50", governed=True, name="worker"):
+    def start_worker(self, *options, gpu=BDF[0], model="resnet50", governed=True, name="worker",
+                     engine="plant"):
         socket = self.worker_socket if governed else "/nonexistent/worker.sock"
         return self.spawn(name, [
-            os.path.join(BIN, "cofris-worker"), "--model", model, "--engine", "plant",
+            os.path.join(BIN, "cofris-worker"), "--model", model, "--engine", engine,
             "--gpu", gpu, "--socket", socket, *options])
 
     def setup(self, backend="rsmi", **config):
