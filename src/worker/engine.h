@@ -42,8 +42,8 @@ struct engine_ops {
 	uint32_t (*cus)(struct engine *e); /* of the mask in force */
 	/* Core clock at a moment that is not long past, 0 if unknown. */
 	uint32_t (*sclk_mhz)(struct engine *e, uint64_t at_ns);
-	/* Mean device time of a batch as the card's own clock has it, without what the host adds;
-	 * NaN if there was none. NULL where services are exact anyway. */
+	/* Mean device time of the batches that were timed by the card's own clock, without what the
+	 * host adds; NaN if there was none. NULL where services are exact anyway. */
 	double (*mean_device_ms)(struct engine *e);
 };
 

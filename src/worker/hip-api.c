@@ -42,6 +42,7 @@ static const struct symbol hip_symbols[] = {
 	{"hipStreamCreateWithFlags", FIELD(stream_create)},
 	{"hipExtStreamCreateWithCUMask", FIELD(stream_create_masked)},
 	{"hipStreamQuery", FIELD(stream_query)},
+	{"hipStreamSynchronize", FIELD(stream_synchronize)},
 	{"hipStreamDestroy", FIELD(stream_destroy)},
 };
 static const struct symbol rtc_symbols[] = {

@@ -39,6 +39,7 @@ struct hip_api {
 	int (*stream_create)(void **ret, unsigned int flags);
 	int (*stream_create_masked)(void **ret, uint32_t words, const uint32_t *mask);
 	int (*stream_query)(void *stream);
+	int (*stream_synchronize)(void *stream);
 	int (*stream_destroy)(void *stream);
 
 	/* hiprtc; NULL if it is not there */

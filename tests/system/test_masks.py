@@ -1,145 +1,155 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both knobs end to end: worker, daemon, actuator and simulated card under a load in steps. With
-power gating, which is modelled, clock and mask move together and save more than each alone."""
+"""CU masks end to end: published, acknowledged and shown per worker, the watchdog, the policies of
+one knob, and what is modelled called so."""
 
-import csv
 import json
 import os
+import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
-from machine import BDF, BIN, case, check, main, wait_for  # noqa: E402
+from machine import BDF, BIN, BUILD, case, check, main, wait_for  # noqa: E402
 
-RATED_RPS = 246  # R of resnet50 on the MI50's plant
-# Load in steps, held long enough that each counts; no step is more than a third of R.
-STEPS = [0.15, 0.40, 0.65, 0.40, 0.15]
+STALLED = "stalled under a partial mask: off until reload"
 
 
-def steps_file(m, seconds_each):
-    path = os.path.join(m.dir, "steps.csv")
-    with open(path, "w") as f:
-        f.write("t_s,load\n")
-        for i, load in enumerate(STEPS):
-            f.write(f"{i * seconds_each + 0.001 * (i > 0):.3f},{load}\n")
-            f.write(f"{(i + 1) * seconds_each:.3f},{load}\n")
-    return path
+def gpu(machine):
+    return machine.status()["gpus"][0]
 
 
-def report_path(m, name):
-    return os.path.join(m.dir, f"{name}.csv")
+def model(machine):
+    return gpu(machine)["models"][0]
 
 
-def serve(m, name, steps, **where):
-    return m.start_worker("--load", steps, "--rated-rps", str(RATED_RPS), "--seed", "5",
-                          "--report", report_path(m, name), name=name, **where)
+def workers(machine):
+    return gpu(machine)["worker_list"]
 
 
-def sojourns_ms(m, name):
-    """Of each request by its number; infinite for one that failed."""
-    with open(report_path(m, name)) as f:
-        rows = csv.DictReader(line for line in f if not line.startswith("#"))
-        return {int(r["request"]): (int(r["end_ns"]) - int(r["arrival_ns"])) / 1e6
-                if r["status"] == "ok" else float("inf") for r in rows}
+def ctl(machine, *words):
+    return machine.capture([os.path.join(BIN, "cofrisctl"), "--bus", machine.bus_address,
+                            *words]).stdout
 
 
-def watch(m, worker):
-    """The clocks and CUs that the card shows while the worker serves."""
-    seen = []
-
-    def ended():
-        c = m.card()
-        seen.append((c["soft_high_mhz"], c["fewest_cus"]))
-        return worker.poll() is not None
-
-    wait_for("the end of the load", ended, timeout=90, period=0.05)
-    check(worker.returncode == 0, "the worker exits 0")
-    return sorted({c for c, _ in seen}), sorted({n for _, n in seen})
+def mask_cus(directive):
+    return sum(bin(int(word, 16)).count("1") for word in directive["mask"])
 
 
-def under_steps(m, gating):
-    m.setup(extra=f"gating = {gating}")
-    worker = serve(m, "worker", steps_file(m, seconds_each=5))
-    clocks, cus = watch(m, worker)
-    print(f"gating = {gating}: limits {clocks} MHz, masks of {cus} CUs (simulated)")
-    sojourns = sojourns_ms(m, "worker")
-    slo_ms = m.status()["gpus"][0]["models"][0]["slo_ms"]
-    late = sum(s > slo_ms for s in sojourns.values())
-    check(len(sojourns) > 1000 and late <= 0.05 * len(sojourns),
-          f"the SLO holds: {late} of {len(sojourns)} late")
-    return clocks, cus
+def held_cus(machine):
+    """CUs of the mask that the held worker was told last; 0: all, None: nothing yet."""
+    lines = machine.log("held").split()
+    return int(lines[-1]) if lines else None
 
 
-@case(sim=["--gating", "none"])
-def without_gating_the_clock_moves_alone(m):
-    clocks, cus = under_steps(m, "none")
-    check(len(clocks) >= 2 and clocks[0] < 1725, f"the clock moves: {clocks}")
-    check(cus == [60], f"the mask is left alone: {cus}")
+@case()
+def status_shows_the_wanted_and_the_acknowledged_mask_of_each_worker(m):
+    # Near its rated rate, where 30 CUs are measured to draw clearly less than 60.
+    m.setup(model="shufflenet")
+    worker = m.start_worker("--rate", "400", "--duration", "600s", "--instance", "first",
+                            model="shufflenet")
+    wait_for("30 CUs acknowledged", lambda: len(workers(m)) == 1
+             and (workers(m)[0]["acknowledged"] or {}).get("cus") == 30, timeout=30)
+    w = workers(m)[0]
+    check(w["model"] == "shufflenet" and w["instance"] == "first" and w["pid"] == worker.pid, w)
+    check(w["follows"] == ["cu-mask", "batch"] and w["clock_alone"] is None, w)
+    check(w["wanted"]["epoch"] >= w["acknowledged"]["epoch"] > 0, w)
+    check(w["acknowledged"]["shape"] == "2x15" and mask_cus(w["acknowledged"]) == 30, w)
+    check(w["apply_ns"] is not None and w["queues_changed"] is not None, w)
+    text = ctl(m, "status")
+    line = next(line for line in text.splitlines() if line.startswith("first"))
+    check(line.split()[1:6] == [str(worker.pid), "shufflenet", "cu-mask,batch", "2x15", "2x15"],
+          line)
 
 
 @case(sim=["--gating", "cu"])
-def with_modelled_gating_clock_and_mask_move(m):
-    clocks, cus = under_steps(m, "cu")
-    check(len(clocks) >= 2 and clocks[0] < 1725, f"the clock moves: {clocks}")
-    check(len(cus) >= 2 and cus[0] < 60, f"so does the mask: {cus}")
+def a_worker_that_follows_no_masks_is_governed_by_clock_alone(m):
+    m.setup(extra="gating = cu")
+    worker = m.start_worker("--rate", "60", "--duration", "600s", "--no-follow-mask", "--instance",
+                            "deaf")
+    wait_for("a lower clock limit", lambda: m.card()["perf_level"] == "manual"
+             and m.card()["soft_high_mhz"] < 1725, timeout=20)
+    w = workers(m)[0]
+    check(w["clock_alone"] == "does not follow masks" and w["follows"] == ["batch"], w)
+    check(w["wanted"]["mask"] is None and model(m)["cus"] == 60, w)
+    check(m.card()["fewest_cus"] == 60, "all CUs")
+    check("does not follow masks" in ctl(m, "status"), "the operator sees it")
+    check(m.log("cofrisd").count("does not follow masks") == 1, "and it is logged once")
+    check(worker.poll() is None, "the worker goes on")
 
 
-# ---- the policies side by side ----
+@case()
+def a_model_stalled_under_its_mask_gets_all_cus_until_a_reload(m):
+    # Without a guard, which would answer a request in danger by the whole card.
+    m.setup(extra="gating = cu", model_extra="policy = resource")
+    worker = m.spawn("held", [os.path.join(BUILD, "tests", "held-worker"), m.worker_socket,
+                              "resnet50"])
+    wait_for("a partial mask", lambda: (held_cus(m) or 60) < 60)
+    w = wait_for("it is acknowledged", lambda: next(
+        (w for w in workers(m) if w["acknowledged"] and w["acknowledged"]["mask"]), None))
+    check(w["queues_changed"] == 5 and mask_cus(w["acknowledged"]) == held_cus(m), w)
+    worker.send_signal(signal.SIGUSR1)
+    wait_for("a request in flight", lambda: model(m)["in_flight"] == 1)
+    check(held_cus(m) > 0, "still under its mask")
+    wait_for("all CUs", lambda: held_cus(m) == 0, timeout=20)
+    wait_for("acknowledged", lambda: workers(m)[0]["acknowledged"]["mask"] is None)
+    check(workers(m)[0]["clock_alone"] == STALLED and model(m)["masks_off"] == STALLED,
+          workers(m)[0])
+    check(STALLED in ctl(m, "status"), "the operator sees it")
+    check(m.log("cofrisd").count("none has ended for 5 s") == 1, "and it is logged once")
+    worker.send_signal(signal.SIGUSR2)
+    before = gpu(m)["decisions"]
+    wait_for("ten more decisions", lambda: gpu(m)["decisions"] > before + 10)
+    check(held_cus(m) == 0 and model(m)["cus"] == 60, "masks stay off")
+    ctl(m, "reload")
+    wait_for("a partial mask again", lambda: held_cus(m) > 0)
+    check(model(m)["masks_off"] is None and workers(m)[0]["clock_alone"] is None, "on again")
+    check(worker.poll() is None, "the worker lives")
 
-# The highest configuration, the clock alone, CUs alone, both: each on a card of its own, at the same
-# time.
-POLICIES = ["maximum", "frequency", "resource", "coordinated"]
-# Excess lateness at which policies count as equal, as everywhere.
-EQUAL = 0.003
 
-
-def start_policy(m, index, policy):
-    """A daemon of its own for a card of its own."""
-    m.write_config(gpu=BDF[index], extra="gating = cu", model_extra=f"policy = {policy}",
-                   name=policy)
-    m.start_bus(f"bus-{policy}")
-    m.start_daemon(name=f"cofrisd-{policy}", run=f"run-{policy}", config=policy,
-                   bus=f"bus-{policy}")
-
-
-def slo_of(m, policy):
-    result = m.capture([os.path.join(BIN, "cofrisctl"), "--bus", f"unix:path={m.dir}/bus-{policy}",
-                        "status", "--json"])
-    return json.loads(result.stdout)["gpus"][0]["models"][0]["slo_ms"]
-
-
-@case(count=4, sim=["--gating", "cu"])
-def clock_and_mask_together_take_less_than_either(m):
+def run_policy(m, policy, done):
+    """Daemon with a record, a worker under load; checks that the record replays."""
+    m.start_bus()
     m.surface()
+    m.write_config(extra="gating = cu", model_extra=f"policy = {policy}")
     m.start_actuator()
-    steps = steps_file(m, seconds_each=8)
-    for index, policy in enumerate(POLICIES):
-        start_policy(m, index, policy)
-    slo_ms = slo_of(m, "coordinated")
-    before = m.stat()
-    workers = [serve(m, p, steps, gpu=BDF[i], run=f"run-{p}") for i, p in enumerate(POLICIES)]
-    wait_for("the end of the load", lambda: all(w.poll() is not None for w in workers), timeout=90,
-             period=0.1)
-    after = m.stat()
-    check(all(w.returncode == 0 for w in workers), "the workers exit 0")
+    record = os.path.join(m.dir, "run", "record")
+    daemon = m.start_daemon("--record", record)
+    worker = m.start_worker("--rate", "60", "--duration", "600s", "--seed", "1")
+    wait_for(f"{policy} at work", done, timeout=20)
+    before = gpu(m)["decisions"]
+    seen = []
+    while gpu(m)["decisions"] < before + 10:
+        seen.append((gpu(m)["max_mhz"], m.card()["fewest_cus"]))
+    text = ctl(m, "status"), ctl(m, "table", "resnet50")
+    table = json.loads(ctl(m, "table", "resnet50", "--json"))["tables"][0]
+    worker.kill()
+    daemon.terminate()
+    check(daemon.wait(10) == 0, "a clean stop exits 0")
+    result = m.capture([os.path.join(BIN, "cofris-replay"), "--inputs", record, "--json"])
+    check(json.loads(result.stdout)["differing"] == 0, result.stdout)
+    return seen, table, text
 
-    seconds = (after["device_ns"] - before["device_ns"]) / 1e9
-    power_w = {p: (after["cards"][i]["energy_j"] - before["cards"][i]["energy_j"]) / seconds
-               for i, p in enumerate(POLICIES)}
-    sojourns = {p: sojourns_ms(m, p) for p in POLICIES}
-    unavoidable = {n for n, ms in sojourns["maximum"].items() if ms > slo_ms}
-    excess = {}
-    for p in POLICIES:
-        check(sojourns[p].keys() == sojourns["maximum"].keys(), f"{p} had the same requests")
-        late = {n for n, ms in sojourns[p].items() if ms > slo_ms} - unavoidable
-        excess[p] = len(late) / len(sojourns[p])
-        print(f"{p}: {power_w[p]:.1f} W (simulated, gating modelled), {len(late)} of "
-              f"{len(sojourns[p])} requests late that were not under maximum")
-    for p in ("frequency", "resource"):
-        saved = 100 * (1 - power_w["coordinated"] / power_w[p])
-        print(f"coordinated against {p}: {saved:.1f} % less power (simulated, gating modelled)")
-        check(saved > 0, f"coordinated takes less power than {p}: {power_w}")
-        check(excess["coordinated"] <= max(excess[p], EQUAL), f"no more lateness: {excess}")
-    check(power_w["frequency"] < power_w["maximum"], f"the clock alone saves: {power_w}")
+
+@case(sim=["--gating", "cu"])
+def policy_frequency_moves_the_clock_alone(m):
+    seen, table, _ = run_policy(m, "frequency", lambda: m.card()["perf_level"] == "manual"
+                                and m.card()["soft_high_mhz"] < 1725)
+    check(all(cus == 60 for _, cus in seen), seen)
+    check(any(mhz and mhz < 1725 for mhz, _ in seen), seen)
+    check({row["shape"] for row in table["rows"]} == {"4x15"}, table)
+    check(len({row["max_mhz"] for row in table["rows"]}) > 1, table)
+
+
+@case(sim=["--gating", "cu"])
+def policy_resource_moves_the_cus_alone_by_modelled_power(m):
+    seen, table, (status, text) = run_policy(m, "resource", lambda: m.card()["fewest_cus"] < 60)
+    check(all(mhz in (None, 1725) for mhz, _ in seen), seen)
+    check(any(cus < 60 for _, cus in seen), seen)
+    check({row["max_mhz"] for row in table["rows"]} == {1725}, table)
+    check(len({row["cus"] for row in table["rows"]}) > 1, table)
+    check(table["modelled"] and all(row["modelled"] for row in table["rows"]), table)
+    check("gating cu (power modelled, not measured)" in text, text)
+    check("predicted power is modelled, not measured" in status, status)
+    check(BDF[0] in status, status)
 
 
 if __name__ == "__main__":
