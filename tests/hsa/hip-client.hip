@@ -543,8 +543,19 @@ static void ipc(int, char **argv)
 	}
 }
 
-/* A child that uses nothing of the card ends as any other, however it ends, and the parent's work
- * is as before. */
+/* What a forked child does: it has no card. It ends as any other, however it does so. */
+static void be_child(int way)
+{
+	void *p;
+
+	if (way == 1)
+		exit(17);
+	if (way == 2 && hipMalloc(&p, 64 << 20) == hipSuccess)
+		_exit(1);
+	_exit(17);
+}
+
+/* The parent's work is as before. */
 static void forks(int, char **)
 {
 	std::vector<unsigned char> out(1000);
@@ -552,12 +563,12 @@ static void forks(int, char **)
 
 	HIP(hipMemset(p, 3, 1000));
 	HIP(hipDeviceSynchronize());
-	for (int way = 0; way < 2; way++) {
+	for (int way = 0; way < 3; way++) {
 		int status = -1;
 		pid_t pid = fork();
 
 		if (pid == 0)
-			_exit(17);
+			be_child(way);
 		CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
 		CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 17);
 	}
