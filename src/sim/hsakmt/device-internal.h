@@ -51,7 +51,6 @@ struct device_queue {
 	bool copying, copy_is_late; /* late: over in device time, the host still moves it */
 	uint64_t copy_end_ns;
 	struct copy copy;
-	uint32_t fill_word;
 };
 
 /* What another process holds of the card. */
