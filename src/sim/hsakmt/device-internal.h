@@ -75,6 +75,7 @@ struct timeline {
 	bool changed;	       /* the set of running kernels or their masks */
 	uint64_t set_since_ns; /* when that last changed */
 	uint32_t clock_head;
+	bool published_more;
 };
 
 struct device {
