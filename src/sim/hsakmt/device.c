@@ -4,6 +4,7 @@
  * The thread sleeps until the next end on the line of device time. While packets come it looks at
  * the doorbells every NAP_NS; after QUIET_NS without any it has the next ring trap (doorbell.h),
  * and an idle process costs nothing. */
+#include "base/log.h"
 #include "base/units.h"
 #include "sim/hsakmt/device-internal.h"
 #include <errno.h>
@@ -263,10 +264,13 @@ static int load_profile(struct device *d)
 	(void)snprintf(path, sizeof(path), "%.*s", (int)sizeof(path) - 1, d->machine->device_ini);
 	r = plant_device_load(path, &d->profile, &error);
 	if (r < 0)
-		return r;
+		return log_error_errno(r, "%s:%u: %s", path, error.line, error.text);
 	plant_cus_init(&d->cus, d->profile);
 	table_path(path, table, sizeof(table));
-	return kernel_costs_new(table, d->profile->gfx, &d->costs, &error);
+	r = kernel_costs_new(table, d->profile->gfx, &d->costs, &error);
+	if (r < 0)
+		return log_error_errno(r, "%s:%u: %s", table, error.line, error.text);
+	return 0;
 }
 
 int device_new(struct sim_machine *m, uint32_t card, uint32_t node, struct device **ret)
