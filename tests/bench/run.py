@@ -45,7 +45,15 @@ def inside(build, seconds):
         for name, child in children.items():
             result[name] = {"cpu_pct": 100 * (cpu_seconds(child.pid) - before[name]) / seconds,
                             **memory(child.pid)}
+    if os.path.exists(os.path.join(build, "tests", "hsa", "hip-times")):
+        result["hip"] = inside_hip(build)
     print(json.dumps(result))
+
+
+def inside_hip(build):
+    """What the simulated card costs a HIP program: launches back to back, and being idle."""
+    client = os.path.join(build, "tests", "hsa", "hip-times")
+    return {**json.loads(run([client, "launches", "50000"])), **json.loads(run([client, "idle", "10"]))}
 
 
 def cpu_seconds(pid):
@@ -93,6 +101,11 @@ def main():
     for name in ("cofrisd", "cofris-actuator"):
         q = d[name]
         print(f"  {name:<34}{q['cpu_pct']:>10.3f}{q['rss_kib']:>10}{q['anonymous_kib']:>10}")
+    if "hip" in d:
+        q = d["hip"]
+        print(f"  {'HIP, launches back to back':<34}{'1/s':>10}{'submit us':>10}{'CPU us':>10}")
+        print(f"  {'empty kernels':<34}{q['per_s']:>10.0f}{q['submit_us']:>10.2f}{q['cpu_us']:>10.2f}")
+        print(f"  {'idle HIP process, CPU %':<34}{q['idle_pct']:>10.4f}")
     if a.json:
         with open(a.json, "w") as f:
             json.dump(result, f, indent=1)

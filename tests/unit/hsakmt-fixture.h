@@ -13,6 +13,18 @@
 #define CARD_0	      1
 #define CARD_1	      2
 
+/* TSan cannot follow threads that a forked child starts, as opening the driver anew does. */
+#if defined(__SANITIZE_THREAD__)
+#define SKIP_UNDER_TSAN() skip()
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SKIP_UNDER_TSAN() skip()
+#endif
+#endif
+#ifndef SKIP_UNDER_TSAN
+#define SKIP_UNDER_TSAN() ((void)0)
+#endif
+
 struct hsakmt_fixture {
 	char path[64];
 	struct sim_machine *machine;

@@ -300,6 +300,60 @@ static void test_costs_come_from_note_table_and_default_in_this_order(void **sta
 	(void)kernel_costs_free(costs);
 }
 
+static void test_the_shipped_table_loads_and_its_patterns_fit(void **state)
+{
+	static const char *const kernels[] = {"__amd_rocclr_initHeap",
+					      "Cijk_Ailk_Bljk_SB_MT64x64x16",
+					      "_ZN2at6native27unrolled_elementwise_kernelIf",
+					      "unheard_of", NULL};
+	struct kernel_costs *costs = NULL;
+	const struct kernel_info *info;
+	struct ini_error error;
+	struct code c;
+
+	(void)state;
+	code_new(&c, kernels, NULL);
+	if (kernel_costs_new(COFRIS_SOURCE_DIR "/profiles/models/kernels.ini", "gfx906", &costs,
+			     &error) < 0)
+		fail_msg("kernels.ini:%u: %s", error.line, error.text);
+	for (uint32_t i = 0; kernels[i]; i++) {
+		assert_int_equal(kernel_costs_find(costs, code_kernel(&c, i), &info), 0);
+		assert_int_equal(info->has_cost, i < 3);
+	}
+	(void)kernel_costs_free(costs);
+}
+
+static void test_tables_that_are_wrong_are_refused(void **state)
+{
+	static const struct {
+		const char *text;
+		int r;
+		unsigned int line;
+	} cases[] = {
+		{"[kernel a]\nflop_per_workgroup = 1\n", -ENODATA, 0},
+		{"[kernel a]\nflop_per_workgroup = -1\n", -EINVAL, 2},
+		{"[kernel a]\nflops = 1\n", -EINVAL, 2},
+		{"flop_per_workgroup = 1\n", -EINVAL, 1},
+		{"[model a]\n", -EINVAL, 1},
+	};
+	struct fixture *f = *state;
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/kernels.ini", f->machine.folder);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct kernel_costs *costs = NULL;
+		struct ini_error error;
+		FILE *file = fopen(path, "we");
+
+		assert_non_null(file);
+		(void)fputs(cases[i].text, file);
+		(void)fclose(file);
+		assert_int_equal(kernel_costs_new(path, "gfx906", &costs, &error), cases[i].r);
+		assert_int_equal(error.line, cases[i].line);
+	}
+	(void)unlink(path);
+}
+
 static void test_registers_and_lds_limit_the_waves_of_a_cu(void **state)
 {
 	static const struct {
@@ -473,6 +527,8 @@ int main(void)
 		TEST(test_random_bytes_for_the_copy_engines_never_crash),
 		TEST(test_random_code_objects_never_crash),
 		TEST(test_costs_come_from_note_table_and_default_in_this_order),
+		TEST(test_the_shipped_table_loads_and_its_patterns_fit),
+		TEST(test_tables_that_are_wrong_are_refused),
 		TEST(test_registers_and_lds_limit_the_waves_of_a_cu),
 		TEST(test_queues_that_cannot_be_are_refused),
 		TEST(test_a_killed_process_leaves_nothing_on_the_card),

@@ -4,6 +4,7 @@
 #include "hsakmt-fixture.h"
 #include "sim/tree.h"
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -420,6 +421,7 @@ static void test_a_child_begins_anew(void **state)
 	int status = -1;
 	pid_t pid;
 
+	SKIP_UNDER_TSAN();
 	assert_int_equal(create(CARD_0, HSA_QUEUE_COMPUTE_AQL, ring, &q), HSAKMT_STATUS_SUCCESS);
 	assert_int_equal(hsaKmtCreateEvent(&d, false, false, &event), HSAKMT_STATUS_SUCCESS);
 	pid = fork();
@@ -434,6 +436,46 @@ static void test_a_child_begins_anew(void **state)
 	assert_int_equal(hsaKmtSetEvent(event), HSAKMT_STATUS_SUCCESS);
 	assert_int_equal(hsaKmtWaitOnEvent(event, 0), HSAKMT_STATUS_SUCCESS);
 	assert_int_equal(hsaKmtDestroyQueue(q.QueueId), HSAKMT_STATUS_SUCCESS);
+}
+
+/* Queues come and go in a thread while the process forks: the locks must not cross. */
+static void *make_queues(void *userdata)
+{
+	_Atomic bool *stop = userdata;
+	struct ring *ring = make_ring();
+	HsaQueueResource q;
+
+	while (!atomic_load(stop)) {
+		if (create(CARD_0, HSA_QUEUE_COMPUTE_AQL, ring, &q) != HSAKMT_STATUS_SUCCESS ||
+		    hsaKmtDestroyQueue(q.QueueId) != HSAKMT_STATUS_SUCCESS)
+			return NULL;
+		event_raise(1);
+	}
+	return userdata;
+}
+
+static void test_a_fork_in_the_midst_of_calls_ends(void **state _unused_)
+{
+	_Atomic bool stop = false;
+	pthread_t thread;
+	void *result;
+
+	assert_int_equal(pthread_create(&thread, NULL, make_queues, &stop), 0);
+	for (int i = 0; i < 200; i++) {
+		int status = -1;
+		pid_t pid = fork();
+
+		if (pid == 0)
+			_exit(hsaKmtDestroyQueue(1) == HSAKMT_STATUS_KERNEL_IO_CHANNEL_NOT_OPENED
+				      ? 0
+				      : 1);
+		assert_true(pid > 0);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+	}
+	atomic_store(&stop, true);
+	(void)pthread_join(thread, &result);
+	assert_ptr_equal(result, &stop);
 }
 
 int main(void)
@@ -453,6 +495,7 @@ int main(void)
 		OPEN(test_queues_keep_to_their_ids),
 		OPEN(test_wrong_queues_are_refused),
 		OPEN(test_a_child_begins_anew),
+		OPEN(test_a_fork_in_the_midst_of_calls_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

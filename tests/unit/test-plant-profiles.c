@@ -61,12 +61,14 @@ static void test_every_model_loads_and_is_called_as_its_file(void **state)
 {
 	(void)state;
 	assert_int_equal(find(PROFILES "models/*.ini"), 0);
-	assert_true(fixture.files.gl_pathc >= 4);
+	assert_true(fixture.files.gl_pathc >= 5);
 	for (size_t i = 0; i < fixture.files.gl_pathc; i++) {
 		const char *path = fixture.files.gl_pathv[i];
 		struct plant_model *m = NULL;
 		struct ini_error error;
 
+		if (is_called(path, "kernels"))
+			continue; /* costs by kernel name, no model */
 		if (plant_model_load(path, &m, &error) < 0)
 			fail_msg("%s:%u: %s", path, error.line, error.text);
 		if (!is_called(path, m->name))

@@ -4,6 +4,7 @@
 #include "sim/hsakmt/arena.h"
 #include "sim/hsakmt/regions.h"
 #include "sim/hsakmt/thunk.h"
+#include "sim/hsakmt/vram.h"
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
@@ -13,7 +14,6 @@ static struct {
 	pthread_mutex_t lock;
 	struct regions allocated;  /* and imported */
 	struct regions registered; /* of the program's own memory; may overlap */
-	uint64_t vram_bytes[HSAKMT_FIRST_CARD + SIM_MAX_CARDS]; /* by node */
 	void *registers[HSAKMT_FIRST_CARD + SIM_MAX_CARDS];
 } all = {.lock = PTHREAD_MUTEX_INITIALIZER, .allocated = {.disjoint = true}};
 
@@ -63,7 +63,7 @@ void *memory_remapped_registers(uint32_t node)
 	return all.registers[node];
 }
 
-/* ---- VRAM ---- */
+/* ---- allocating ---- */
 
 static bool is_vram(const struct region *region)
 {
@@ -71,52 +71,18 @@ static bool is_vram(const struct region *region)
 	       region->in_arena;
 }
 
-static void give_back_vram(const struct region *region)
-{
-	if (!is_vram(region))
-		return;
-	all.vram_bytes[region->node] -= region->size;
-	device_set_vram(thunk_device(region->node), all.vram_bytes[region->node]);
-}
-
-/* Says first what the process would hold and looks at the sum over all of them then, so that two
- * processes never get the same bytes. */
-static int take_vram(const struct region *region)
-{
-	struct device *d = thunk_device(region->node);
-	struct sim_card *card = thunk_card(region->node);
-	uint64_t total, limit;
-
-	if (!is_vram(region))
-		return 0;
-	total = device_profile(d)->vram_bytes;
-	limit = atomic_load(&card->vram_limit_bytes);
-	if (limit > 0)
-		total = MIN(total, limit);
-	if (region->size > total)
-		return -ENOMEM;
-	all.vram_bytes[region->node] += region->size;
-	device_set_vram(d, all.vram_bytes[region->node]);
-	if (sim_card_vram_bytes(card) <= total)
-		return 0;
-	give_back_vram(region);
-	return -ENOMEM;
-}
-
-/* ---- allocating ---- */
-
 static int map_region(struct region *region, void *address)
 {
 	int r;
 
 	if (region->flags.ui32.Scratch)
 		return arena_map_scratch(region->size, &region->start);
-	r = take_vram(region);
+	r = is_vram(region) ? vram_take(region->node, region->size) : 0;
 	if (r < 0)
 		return r;
 	r = arena_map(address, region->size, &region->start, &region->arena_offset);
-	if (r < 0)
-		give_back_vram(region);
+	if (r < 0 && is_vram(region))
+		vram_give_back(region->node, region->size);
 	return r;
 }
 
@@ -126,7 +92,8 @@ static void unmap_region(struct region *region)
 	(void)munmap(region->start, region->size);
 	if (region->in_arena && !region->exported)
 		arena_punch(region->arena_offset, region->size);
-	give_back_vram(region);
+	if (is_vram(region))
+		vram_give_back(region->node, region->size);
 	free(region);
 }
 
@@ -468,7 +435,7 @@ static void drop_all(void)
 {
 	regions_clear(&all.allocated);
 	regions_clear(&all.registered);
-	memset(all.vram_bytes, 0, sizeof(all.vram_bytes));
+	vram_forget();
 	memset(all.registers, 0, sizeof(all.registers));
 	arena_close();
 }

@@ -10,6 +10,7 @@
 #define KFD_MAJOR 1
 #define KFD_MINOR 11 /* ROCr drops the Vega20 below 1.4, and interrupts at 1.0 */
 
+/* Opened in this order. Their locks nest the other way round: queues look at memory. */
 static const struct thunk_part *const parts[] = {
 	&memory_part,
 	&events_part,
@@ -83,13 +84,13 @@ struct sim_card *thunk_card(uint32_t node)
 static void before_fork(void)
 {
 	(void)pthread_mutex_lock(&thunk.lock);
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+	for (size_t i = ARRAY_SIZE(parts); i-- > 0;)
 		parts[i]->lock();
 }
 
 static void after_fork(void)
 {
-	for (size_t i = ARRAY_SIZE(parts); i-- > 0;)
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
 		parts[i]->unlock();
 	(void)pthread_mutex_unlock(&thunk.lock);
 }
