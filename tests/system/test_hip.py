@@ -160,14 +160,21 @@ def idle_kernels_through_hip_draw_active_idle_power(m):
 
 
 @case(sim=SLOW)
-def two_hip_workers_share_the_card(m):
-    load = ("--model", "vgg19", "--closed-loop", "1", "--duration", "4s")
-    alone = worker(m, "hip", *load)["mean_device_ms"]
+def requests_at_the_same_time_share_the_card(m):
+    load = ("--model", "vgg19", "--jitter", "0", "--duration", "4s")
+    alone = worker(m, "hip", *load, "--closed-loop", "1")["mean_device_ms"]
+    both = worker(m, "hip", *load, "--closed-loop", "2", "--workers", "2")["mean_device_ms"]
+    # Waiting for a dispatch is not shared, and small kernels leave room for each other.
+    check(1.5 * alone < both < 2.1 * alone, f"two slots: {both} ms each, {alone} ms alone")
     command = [os.path.join(BIN, "cofris-worker"), "--engine", "hip", "--gpu", BDF[0], "--socket",
-               "/nonexistent/worker.sock", *load]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    times = [json.loads(child.communicate(timeout=120)[0])["mean_device_ms"] for child in both]
-    near("two at a time, each", statistics.mean(times), 2 * alone, 0.15)
+               "/nonexistent/worker.sock", "--closed-loop", "1", *load]
+    pair = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    times = [json.loads(child.communicate(timeout=120)[0])["mean_device_ms"] for child in pair]
+    # They start and end at their own times, and the simulated card places kernels of another
+    # process only where it sees them.
+    check(1.1 * alone < statistics.mean(times) < 2.1 * alone,
+          f"two processes: {times} ms, {alone} ms alone")
+    print(f"alone {alone} ms, two slots {both} ms, two processes {times} ms (simulated)")
 
 
 @case()
