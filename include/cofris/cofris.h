@@ -52,6 +52,9 @@ enum cofris_reports {
 	COFRIS_REPORTS_STARTS = 1 << 0,	     /* cofris_start() for every request */
 	COFRIS_REPORTS_FIRST_TOKEN = 1 << 1, /* kept for token latencies: no call yet */
 	COFRIS_REPORTS_PER_TOKEN = 1 << 2,   /* likewise */
+	/* It never begins a request: it only follows, and another connection of the same model
+	 * counts. While there is none, the daemon plans for the model's rated rate. */
+	COFRIS_REPORTS_NO_REQUESTS = 1 << 3,
 };
 
 /* The daemon's wish, copied out whole. */

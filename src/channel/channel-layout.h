@@ -66,7 +66,8 @@
 #define CHANNEL_REPORTS_STARTS	    (UINT32_C(1) << 0)
 #define CHANNEL_REPORTS_FIRST_TOKEN (UINT32_C(1) << 1)
 #define CHANNEL_REPORTS_PER_TOKEN   (UINT32_C(1) << 2)
-#define CHANNEL_REPORTS_ALL	    UINT32_C(7)
+#define CHANNEL_REPORTS_NO_REQUESTS (UINT32_C(1) << 3)
+#define CHANNEL_REPORTS_ALL	    UINT32_C(15)
 
 /* --- messages ------------------------------------------------------------------------------- */
 

@@ -269,6 +269,7 @@ _Static_assert((int)COFRIS_FOLLOWS_CU_MASK == (int)CHANNEL_FOLLOWS_CU_MASK &&
 	       "follows");
 _Static_assert((int)COFRIS_REPORTS_STARTS == (int)CHANNEL_REPORTS_STARTS &&
 		       (int)COFRIS_REPORTS_FIRST_TOKEN == (int)CHANNEL_REPORTS_FIRST_TOKEN &&
-		       (int)COFRIS_REPORTS_PER_TOKEN == (int)CHANNEL_REPORTS_PER_TOKEN,
+		       (int)COFRIS_REPORTS_PER_TOKEN == (int)CHANNEL_REPORTS_PER_TOKEN &&
+		       (int)COFRIS_REPORTS_NO_REQUESTS == (int)CHANNEL_REPORTS_NO_REQUESTS,
 	       "reports");
 _Static_assert(sizeof(struct cofris_request) == 16, "request");
