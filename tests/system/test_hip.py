@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support")
 from machine import BDF, BIN, BUILD, case, check, main, wait_for  # noqa: E402
 
 # Slowed down, a busy host still keeps the card's queues filled.
-SLOW = ("--time-scale", "4")
+SLOW = ("--time-scale", "8")
 
 # In a sanitised build: HIP and ROCr leave memory behind at exit. What the engine itself holds is
 # counted by its unit test.
@@ -40,6 +40,11 @@ def worker(m, engine, *options, env=None):
 
 def near(what, value, want, share):
     check(abs(value / want - 1) <= share, f"{what}: {value:.4g}, not within {share:.0%} of {want:.4g}")
+
+
+def in_time(what, value, want):
+    """A card never runs ahead of the plant; where the host is late with a launch, it waits."""
+    check(0.995 * want <= value <= 1.05 * want, f"{what}: {value:.4g} ms, {want:.4g} by the plant")
 
 
 def processes(m):
@@ -71,20 +76,39 @@ def device_times_through_hip_are_the_plants(m):
         load = ("--model", model, "--closed-loop", "1", "--duration", "4s")
         plant = worker(m, "plant", *load)["mean_service_ms"]
         hip = worker(m, "hip", *load)
-        near(f"{model} through HIP", hip["mean_device_ms"], plant, 0.03)
+        in_time(f"{model} through HIP", hip["mean_device_ms"], plant)
         check(hip["mean_service_ms"] >= hip["mean_device_ms"] * 0.999,
               f"the host's part comes on top: {hip}")
         print(f"{model}: plant {plant} ms, HIP events {hip['mean_device_ms']} ms, with the host's "
               f"part {hip['mean_service_ms']} ms (simulated)")
 
 
+def served(path):
+    with open(path) as f:
+        return [row for row in csv.DictReader(f) if row["status"] == "ok"]
+
+
+def median_ms(rows):
+    return statistics.median(int(row["end_ns"]) - int(row["start_ns"]) for row in rows) / 1e6
+
+
+def limit_clock():
+    """Levels 0 to 4, at which no power cap interferes."""
+    device = "/sys/class/drm/card0/device"
+    for name, text in (("power_dpm_force_performance_level", "manual"), ("pp_dpm_sclk", "0 1 2 3 4")):
+        with open(os.path.join(device, name), "w") as f:
+            f.write(text)
+
+
 @case(sim=SLOW)
 def a_batch_through_hip_takes_the_plants_time(m):
+    limit_clock()
     load = ("--model", "resnet50", "--closed-loop", "16", "--max-batch", "8", "--duration", "4s")
-    plant = worker(m, "plant", *load)
-    hip = worker(m, "hip", *load)
-    check(hip["completed"] >= 7 * hip["batches"], f"batches are full: {hip}")
-    near("a batch of eight", hip["mean_device_ms"], plant["mean_service_ms"], 0.03)
+    plant, hip = worker(m, "plant", *load), worker(m, "hip", *load)
+    check(hip["completed"] == 8 * hip["batches"], f"batches are full: {hip}")
+    in_time("a batch of eight", hip["mean_device_ms"], plant["mean_service_ms"])
+    print(f"a batch of eight: plant {plant['mean_service_ms']} ms, HIP events "
+          f"{hip['mean_device_ms']} ms (simulated)")
 
 
 @case(sim=SLOW)
@@ -92,7 +116,7 @@ def kernels_compiled_at_start_take_the_same_time(m):
     load = ("--model", "shufflenet", "--closed-loop", "1", "--duration", "3s")
     built = worker(m, "hip", *load)
     compiled = worker(m, "hip", *load, env={"COFRIS_HIP_COMPILE": "1"})
-    near("compiled by hiprtc", compiled["mean_device_ms"], built["mean_device_ms"], 0.02)
+    near("compiled by hiprtc", compiled["mean_device_ms"], built["mean_device_ms"], 0.05)
 
 
 SHAPES = ((4, 15), (2, 15), (3, 10), (1, 8), (0, 0))
@@ -109,23 +133,18 @@ def masked_times_ms(m, engine):
         os.path.join(BIN, "cofris-worker"), "--engine", engine, "--gpu", BDF[0], "--model", "resnet50",
         "--closed-loop", "1", "--jitter", "0", "--socket", socket, "--report", path])
     check(publisher.stdout.readline() == "worker resnet50\n", "the worker has connected")
-
-    def rows():
-        with open(path) as f:
-            return [row for row in csv.DictReader(f) if row["status"] == "ok"]
-
     times = {}
     for k, c in SHAPES:
         publisher.stdin.write(f"{k} {c}\n")
         publisher.stdin.flush()
         answer = publisher.stdout.readline()
         check(answer.startswith(f"{k} {c} queues="), f"the mask is acknowledged: {answer}")
-        cus, before = k * c or 60, len(rows())
-        wait_for("requests under the mask", lambda: len(rows()) >= before + 60, timeout=60)
+        cus, before = k * c or 60, len(served(path))
+        wait_for("requests under the mask", lambda: len(served(path)) >= before + 60, timeout=60)
         # Those that ran when the directive came began under the one before.
-        served = rows()[before + 10:]
-        check(all(int(row["cus"]) == cus for row in served), f"all on {cus} CUs")
-        times[k, c] = statistics.median(int(r["end_ns"]) - int(r["start_ns"]) for r in served) / 1e6
+        rows = served(path)[before + 10:]
+        check(all(int(row["cus"]) == cus for row in rows), f"all on {cus} CUs")
+        times[k, c] = median_ms(rows)
     child.terminate()
     check(child.wait(30) == 0, f"{engine} ends well")
     return times
