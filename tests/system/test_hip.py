@@ -15,7 +15,11 @@ sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support")
 from machine import BDF, BIN, BUILD, case, check, main, wait_for  # noqa: E402
 
 # Slowed down, a busy host still keeps the card's queues filled.
-SLOW = ("--time-scale", "4")
+SLOW = ("--time-scale", "8")
+
+# In a sanitised build: HIP and ROCr leave memory behind at exit. What the engine itself holds is
+# counted by its unit test.
+os.environ.setdefault("LSAN_OPTIONS", "detect_leaks=0")
 
 if not os.path.exists(os.path.join(BUILD, "lib", "sim", "libhsakmt.so.1")):
     print("built without the simulated HSA")
@@ -36,6 +40,11 @@ def worker(m, engine, *options, env=None):
 
 def near(what, value, want, share):
     check(abs(value / want - 1) <= share, f"{what}: {value:.4g}, not within {share:.0%} of {want:.4g}")
+
+
+def in_time(what, value, want):
+    """A card never runs ahead of the plant; where the host is late with a launch, it waits."""
+    check(0.995 * want <= value <= 1.05 * want, f"{what}: {value:.4g} ms, {want:.4g} by the plant")
 
 
 def processes(m):
@@ -67,20 +76,39 @@ def device_times_through_hip_are_the_plants(m):
         load = ("--model", model, "--closed-loop", "1", "--duration", "4s")
         plant = worker(m, "plant", *load)["mean_service_ms"]
         hip = worker(m, "hip", *load)
-        near(f"{model} through HIP", hip["mean_device_ms"], plant, 0.03)
+        in_time(f"{model} through HIP", hip["mean_device_ms"], plant)
         check(hip["mean_service_ms"] >= hip["mean_device_ms"] * 0.999,
               f"the host's part comes on top: {hip}")
         print(f"{model}: plant {plant} ms, HIP events {hip['mean_device_ms']} ms, with the host's "
               f"part {hip['mean_service_ms']} ms (simulated)")
 
 
+def served(path):
+    with open(path) as f:
+        return [row for row in csv.DictReader(f) if row["status"] == "ok"]
+
+
+def median_ms(rows):
+    return statistics.median(int(row["end_ns"]) - int(row["start_ns"]) for row in rows) / 1e6
+
+
+def limit_clock():
+    """Levels 0 to 4, at which no power cap interferes."""
+    device = "/sys/class/drm/card0/device"
+    for name, text in (("power_dpm_force_performance_level", "manual"), ("pp_dpm_sclk", "0 1 2 3 4")):
+        with open(os.path.join(device, name), "w") as f:
+            f.write(text)
+
+
 @case(sim=SLOW)
 def a_batch_through_hip_takes_the_plants_time(m):
+    limit_clock()
     load = ("--model", "resnet50", "--closed-loop", "16", "--max-batch", "8", "--duration", "4s")
-    plant = worker(m, "plant", *load)
-    hip = worker(m, "hip", *load)
-    check(hip["completed"] >= 7 * hip["batches"], f"batches are full: {hip}")
-    near("a batch of eight", hip["mean_device_ms"], plant["mean_service_ms"], 0.03)
+    plant, hip = worker(m, "plant", *load), worker(m, "hip", *load)
+    check(hip["completed"] == 8 * hip["batches"], f"batches are full: {hip}")
+    in_time("a batch of eight", hip["mean_device_ms"], plant["mean_service_ms"])
+    print(f"a batch of eight: plant {plant['mean_service_ms']} ms, HIP events "
+          f"{hip['mean_device_ms']} ms (simulated)")
 
 
 @case(sim=SLOW)
@@ -88,7 +116,7 @@ def kernels_compiled_at_start_take_the_same_time(m):
     load = ("--model", "shufflenet", "--closed-loop", "1", "--duration", "3s")
     built = worker(m, "hip", *load)
     compiled = worker(m, "hip", *load, env={"COFRIS_HIP_COMPILE": "1"})
-    near("compiled by hiprtc", compiled["mean_device_ms"], built["mean_device_ms"], 0.02)
+    near("compiled by hiprtc", compiled["mean_device_ms"], built["mean_device_ms"], 0.05)
 
 
 SHAPES = ((4, 15), (2, 15), (3, 10), (1, 8), (0, 0))
@@ -105,23 +133,18 @@ def masked_times_ms(m, engine):
         os.path.join(BIN, "cofris-worker"), "--engine", engine, "--gpu", BDF[0], "--model", "resnet50",
         "--closed-loop", "1", "--jitter", "0", "--socket", socket, "--report", path])
     check(publisher.stdout.readline() == "worker resnet50\n", "the worker has connected")
-
-    def rows():
-        with open(path) as f:
-            return [row for row in csv.DictReader(f) if row["status"] == "ok"]
-
     times = {}
     for k, c in SHAPES:
         publisher.stdin.write(f"{k} {c}\n")
         publisher.stdin.flush()
         answer = publisher.stdout.readline()
         check(answer.startswith(f"{k} {c} queues="), f"the mask is acknowledged: {answer}")
-        cus, before = k * c or 60, len(rows())
-        wait_for("requests under the mask", lambda: len(rows()) >= before + 60, timeout=60)
+        cus, before = k * c or 60, len(served(path))
+        wait_for("requests under the mask", lambda: len(served(path)) >= before + 60, timeout=60)
         # Those that ran when the directive came began under the one before.
-        served = rows()[before + 10:]
-        check(all(int(row["cus"]) == cus for row in served), f"all on {cus} CUs")
-        times[k, c] = statistics.median(int(r["end_ns"]) - int(r["start_ns"]) for r in served) / 1e6
+        rows = served(path)[before + 10:]
+        check(all(int(row["cus"]) == cus for row in rows), f"all on {cus} CUs")
+        times[k, c] = median_ms(rows)
     child.terminate()
     check(child.wait(30) == 0, f"{engine} ends well")
     return times
@@ -136,38 +159,48 @@ def masks_through_hip_change_times_as_the_plant_says(m):
     print(f"plant {plant}, HIP {hip} (simulated, ms, with the host's part)")
 
 
-def power_w(m, engine, *options):
-    """Mean power of the card while a worker runs, after its start."""
+def busy_power_w(m, engine, *options):
+    """Mean power of the card while it is busy with a worker, however busy a busy host keeps it."""
+    idle_w = m.card()["power_w"]
     child = m.start_worker("--closed-loop", "2", *options, governed=False, engine=engine,
                            name=f"power-{engine}")
     wait_for("the worker is on the card", lambda: processes(m))
-    wait_for("the card is busy", lambda: m.card()["sensor_busy_percent"] > 90, timeout=20)
+    wait_for("the card is busy", lambda: m.card()["sensor_busy_percent"] > 50, timeout=20)
     before = m.card()
-    wait_for("a second of the card's time",
-             lambda: m.card()["device_ns"] - before["device_ns"] > 1e9, timeout=30)
+    wait_for("a second of busy time", lambda: m.card()["busy_s"] - before["busy_s"] > 1, timeout=60)
     after = m.card()
     child.terminate()
     check(child.wait(30) == 0, f"{engine} ends well")
-    return (after["energy_j"] - before["energy_j"]) / (after["device_ns"] - before["device_ns"]) * 1e9
+    wait_for("the card is idle", lambda: m.card()["sensor_busy_percent"] == 0)
+    busy_s = after["busy_s"] - before["busy_s"]
+    idle_s = (after["device_ns"] - before["device_ns"]) / 1e9 - busy_s
+    return (after["energy_j"] - before["energy_j"] - idle_s * idle_w) / busy_s
 
 
 @case(sim=SLOW)
 def idle_kernels_through_hip_draw_active_idle_power(m):
-    plant = power_w(m, "plant", "--idle-kernels")
-    hip = power_w(m, "hip", "--idle-kernels")
+    plant = busy_power_w(m, "plant", "--idle-kernels")
+    hip = busy_power_w(m, "hip", "--idle-kernels")
     near("active-idle power", hip, plant, 0.05)
     print(f"active-idle power: plant {plant:.1f} W, HIP {hip:.1f} W (simulated)")
 
 
 @case(sim=SLOW)
-def two_hip_workers_share_the_card(m):
-    load = ("--model", "vgg19", "--closed-loop", "1", "--duration", "4s")
-    alone = worker(m, "hip", *load)["mean_device_ms"]
+def requests_at_the_same_time_share_the_card(m):
+    load = ("--model", "vgg19", "--jitter", "0", "--duration", "4s")
+    alone = worker(m, "hip", *load, "--closed-loop", "1")["mean_device_ms"]
+    both = worker(m, "hip", *load, "--closed-loop", "2", "--workers", "2")["mean_device_ms"]
+    # Waiting for a dispatch is not shared, and small kernels leave room for each other.
+    check(1.5 * alone < both < 2.1 * alone, f"two slots: {both} ms each, {alone} ms alone")
     command = [os.path.join(BIN, "cofris-worker"), "--engine", "hip", "--gpu", BDF[0], "--socket",
-               "/nonexistent/worker.sock", *load]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    times = [json.loads(child.communicate(timeout=120)[0])["mean_device_ms"] for child in both]
-    near("two at a time, each", statistics.mean(times), 2 * alone, 0.15)
+               "/nonexistent/worker.sock", "--closed-loop", "1", *load]
+    pair = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    times = [json.loads(child.communicate(timeout=120)[0])["mean_device_ms"] for child in pair]
+    # They start and end at their own times, and the simulated card places kernels of another
+    # process only where it sees them.
+    check(1.1 * alone < statistics.mean(times) < 2.1 * alone,
+          f"two processes: {times} ms, {alone} ms alone")
+    print(f"alone {alone} ms, two slots {both} ms, two processes {times} ms (simulated)")
 
 
 @case()
