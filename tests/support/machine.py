@@ -60,6 +60,13 @@ def main():
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def needs_hip():
+    """Skips a case where the build has no simulated HSA to run HIP on."""
+    if not os.path.exists(os.path.join(BUILD, "lib", "sim", "libhsakmt.so.1")):
+        print("built without the simulated HSA")
+        sys.exit(77)
+
+
 class Failure(AssertionError):
     pass
 

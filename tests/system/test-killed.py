@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
-from machine import BIN, Machine, check, wait_for  # noqa: E402
+from machine import BIN, Machine, check, needs_hip, wait_for  # noqa: E402
 
 ENGINE = sys.argv[1]
 
@@ -92,6 +92,8 @@ def main():
     if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
         print("needs root and /dev/fuse")
         sys.exit(77)
+    if ENGINE == "hip":
+        needs_hip()
     before = host_state()
     for victim in ("simulator", "command", "caller"):
         run(victim)

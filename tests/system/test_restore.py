@@ -6,7 +6,7 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
-from machine import BIN, case, check, main, wait_for  # noqa: E402
+from machine import BIN, case, check, main, needs_hip, wait_for  # noqa: E402
 
 LEASE_S = 2.0
 
@@ -162,6 +162,12 @@ def killed_in_mid_kernel(m, engine):
 @case()
 def a_worker_killed_in_mid_kernel_leaves_nothing(m):
     killed_in_mid_kernel(m, "plant")
+
+
+@case(sim=["--time-scale", "4"])
+def a_hip_worker_killed_in_mid_kernel_leaves_nothing(m):
+    needs_hip()
+    killed_in_mid_kernel(m, "hip")
 
 
 if __name__ == "__main__":
