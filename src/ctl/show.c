@@ -319,6 +319,8 @@ static void print_table_header(const json_t *table)
 		     json_is_true(json_object_get(table, "modelled"))
 			     ? " (power modelled, not measured)"
 			     : "");
+	if (json_is_true(json_object_get(table, "clock_alone")))
+		(void)puts("clock alone: not all of its workers follow masks");
 }
 
 static int show_one_table(const json_t *table)

@@ -78,6 +78,17 @@ static bool is_masked(const struct session *s)
 	       (acknowledged && acknowledged->mask.n_bits > 0);
 }
 
+/* Given up on while it may run under a mask. Who never confirmed any has all CUs, as started. */
+static bool may_be_left_masked(const struct session *s)
+{
+	const struct session_directive *acknowledged = session_acknowledged(s);
+
+	if (!sequence_worker_clock_alone(s->unit->sequence, s->worker) ||
+	    s->meter.last.applied_epoch == 0)
+		return false;
+	return !acknowledged || acknowledged->mask.n_bits > 0;
+}
+
 static void judge_stall(struct unit *u, uint32_t model, bool masked, uint64_t now_ns)
 {
 	const struct response_table *t = u->plan->tables[model].table;
@@ -119,13 +130,16 @@ void masks_judge(struct unit *u, uint64_t now_ns)
 		judge_stall(u, i, masked[i], now_ns);
 	TAILQ_FOREACH(s, &u->manager->sessions, entry)
 	{
+		struct governor_model_input *model;
 		enum masks_reason r;
 
 		if (!session_on(s, u) || s->model_index >= u->plan->n_models)
 			continue;
+		model = &in->models[s->model_index];
 		r = masks_reason(s);
 		if (r != MASKS_FOLLOWED)
-			in->models[s->model_index].mask_follows = false;
+			model->mask_follows = false;
+		model->mask_unknown |= may_be_left_masked(s);
 		log_reason(u, s, r);
 	}
 }
