@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Installs from Debian's archive what cofris needs: sh docs/dependencies.sh GROUP...
-# Groups: build (compile and run), hip (engine and tests on HIP), quickstart, test, lint, bench.
+# Groups: build (compile and run), hip (engine and tests on HIP), quickstart, quickstart-plant (it
+# without HIP), test, lint, bench.
 # Needs root only if something is missing.
 set -eu
 
@@ -10,7 +11,8 @@ libfuse3-dev libjansson-dev libsmartcols-dev librocm-smi-dev scdoc
 libhsakmt-dev libhsa-runtime-dev"
 hip="hipcc libamdhip64-dev"
 run="fuse3 librocm-smi64-1 dbus util-linux"
-quickstart="$run $hip gnuplot-nox jq"
+quickstart_plant="$run gnuplot-nox jq"
+quickstart="$quickstart_plant $hip"
 test="$quickstart python3 g++ procps rocminfo"
 lint="clang clang-format clang-tidy libclang-rt-14-dev git"
 bench="$run python3 g++ prometheus-cpp-dev"
@@ -18,6 +20,7 @@ bench="$run python3 g++ prometheus-cpp-dev"
 wanted=
 for group in "$@"; do
 	case $group in
+	quickstart-plant) wanted="$wanted $quickstart_plant" ;;
 	build | hip | quickstart | test | lint | bench) eval "wanted=\"\$wanted \$$group\"" ;;
 	*) echo "dependencies.sh: unknown group '$group'" >&2; exit 2 ;;
 	esac

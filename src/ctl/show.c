@@ -58,6 +58,46 @@ static char *cell_mark(const json_t *o, const char *key)
 	return strdup(json_is_true(json_object_get(o, key)) ? "yes" : "");
 }
 
+/* Parts of an array in one cell. */
+static char *cell_list(const json_t *o, const char *key)
+{
+	const json_t *array = json_object_get(o, key), *part;
+	char text[128] = "";
+	size_t i;
+
+	json_array_foreach(array, i, part)
+	{
+		size_t n = strlen(text);
+
+		(void)snprintf(text + n, sizeof(text) - n, "%s%s", i > 0 ? "," : "",
+			       json_is_string(part) ? json_string_value(part) : "?");
+	}
+	return strdup(text[0] ? text : "-");
+}
+
+/* "2x15", or "all" where there is no mask. */
+static char *cell_mask(const json_t *o, const char *key)
+{
+	const json_t *directive = json_object_get(o, key);
+
+	if (!json_is_object(directive))
+		return strdup("-");
+	if (!json_is_array(json_object_get(directive, "mask")))
+		return strdup("all");
+	return strdup(string_of(directive, "shape"));
+}
+
+/* ns in microseconds. */
+static char *cell_us(const json_t *o, const char *key)
+{
+	const json_t *value = json_object_get(o, key);
+	char *text;
+
+	if (!json_is_number(value))
+		return strdup("-");
+	return asprintf(&text, "%.0f", json_number_value(value) / 1000) < 0 ? NULL : text;
+}
+
 static int add_columns(struct libscols_table *t, const struct column *columns, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -101,6 +141,55 @@ static const struct column model_columns[] = {
 	{"SLO MS", "slo_ms", cell_number, SCOLS_FL_RIGHT},
 	{"REASON", "reason", cell_text, 0},
 };
+
+static const struct column worker_columns[] = {
+	{"WORKER", "instance", cell_text, 0},
+	{"PID", "pid", cell_integer, SCOLS_FL_RIGHT},
+	{"MODEL", "model", cell_text, 0},
+	{"FOLLOWS", "follows", cell_list, 0},
+	{"CUS WANTED", "wanted", cell_mask, SCOLS_FL_RIGHT},
+	{"CUS", "acknowledged", cell_mask, SCOLS_FL_RIGHT},
+	{"QUEUES", "queues_changed", cell_integer, SCOLS_FL_RIGHT},
+	{"TOOK US", "apply_ns", cell_us, SCOLS_FL_RIGHT},
+	{"CLOCK ALONE", "clock_alone", cell_text, 0},
+};
+
+/* Lines of columns, one for each object of the array. */
+static int add_lines(struct libscols_table *t, const struct column *columns, size_t n,
+		     const json_t *array)
+{
+	const json_t *object;
+	size_t i;
+
+	json_array_foreach(array, i, object)
+	{
+		struct libscols_line *line = scols_table_new_line(t, NULL);
+		int r = line ? fill(line, columns, n, 0, object) : -ENOMEM;
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int print_workers(const json_t *gpus)
+{
+	_cleanup_(unref_table) struct libscols_table *t = scols_new_table();
+	const json_t *gpu;
+	size_t i;
+	int r;
+
+	if (!t)
+		return -ENOMEM;
+	r = add_columns(t, worker_columns, ARRAY_SIZE(worker_columns));
+	json_array_foreach(gpus, i, gpu) if (r >= 0) r =
+		add_lines(t, worker_columns, ARRAY_SIZE(worker_columns),
+			  json_object_get(gpu, "worker_list"));
+	if (r < 0 || scols_table_get_nlines(t) == 0)
+		return r;
+	(void)putchar('\n');
+	return scols_print_table(t);
+}
 
 static int add_gpu(struct libscols_table *t, const json_t *gpu)
 {
@@ -158,13 +247,22 @@ static void print_remarks(const json_t *gpu)
 		(void)printf("%s: claimed by %s (pid %d)\n", string_of(gpu, "bdf"),
 			     string_of(owner, "comm"),
 			     (int)json_integer_value(json_object_get(owner, "pid")));
+	if (json_is_true(json_object_get(gpu, "predicted_power_modelled")))
+		(void)printf("%s: gating = %s, so predicted power is modelled, not measured\n",
+			     string_of(gpu, "bdf"), string_of(gpu, "gating"));
 	print_group(gpu);
 	json_array_foreach(json_object_get(gpu, "flags"), i, flag)(void)
 		printf("%s: %s\n", string_of(gpu, "bdf"), json_string_value(flag));
-	json_array_foreach(json_object_get(gpu, "models"), i,
-			   model) if (json_is_string(json_object_get(model, "table_error")))(void)
-		printf("%s: model %s: full speed, no table: %s\n", string_of(gpu, "bdf"),
-		       string_of(model, "name"), string_of(model, "table_error"));
+	json_array_foreach(json_object_get(gpu, "models"), i, model)
+	{
+		if (json_is_string(json_object_get(model, "table_error")))
+			(void)printf("%s: model %s: full speed, no table: %s\n",
+				     string_of(gpu, "bdf"), string_of(model, "name"),
+				     string_of(model, "table_error"));
+		if (json_is_string(json_object_get(model, "masks_off")))
+			(void)printf("%s: model %s: by clock alone: %s\n", string_of(gpu, "bdf"),
+				     string_of(model, "name"), string_of(model, "masks_off"));
+	}
 }
 
 int show_status(const json_t *status)
@@ -188,6 +286,8 @@ int show_status(const json_t *status)
 			     string_of(status, "config_error"));
 	if (json_array_size(gpus) > 0)
 		r = scols_print_table(t);
+	if (r >= 0)
+		r = print_workers(gpus);
 	json_array_foreach(gpus, i, gpu) print_remarks(gpu);
 	return r;
 }
@@ -213,16 +313,17 @@ static void print_table_header(const json_t *table)
 
 	(void)printf("%s: %s%s\n", string_of(table, "bdf"), string_of(table, "surface"),
 		     json_is_true(json_object_get(table, "simulated")) ? " (simulated)" : "");
-	(void)printf("SLO %s ms at p%s, rated %s rps, overload above %s rps, gating %s\n",
+	(void)printf("SLO %s ms at p%s, rated %s rps, overload above %s rps, gating %s%s\n",
 		     slo ? slo : "-", percentile ? percentile : "-", rated ? rated : "-",
-		     overload ? overload : "-", string_of(table, "gating"));
+		     overload ? overload : "-", string_of(table, "gating"),
+		     json_is_true(json_object_get(table, "modelled"))
+			     ? " (power modelled, not measured)"
+			     : "");
 }
 
 static int show_one_table(const json_t *table)
 {
 	_cleanup_(unref_table) struct libscols_table *t = scols_new_table();
-	const json_t *row;
-	size_t i;
 	int r;
 
 	if (json_is_string(json_object_get(table, "error"))) {
@@ -233,12 +334,9 @@ static int show_one_table(const json_t *table)
 	if (!t)
 		return -ENOMEM;
 	r = add_columns(t, row_columns, ARRAY_SIZE(row_columns));
-	json_array_foreach(json_object_get(table, "rows"), i, row)
-	{
-		struct libscols_line *line = r < 0 ? NULL : scols_table_new_line(t, NULL);
-
-		r = line ? fill(line, row_columns, ARRAY_SIZE(row_columns), 0, row) : -ENOMEM;
-	}
+	if (r >= 0)
+		r = add_lines(t, row_columns, ARRAY_SIZE(row_columns),
+			      json_object_get(table, "rows"));
 	if (r < 0)
 		return r;
 	print_table_header(table);

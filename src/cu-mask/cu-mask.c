@@ -10,28 +10,12 @@
 #include "cu-mask/cu-mask.h"
 
 #include "base/macros.h"
+#include "cu-mask/dealing.h"
 
 #include <errno.h>
 #include <string.h>
 
 #define CU_MAX_PER_SH 16 /* half of an se_mask register */
-#define CU_MASK_BITS  (CU_MASK_WORDS * 32)
-
-struct dealing {
-	uint32_t n_bits;
-	uint8_t se[CU_MASK_BITS]; /* of each bit */
-};
-
-/* CUs that one grant enables. */
-static uint32_t unit_cus(const struct cu_topology *t)
-{
-	return t->wgp_pairs ? 2 : 1;
-}
-
-static uint32_t se_per_xcc(const struct cu_topology *t)
-{
-	return t->n_se / t->n_xcc;
-}
 
 struct cu_topology cu_topology_even(uint32_t n_se, uint32_t cus)
 {
@@ -94,7 +78,7 @@ int cu_topology_check(const struct cu_topology *t)
 	return cu_topology_cus(t) > CU_MASK_BITS ? -EINVAL : 0;
 }
 
-static int dealing_init(struct dealing *d, const struct cu_topology *t)
+int dealing_init(struct dealing *d, const struct cu_topology *t)
 {
 	uint32_t step = unit_cus(t), n_se;
 	int r;
@@ -125,18 +109,27 @@ static bool bit_is_set(const uint32_t *words, uint32_t n_words, uint32_t bit)
 	return bit / 32 < n_words && (words[bit / 32] >> (bit % 32) & 1);
 }
 
+void dealing_fill(const struct dealing *d, const uint32_t from[CU_MAX_SE],
+		  const uint32_t cus[CU_MAX_SE], struct cu_mask *ret)
+{
+	struct cu_mask m = {.n_bits = d->n_bits};
+	uint32_t passed[CU_MAX_SE] = {0};
+
+	for (uint32_t bit = 0; bit < d->n_bits; bit++) {
+		uint32_t se = d->se[bit], at = passed[se]++;
+
+		if (at >= from[se] && at - from[se] < cus[se])
+			m.words[bit / 32] |= UINT32_C(1) << (bit % 32);
+	}
+	*ret = m;
+}
+
 /* Enables the first cus[se] CUs of each SE. */
 static void mask_fill(const struct dealing *d, const uint32_t cus[CU_MAX_SE], struct cu_mask *ret)
 {
-	struct cu_mask m = {.n_bits = d->n_bits};
-	uint32_t given[CU_MAX_SE] = {0};
+	static const uint32_t from[CU_MAX_SE];
 
-	for (uint32_t bit = 0; bit < d->n_bits; bit++)
-		if (given[d->se[bit]] < cus[d->se[bit]]) {
-			given[d->se[bit]]++;
-			m.words[bit / 32] |= UINT32_C(1) << (bit % 32);
-		}
-	*ret = m;
+	dealing_fill(d, from, cus, ret);
 }
 
 /* The SEs of an XCC, most CUs first; ties by distance from first_se. */

@@ -72,6 +72,22 @@ int cu_mask_conserved(const struct cu_topology *t, uint32_t n, uint32_t first_se
 int cu_mask_from_shape(const struct cu_topology *t, struct cu_shape shape, uint32_t first_se,
 		       struct cu_mask *ret);
 void cu_mask_all(const struct cu_topology *t, struct cu_mask *ret);
+
+/* Disjoint masks for the shapes of n models on one card, ret[i] for shapes[i]; n of 1 is
+ * cu_mask_from_shape(). Each has exactly k x c CUs, c in each of its k SEs, k / n_xcc SEs in each
+ * XCC; a packing is possible if in no SE the sum of c exceeds its active CUs. Shapes keep apart
+ * where there is room: the largest starts at SE first_se (wrapping within each XCC), the others
+ * take the SEs with the fewest CUs taken, so that another first_se moves the wear and all of them.
+ * With n above 1 the full shape counts as its product, and {0, 0} (all CUs) packs with nothing.
+ *
+ * 0; -EINVAL for a shape that is not one of this card or a topology that is none; -E2BIG for n of
+ * 0 or above CU_PACK_MAX; -ENOSPC if no packing exists; -EOVERFLOW if none was found in a bounded
+ * search (CU_PACK_STEPS in each XCC; not seen for up to 8 models on the cards known).
+ * ret is written only on success. Takes some 40 KiB of stack and no other memory. */
+#define CU_PACK_MAX   16
+#define CU_PACK_STEPS 50000
+int cu_masks_pack(const struct cu_topology *t, const struct cu_shape *shapes, uint32_t n,
+		  uint32_t first_se, struct cu_mask *ret);
 bool cu_mask_equal(const struct cu_mask *a, const struct cu_mask *b);
 uint32_t cu_mask_count(const struct cu_mask *m);
 

@@ -47,6 +47,8 @@ struct manager {
 	uint32_t n_sessions;
 	int accept_error; /* of the last accept, so that it is logged once */
 	struct admission_log refused, misbehaved;
+	/* Found stalled under a partial mask (masks.h), by the models of config. */
+	bool masks_stalled[CONFIG_MAX_MODELS];
 	struct unit_list units; /* cards with an enabled section */
 	uint32_t n_units_ever;
 	char own_cgroup[CGROUP_MAX];

@@ -133,6 +133,7 @@ static void swap(struct manager *m, struct reload *r)
 	config_free(old);
 	m->config_error = (struct config_error){0};
 	m->refused = (struct admission_log){0};
+	(void)memset(m->masks_stalled, 0, sizeof(m->masks_stalled));
 	m->ask_ns = now_ns;
 	link_ask_cards(m->link, now_ns);
 	(void)sd_event_source_set_time(m->tick,

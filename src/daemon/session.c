@@ -271,6 +271,31 @@ void session_sample(struct session *s, uint64_t now_ns)
 		unit_acknowledged(s->unit, s, sample.applied_epoch);
 }
 
+void session_direct(struct session *s, const struct session_directive *d,
+		    struct channel_directive *directive)
+{
+	directive->epoch = d->epoch;
+	directive->cu_mask_bits = d->mask.n_bits;
+	(void)memcpy(directive->cu_mask, d->mask.words, sizeof(d->mask.words));
+	s->directives[s->n_directives++ % SESSION_DIRECTIVES] = *d;
+	channel_connection_direct(s->connection, directive);
+}
+
+const struct session_directive *session_wanted(const struct session *s)
+{
+	if (s->n_directives == 0)
+		return NULL;
+	return &s->directives[(s->n_directives - 1) % SESSION_DIRECTIVES];
+}
+
+const struct session_directive *session_acknowledged(const struct session *s)
+{
+	for (uint32_t i = 0; i < MIN(s->n_directives, (uint32_t)SESSION_DIRECTIVES); i++)
+		if (s->directives[i].epoch == s->meter.last.applied_epoch)
+			return &s->directives[i];
+	return NULL;
+}
+
 void session_next_interval(struct session *s, uint64_t now_ns)
 {
 	for (uint32_t i = 0; s->unit && i < s->n_units; i++)

@@ -2,8 +2,18 @@
 /* One worker's connection. */
 #pragma once
 
+#include "cu-mask/cu-mask.h"
 #include "daemon/manager.h"
 #include "daemon/meter.h"
+
+/* What a worker has been told about its mask, and under which name. */
+struct session_directive {
+	uint64_t epoch;
+	struct cu_shape shape; /* {0, 0}: all CUs */
+	struct cu_mask mask;   /* n_bits of 0: all CUs */
+};
+/* As many as are remembered; a worker that is further behind than that is known to be so. */
+#define SESSION_DIRECTIVES 8
 
 struct session {
 	TAILQ_ENTRY(session) entry; /* manager::sessions */
@@ -20,6 +30,8 @@ struct session {
 	bool follows_mask, follows_batch;
 	char cgroup[CGROUP_MAX];
 	struct meter meter;
+	uint32_t n_directives; /* ever */
+	struct session_directive directives[SESSION_DIRECTIVES];
 };
 
 /* Takes all connections that wait. For sd_event_add_io(). */
@@ -29,5 +41,12 @@ struct session *session_free(struct session *s);
 bool session_on(const struct session *s, const struct unit *u);
 /* Copies the worker's counters into the meter and reports what it has acknowledged. */
 void session_sample(struct session *s, uint64_t now_ns);
+/* Publishes a directive, whose mask is that of d. */
+void session_direct(struct session *s, const struct session_directive *d,
+		    struct channel_directive *directive);
+/* The directive sent last, and the one that the worker says it runs under; NULL: none, or none that
+ * is known. */
+const struct session_directive *session_wanted(const struct session *s);
+const struct session_directive *session_acknowledged(const struct session *s);
 /* Ends the interval once all its cards have taken it in. */
 void session_next_interval(struct session *s, uint64_t now_ns);

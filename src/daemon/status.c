@@ -2,49 +2,14 @@
 #include "daemon/status.h"
 #include "base/units.h"
 #include "daemon/group.h"
-#include "daemon/unit.h"
+#include "daemon/masks.h"
+#include "daemon/status-json.h"
 #include "gpu/gpu.h"
 #include <errno.h>
-#include <jansson.h>
 #include <math.h>
 #include <string.h>
 
 #define STATUS_DUMP_FLAGS (JSON_COMPACT | JSON_REAL_PRECISION(9))
-
-/* What is not known is null, never 0. */
-static json_t *number(double value)
-{
-	return isfinite(value) ? json_real(value) : json_null();
-}
-
-static json_t *number_if(bool known, double value)
-{
-	return known ? number(value) : json_null();
-}
-
-static json_t *integer_if(bool known, uint64_t value)
-{
-	return known ? json_integer((json_int_t)value) : json_null();
-}
-
-/* Bytes from files and other processes need not be UTF-8, which JSON has to be. */
-static json_t *text(const char *s)
-{
-	json_t *value;
-
-	if (!s)
-		return json_null();
-	value = json_string(s);
-	if (!value) {
-		_cleanup_(freep) char *copy = strdup(s);
-
-		for (char *p = copy; p && *p; p++)
-			if ((unsigned char)*p >= 0x80)
-				*p = '?';
-		value = copy ? json_string(copy) : NULL;
-	}
-	return value ? value : json_null();
-}
 
 static double ms(double ns)
 {
@@ -123,24 +88,26 @@ static void add_model_decision(const struct unit *u, uint32_t i, json_t *model)
 	(void)json_object_set_new(model, "workers", json_integer(in->workers));
 	(void)json_object_set_new(model, "input", json_string(input_name(in->state)));
 	(void)json_object_set_new(model, "reason", json_string(governor_reason_name(d->reason)));
-	(void)json_object_set_new(model, "rate_rps", number(d->rate_rps));
-	(void)json_object_set_new(model, "demand_rps", number(d->demand_rps));
-	(void)json_object_set_new(model, "row", integer_if(d->row != UINT32_MAX, d->row));
+	(void)json_object_set_new(model, "rate_rps", status_number(d->rate_rps));
+	(void)json_object_set_new(model, "demand_rps", status_number(d->demand_rps));
+	(void)json_object_set_new(model, "row", status_integer_if(d->row != UINT32_MAX, d->row));
 	(void)json_object_set_new(model, "cus",
 				  json_integer(cus > 0 ? cus : cu_topology_cus(&u->topology)));
 	(void)json_object_set_new(model, "shape",
 				  json_sprintf("%ux%u", shape.n_se, shape.cus_per_se));
 	(void)json_object_set_new(model, "max_batch", json_integer(d->max_batch));
 	(void)json_object_set_new(model, "in_flight", json_integer((json_int_t)in->in_flight));
-	(void)json_object_set_new(model, "predicted_tail_ms", number(ms(d->tail_ns)));
+	(void)json_object_set_new(model, "predicted_tail_ms", status_number(ms(d->tail_ns)));
 	(void)json_object_set_new(model, "acknowledged",
 				  json_boolean(unit_model_acknowledged(u, i)));
 	(void)json_object_set_new(model, "clock_alone_workers",
 				  json_integer(clock_alone_workers(u, i)));
 	(void)json_object_set_new(model, "p95_ms",
-				  number_if(latency, latency ? u->latencies[i].p95_ms : NAN));
+				  status_number_if(latency,
+						   latency ? u->latencies[i].p95_ms : NAN));
 	(void)json_object_set_new(model, "tail_ms",
-				  number_if(latency, latency ? u->latencies[i].tail_ms : NAN));
+				  status_number_if(latency,
+						   latency ? u->latencies[i].tail_ms : NAN));
 }
 
 static json_t *model_json(const struct unit *u, uint32_t i)
@@ -153,14 +120,17 @@ static json_t *model_json(const struct unit *u, uint32_t i)
 	(void)json_object_set_new(model, "policy", json_string(m->policy));
 	(void)json_object_set_new(model, "percentile", json_integer(m->percentile));
 	(void)json_object_set_new(model, "slo_ms",
-				  number_if(t->table, t->table ? ms((double)t->table->slo_ns) : 0));
+				  status_number_if(t->table,
+						   t->table ? ms((double)t->table->slo_ns) : 0));
 	(void)json_object_set_new(model, "t0_ms",
-				  number_if(t->table, t->table ? ms((double)t->table->t0_ns) : 0));
+				  status_number_if(t->table,
+						   t->table ? ms((double)t->table->t0_ns) : 0));
 	(void)json_object_set_new(model, "rated_rps",
-				  number_if(t->table, t->table ? t->table->rated_rps : 0));
-	(void)json_object_set_new(model, "surface", text(t->path));
+				  status_number_if(t->table, t->table ? t->table->rated_rps : 0));
+	(void)json_object_set_new(model, "surface", status_text(t->path));
 	(void)json_object_set_new(model, "table", json_string(t->table ? "ok" : "none"));
-	(void)json_object_set_new(model, "table_error", text(t->table ? NULL : t->why));
+	(void)json_object_set_new(model, "table_error", status_text(t->table ? NULL : t->why));
+	(void)json_object_set_new(model, "masks_off", status_text(masks_model_off(u->manager, i)));
 	if (u->decided)
 		add_model_decision(u, i, model);
 	else
@@ -180,16 +150,17 @@ static void add_sensors(const struct unit *u, json_t *gpu)
 	bool claimed = u->state_valid && u->claim == UNIT_CLAIMED;
 
 	(void)json_object_set_new(gpu, "max_mhz",
-				  integer_if(claimed && s->max_mhz > 0, s->max_mhz));
-	(void)json_object_set_new(gpu, "sclk_mhz", integer_if(has & GPU_HAS_SCLK, s->sclk_mhz));
+				  status_integer_if(claimed && s->max_mhz > 0, s->max_mhz));
+	(void)json_object_set_new(gpu, "sclk_mhz",
+				  status_integer_if(has & GPU_HAS_SCLK, s->sclk_mhz));
 	(void)json_object_set_new(gpu, "power_w",
-				  number_if(has & GPU_HAS_POWER, watts(s->power_uw)));
+				  status_number_if(has & GPU_HAS_POWER, watts(s->power_uw)));
 	(void)json_object_set_new(gpu, "power_cap_w",
-				  number_if(has & GPU_HAS_CAP, watts(s->power_cap_uw)));
+				  status_number_if(has & GPU_HAS_CAP, watts(s->power_cap_uw)));
 	(void)json_object_set_new(gpu, "busy_percent",
-				  integer_if(has & GPU_HAS_BUSY, s->busy_percent));
+				  status_integer_if(has & GPU_HAS_BUSY, s->busy_percent));
 	(void)json_object_set_new(gpu, "temperature_c",
-				  number_if(has & GPU_HAS_TEMP, s->temp_mc / 1000.0));
+				  status_number_if(has & GPU_HAS_TEMP, s->temp_mc / 1000.0));
 	(void)json_object_set_new(gpu, "verified",
 				  claimed && s->verified <= ACTUATOR_DRIFT
 					  ? json_string(verified[s->verified])
@@ -201,7 +172,7 @@ static json_t *owner_json(const struct unit *u)
 	if (u->claim_error != -EBUSY || unit_state(u) != UNIT_BUSY)
 		return json_null();
 	return json_pack("{s:i, s:i, s:o}", "pid", (int)u->owner.pid, "uid", (int)u->owner.uid,
-			 "comm", text(u->owner.comm));
+			 "comm", status_text(u->owner.comm));
 }
 
 /* The cards that share its clock, itself included; empty for a card alone. */
@@ -223,9 +194,9 @@ static json_t *gpu_json(const struct unit *u)
 	json_t *gpu = json_object(), *models = json_array();
 
 	(void)json_object_set_new(gpu, "bdf", json_string(u->bdf));
-	(void)json_object_set_new(gpu, "name", text(u->ever_present ? u->card.name : NULL));
-	(void)json_object_set_new(gpu, "gfx", text(u->ever_present ? u->card.gfx : NULL));
-	(void)json_object_set_new(gpu, "cus", integer_if(u->ever_present, u->card.n_cus));
+	(void)json_object_set_new(gpu, "name", status_text(u->ever_present ? u->card.name : NULL));
+	(void)json_object_set_new(gpu, "gfx", status_text(u->ever_present ? u->card.gfx : NULL));
+	(void)json_object_set_new(gpu, "cus", status_integer_if(u->ever_present, u->card.n_cus));
 	(void)json_object_set_new(gpu, "simulated", json_boolean(unit_simulated(u)));
 	(void)json_object_set_new(gpu, "gating", json_string(config_gating_name(u->config.gating)));
 	(void)json_object_set_new(gpu, "state", json_string(unit_state_name(unit_state(u))));
@@ -233,17 +204,21 @@ static json_t *gpu_json(const struct unit *u)
 	(void)json_object_set_new(gpu, "workers", json_integer(unit_workers(u)));
 	(void)json_object_set_new(gpu, "group", group_json(u));
 	(void)json_object_set_new(gpu, "reason",
-				  text(u->decided ? governor_reason_name(u->decision.reason)
-						  : NULL));
+				  status_text(u->decided ? governor_reason_name(u->decision.reason)
+							 : NULL));
 	(void)json_object_set_new(gpu, "flags", flag_names(u->decided ? u->input.flags : 0));
 	(void)json_object_set_new(gpu, "foreign_pids", foreign_pids(u));
 	(void)json_object_set_new(gpu, "decisions",
 				  json_integer(
 					  (json_int_t)(u->plan ? ring_count(u->plan->ring) : 0)));
 	(void)json_object_set_new(gpu, "predicted_power_w",
-				  number_if(u->decided,
-					    u->decided ? u->decision.predicted_power_w : NAN));
+				  status_number_if(u->decided,
+						   u->decided ? u->decision.predicted_power_w
+							      : NAN));
+	(void)json_object_set_new(gpu, "predicted_power_modelled",
+				  json_boolean(u->config.gating != TABLE_GATING_NONE));
 	add_sensors(u, gpu);
+	(void)json_object_set_new(gpu, "worker_list", status_workers(u));
 	for (uint32_t i = 0; u->plan && i < u->plan->n_models; i++)
 		(void)json_array_append_new(models, model_json(u, i));
 	(void)json_object_set_new(gpu, "models", models);
@@ -280,15 +255,15 @@ char *status_json(const struct manager *m)
 	(void)json_object_set_new(root, "version", json_string(COFRIS_VERSION));
 	(void)json_object_set_new(root, "mode",
 				  json_string(config_mode_name(m->config->daemon.mode)));
-	(void)json_object_set_new(root, "status", text(m->status));
+	(void)json_object_set_new(root, "status", status_text(m->status));
 	(void)json_object_set_new(root, "simulated", json_boolean(any_simulated(m)));
 	(void)json_object_set_new(root, "poll_interval_ms",
-				  number(ms((double)m->config->daemon.poll_ns)));
+				  status_number(ms((double)m->config->daemon.poll_ns)));
 	(void)json_object_set_new(root, "workers", json_integer(m->n_sessions));
 	(void)json_object_set_new(root, "actuator",
-				  text(m->actuator_error < 0 ? strerror(-m->actuator_error)
-							     : "connected"));
-	(void)json_object_set_new(root, "config_error", text(where[0] ? where : NULL));
+				  status_text(m->actuator_error < 0 ? strerror(-m->actuator_error)
+								    : "connected"));
+	(void)json_object_set_new(root, "config_error", status_text(where[0] ? where : NULL));
 	TAILQ_FOREACH(u, &m->units, entry)
 	(void)json_array_append_new(gpus, gpu_json(u));
 	(void)json_object_set_new(root, "gpus", gpus);
@@ -299,15 +274,15 @@ static json_t *row_json(const struct table_row *r)
 {
 	json_t *row = json_object();
 
-	(void)json_object_set_new(row, "rate_rps", number(r->rate_rps));
+	(void)json_object_set_new(row, "rate_rps", status_number(r->rate_rps));
 	(void)json_object_set_new(row, "max_mhz", json_integer(r->max_mhz));
 	(void)json_object_set_new(row, "cus", json_integer(cu_shape_cus(r->shape)));
 	(void)json_object_set_new(row, "shape",
 				  json_sprintf("%ux%u", r->shape.n_se, r->shape.cus_per_se));
 	(void)json_object_set_new(row, "batch", json_integer(r->batch));
-	(void)json_object_set_new(row, "power_w", number(r->power_w));
-	(void)json_object_set_new(row, "tail_ms", number(ms(r->tail_ns)));
-	(void)json_object_set_new(row, "tail_upper_ms", number(ms(r->tail_upper_ns)));
+	(void)json_object_set_new(row, "power_w", status_number(r->power_w));
+	(void)json_object_set_new(row, "tail_ms", status_number(ms(r->tail_ns)));
+	(void)json_object_set_new(row, "tail_upper_ms", status_number(ms(r->tail_upper_ns)));
 	(void)json_object_set_new(row, "modelled", json_boolean(r->flags & TABLE_ROW_MODELLED));
 	(void)json_object_set_new(row, "baseline", json_boolean(r->flags & TABLE_ROW_BASELINE));
 	return row;
@@ -319,8 +294,8 @@ static json_t *table_json(const struct unit *u, uint32_t i)
 	json_t *table = json_object(), *rows = json_array();
 
 	(void)json_object_set_new(table, "bdf", json_string(u->bdf));
-	(void)json_object_set_new(table, "surface", text(u->plan->tables[i].path));
-	(void)json_object_set_new(table, "error", text(t ? NULL : u->plan->tables[i].why));
+	(void)json_object_set_new(table, "surface", status_text(u->plan->tables[i].path));
+	(void)json_object_set_new(table, "error", status_text(t ? NULL : u->plan->tables[i].why));
 	for (uint32_t k = 0; t && k < t->n_rows; k++)
 		(void)json_array_append_new(rows, row_json(&t->rows[k]));
 	(void)json_object_set_new(table, "rows", rows);
@@ -328,11 +303,12 @@ static json_t *table_json(const struct unit *u, uint32_t i)
 		return table;
 	(void)json_object_set_new(table, "simulated", json_boolean(t->simulated));
 	(void)json_object_set_new(table, "gating", json_string(config_gating_name(t->gating)));
+	(void)json_object_set_new(table, "modelled", json_boolean(t->gating != TABLE_GATING_NONE));
 	(void)json_object_set_new(table, "percentile", json_integer(t->percentile));
-	(void)json_object_set_new(table, "slo_ms", number(ms((double)t->slo_ns)));
-	(void)json_object_set_new(table, "t0_ms", number(ms((double)t->t0_ns)));
-	(void)json_object_set_new(table, "rated_rps", number(t->rated_rps));
-	(void)json_object_set_new(table, "overload_rps", number(t->overload_rps));
+	(void)json_object_set_new(table, "slo_ms", status_number(ms((double)t->slo_ns)));
+	(void)json_object_set_new(table, "t0_ms", status_number(ms((double)t->t0_ns)));
+	(void)json_object_set_new(table, "rated_rps", status_number(t->rated_rps));
+	(void)json_object_set_new(table, "overload_rps", status_number(t->overload_rps));
 	(void)json_object_set_new(table, "baseline", row_json(&t->baseline));
 	return table;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/tables.h"
+#include "governor/policy.h"
 #include "response/surface.h"
 #include <errno.h>
 #include <string.h>
@@ -81,6 +82,7 @@ static struct table_options options_of(const struct config *c, const struct conf
 	/* Also with gating none: the table then takes a mask only where its measured power is
 	 * significantly lower, and the governor only where that repays the change. */
 	o.free_mask = m->use_mask;
+	policy_restrict(policy_find(m->policy), &o);
 	return o;
 }
 

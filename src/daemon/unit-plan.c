@@ -2,6 +2,7 @@
 /* What a configuration makes of a card: the models' tables and the governor over them. */
 #include "base/log.h"
 #include "base/units.h"
+#include "daemon/masks.h"
 #include "daemon/unit-internal.h"
 #include <errno.h>
 #include <string.h>
@@ -94,8 +95,9 @@ static void log_tables(const struct unit *u, const struct unit_plan *plan)
 		const char *name = u->manager->config->models[i].name;
 
 		if (t->table)
-			log_info("%s: model %s by %s%s, SLO %.3g ms at p%u, rated %.4g/s", u->bdf,
+			log_info("%s: model %s by %s%s%s, SLO %.3g ms at p%u, rated %.4g/s", u->bdf,
 				 name, t->path, t->table->simulated ? " (simulated)" : "",
+				 t->table->gating != TABLE_GATING_NONE ? " (power modelled)" : "",
 				 (double)t->table->slo_ns / (double)NSEC_PER_MSEC,
 				 t->table->percentile, t->table->rated_rps);
 		else
@@ -132,6 +134,8 @@ void unit_plan_take(struct unit *u, const struct config_gpu *g, struct unit_plan
 	u->decided = false;
 	u->yielded = false;
 	u->latencies = calloc(MAX(plan->n_models, 1u), sizeof(*u->latencies));
+	free(u->masks);
+	u->masks = calloc(MAX(plan->n_models, 1u), sizeof(*u->masks));
 	(void)memset(u->logged_inputs, 0, sizeof(u->logged_inputs));
 	TAILQ_FOREACH(s, &u->manager->sessions, entry)
 	if (s->unit == u)

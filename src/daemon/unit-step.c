@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "daemon/group.h"
+#include "daemon/masks.h"
 #include "daemon/unit-internal.h"
 #include "gpu/gpu.h"
 #include <errno.h>
@@ -72,6 +73,8 @@ static void update_latency(struct unit *u, uint32_t model, uint64_t now_ns)
 
 		channel_histogram_subtract(&window, l->base);
 		l->count = window.count;
+		if (window.count > 0)
+			l->p99_ns = channel_histogram_quantile(&window, 0.99);
 		l->p95_ms = (double)channel_histogram_quantile(&window, 0.95) / 1e6;
 		l->tail_ms =
 			(double)channel_histogram_quantile(&window, m->percentile / 100.0) / 1e6;
@@ -121,8 +124,6 @@ static void add_workers(struct unit *u, uint64_t now_ns, struct governor_input *
 			continue;
 		model = &in->models[s->model_index];
 		meter_add_to(&s->meter, now_ns, poll_ns, model);
-		if (!s->follows_mask || sequence_worker_clock_alone(s->unit->sequence, s->worker))
-			model->mask_follows = false;
 		if (!s->follows_batch)
 			model->batch_follows = false;
 	}
@@ -167,6 +168,7 @@ static void fill_input(struct unit *u, uint64_t now_ns)
 			.acknowledged = unit_model_acknowledged(u, i),
 		};
 	add_workers(u, now_ns, in);
+	masks_judge(u, now_ns);
 	for (uint32_t i = 0; i < u->plan->n_models; i++)
 		if (in->models[i].workers == 0)
 			in->models[i].mask_follows = in->models[i].batch_follows = false;
@@ -304,6 +306,18 @@ void unit_directive(const struct unit *u, uint32_t model, struct sequence_direct
 		ret->shape = m->shape;
 }
 
+/* Where the models' shapes lie on this card. */
+static void place_masks(struct unit *u, struct sequence_directive *models)
+{
+	struct cu_shape shapes[GOVERNOR_MAX_MODELS];
+
+	for (uint32_t i = 0; i < u->plan->n_models; i++)
+		shapes[i] = models[i].shape;
+	placement_update(&u->placement, &u->topology, u->plan->n_models, shapes);
+	for (uint32_t i = 0; i < u->plan->n_models; i++)
+		models[i].mask = u->placement.masks[i];
+}
+
 /* What the card is told: its own decision, raised to the group's. */
 void unit_aim(struct unit *u)
 {
@@ -327,6 +341,7 @@ void unit_aim(struct unit *u)
 		if (shared && u->input.models[i].workers > 0)
 			group_widen(u, i, &models[i]);
 	}
+	place_masks(u, models);
 	sequence_hold(u->sequence, shared);
 	unit_want(u, &clock, u->plan->n_models, models);
 }

@@ -56,6 +56,7 @@ struct unit *unit_free(struct unit *u)
 	link_forget(u->manager->link, u);
 	TAILQ_REMOVE(&u->manager->units, u, entry);
 	unit_latencies_free(u);
+	free(u->masks);
 	unit_plan_free(u->plan);
 	sequence_free(u->sequence);
 	sd_event_source_disable_unref(u->timer);
@@ -106,6 +107,7 @@ void unit_found(struct unit *u, const struct actuator_card *card)
 	if (known && u->plan)
 		return;
 	topology_of(card, &u->topology);
+	u->placement = (struct placement){0};
 	r = unit_plan_new(u, u->manager->config, &u->config, &plan);
 	if (r < 0) {
 		log_error_errno(r, "%s: cannot be governed: %m", u->bdf);
@@ -156,27 +158,20 @@ static void direct(struct unit *u, const struct sequence_step *step)
 	const struct sequence_directive *d = &step->directive;
 	struct session *s = find_worker(u, step->worker);
 	struct channel_directive directive = {
-		.epoch = step->epoch,
 		.max_batch = d->max_batch,
 		.max_wait_ns = d->max_wait_ns,
 		.boost_wait_ns = d->boost_wait_ns,
 		.sclk_mhz = sequence_clock_confirmed(u->sequence).max_mhz,
 	};
+	struct session_directive told = {step->epoch, d->shape, d->mask};
 	const struct response_table *table;
-	struct cu_mask mask;
 
 	if (!s)
 		return;
 	table = u->plan ? u->plan->tables[s->model_index].table : NULL;
 	directive.slo_ns =
 		table ? table->slo_ns : u->manager->config->models[s->model_index].slo.ns;
-	if (cu_shape_cus(d->shape) > 0 &&
-	    cu_mask_from_shape(&u->topology, d->shape, /* first_se= */ 0, &mask) >= 0 &&
-	    cu_mask_count(&mask) < mask.n_bits) {
-		directive.cu_mask_bits = mask.n_bits;
-		(void)memcpy(directive.cu_mask, mask.words, sizeof(mask.words));
-	}
-	channel_connection_direct(s->connection, &directive);
+	session_direct(s, &told, &directive);
 }
 
 static void arm(struct unit *u, uint64_t at_ns)
@@ -287,8 +282,10 @@ void unit_retire(struct unit *u)
 
 int unit_add_worker(struct unit *u, struct session *s)
 {
-	bool mask = s->follows_mask && u->manager->config->models[s->model_index].use_mask;
-	int worker = sequence_worker_add(u->sequence, s->model_index, mask, s->follows_batch);
+	/* Whether its model may be masked is the governor's business, and may change at a reload.
+	 */
+	int worker =
+		sequence_worker_add(u->sequence, s->model_index, s->follows_mask, s->follows_batch);
 
 	if (worker < 0)
 		return worker;

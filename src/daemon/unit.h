@@ -4,6 +4,7 @@
 #pragma once
 
 #include "daemon/manager.h"
+#include "daemon/placement.h"
 #include "daemon/ring.h"
 #include "daemon/session.h"
 #include "governor/sequence.h"
@@ -18,6 +19,8 @@ struct unit_plan {
 };
 struct unit_plan *unit_plan_free(struct unit_plan *p);
 DEFINE_CLEANUP(struct unit_plan *, unit_plan_free)
+
+struct unit_masks;
 
 enum unit_claim { UNIT_FREE, UNIT_CLAIMING, UNIT_CLAIMED, UNIT_RELEASING };
 
@@ -41,6 +44,7 @@ struct unit_latency {
 	struct channel_histogram *base; /* cumulative at the window's begin; NULL: none yet */
 	uint64_t since_ns;
 	double p95_ms, tail_ms; /* NaN: unknown */
+	uint64_t p99_ns;	/* of the latest window in which a request ended; 0: none yet */
 	uint64_t count;
 };
 
@@ -86,6 +90,8 @@ struct unit {
 	bool stepped;			/* ... and come to a decision */
 	bool decided;			/* ever, with this plan */
 	struct unit_latency *latencies; /* one per model of the plan */
+	struct unit_masks *masks;	/* likewise */
+	struct placement placement;
 	enum unit_state logged_state;
 	uint32_t logged_flags;
 	enum governor_input_state logged_inputs[GOVERNOR_MAX_MODELS];

@@ -5,7 +5,7 @@
 #include "governor/planner.h"
 #include "governor/policy.h"
 
-static void plan(const struct policy_view *view, struct policy_plan *ret)
+void policy_plan_published(const struct policy_view *view, struct policy_plan *ret)
 {
 	const struct response_table *t = view->table;
 
@@ -21,5 +21,5 @@ const struct policy policy_coordinated = {
 	.name = "coordinated",
 	.needs_table = true,
 	.estimates = true,
-	.plan = plan,
+	.plan = policy_plan_published,
 };

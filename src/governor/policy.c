@@ -3,10 +3,8 @@
 #include <string.h>
 
 static const struct policy *const policies[] = {
-	&policy_cofris,
-	&policy_coordinated,
-	&policy_maximum,
-	&policy_auto,
+	&policy_cofris,	  &policy_coordinated, &policy_frequency,
+	&policy_resource, &policy_maximum,     &policy_auto,
 };
 
 const struct policy *policy_find(const char *name)
@@ -20,4 +18,10 @@ const struct policy *policy_find(const char *name)
 const char *policy_name(unsigned int i)
 {
 	return i < ARRAY_SIZE(policies) ? policies[i]->name : NULL;
+}
+
+void policy_restrict(const struct policy *p, struct table_options *o)
+{
+	o->free_clock = o->free_clock && !p->fixed_clock;
+	o->free_mask = o->free_mask && !p->fixed_mask;
 }

@@ -22,9 +22,11 @@ struct policy {
 	const char *name;
 	bool never_writes; /* the card stays as found */
 	bool needs_table;
-	bool estimates; /* doubts about its input raise its demand to R */
-	bool paced;	/* goes down slowly */
-	bool guarded;	/* a queue in danger raises it to B */
+	bool estimates;		      /* doubts about its input raise its demand to R */
+	bool paced;		      /* goes down slowly */
+	bool guarded;		      /* a queue in danger raises it to B */
+	bool fixed_clock, fixed_mask; /* its table has cells of the highest clock, or of all CUs,
+				       * alone: policy_restrict() */
 	void (*plan)(const struct policy_view *view, struct policy_plan *ret);
 };
 
@@ -33,4 +35,11 @@ const struct policy *policy_find(const char *name);
 /* Names by index, for texts; NULL beyond the last. */
 const char *policy_name(unsigned int i);
 
-extern const struct policy policy_cofris, policy_coordinated, policy_maximum, policy_auto;
+/* Takes away from the options of a model's table what its policy leaves alone. */
+void policy_restrict(const struct policy *p, struct table_options *o);
+
+/* The published runtime's rule: the row for the rate just measured. */
+void policy_plan_published(const struct policy_view *view, struct policy_plan *ret);
+
+extern const struct policy policy_cofris, policy_coordinated, policy_frequency, policy_resource,
+	policy_maximum, policy_auto;

@@ -88,14 +88,24 @@ static bool clock_equal(struct sequence_clock a, struct sequence_clock b)
 	return a.max_mhz == b.max_mhz && a.power_cap_uw == b.power_cap_uw;
 }
 
-static struct cu_shape shape_larger(struct cu_shape a, struct cu_shape b)
+static bool mask_equal(const struct sequence_directive *a, const struct sequence_directive *b)
 {
-	return larger(cu_shape_cus(a), cu_shape_cus(b)) == cu_shape_cus(a) ? a : b;
+	return cu_shape_equal(a->shape, b->shape) && cu_mask_equal(&a->mask, &b->mask);
+}
+
+/* Takes over other's shape, with its mask, where that is at least as large. */
+static void widen_mask(struct sequence_directive *d, const struct sequence_directive *other)
+{
+	if (larger(cu_shape_cus(d->shape), cu_shape_cus(other->shape)) !=
+	    cu_shape_cus(other->shape))
+		return;
+	d->shape = other->shape;
+	d->mask = other->mask;
 }
 
 static bool directive_equal(const struct sequence_directive *a, const struct sequence_directive *b)
 {
-	return cu_shape_equal(a->shape, b->shape) && a->max_batch == b->max_batch &&
+	return mask_equal(a, b) && a->max_batch == b->max_batch &&
 	       a->max_wait_ns == b->max_wait_ns && a->boost_wait_ns == b->boost_wait_ns;
 }
 
@@ -103,8 +113,10 @@ static struct sequence_directive worker_wanted(const struct sequence *s, const s
 {
 	struct sequence_directive d = w->model < s->n_models ? s->models[w->model] : as_started;
 
-	if (!w->follows_mask || w->clock_alone)
+	if (!w->follows_mask || w->clock_alone) {
 		d.shape = as_started.shape;
+		d.mask = as_started.mask;
+	}
 	if (!w->follows_batch || w->clock_alone)
 		d.max_batch = as_started.max_batch;
 	return d;
@@ -115,7 +127,7 @@ static struct sequence_directive worker_widened(const struct sequence *s, const 
 {
 	struct sequence_directive d = worker_wanted(s, w);
 
-	d.shape = shape_larger(d.shape, w->sent.shape);
+	widen_mask(&d, &w->sent);
 	d.max_batch = (uint32_t)larger(d.max_batch, w->sent.max_batch);
 	return d;
 }
@@ -184,16 +196,14 @@ static void step_clock(struct sequence *s, uint64_t now_ns, struct sequence_cloc
 /* A repeated directive changes the mask again if the one before may not have been taken up. */
 static bool mask_changes(const struct worker *w, const struct sequence_directive *d)
 {
-	return !cu_shape_equal(d->shape, w->sent.shape) ||
-	       (w->repeat && worker_unconfirmed(w) && w->mask_changing);
+	return !mask_equal(d, &w->sent) || (w->repeat && worker_unconfirmed(w) && w->mask_changing);
 }
 
 static void step_worker(struct sequence *s, uint64_t now_ns, struct worker *w,
 			const struct sequence_directive *d, bool gives, struct sequence_step *ret)
 {
 	bool mask = mask_changes(w, d), unconfirmed = worker_unconfirmed(w);
-	bool capacity =
-		!cu_shape_equal(d->shape, w->sent.shape) || d->max_batch != w->sent.max_batch;
+	bool capacity = !mask_equal(d, &w->sent) || d->max_batch != w->sent.max_batch;
 
 	w->epoch = ++s->epoch;
 	if (capacity || (w->repeat && unconfirmed)) {

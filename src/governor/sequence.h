@@ -10,8 +10,9 @@
  * The order of every change: raise the clock; widen masks and wait for their acknowledgement; lower
  * the clock; narrow masks. What gives capacity is started at once; what takes it away starts only
  * when everything before it is confirmed. A change that gives and takes is split: first the larger
- * of old and new in each part, later the new one. A smaller batch counts as narrowing, a smaller
- * power cap as lowering. Mask changes go to one worker at a time and are spaced; a clock raise (a
+ * of old and new in each part, later the new one. A smaller batch counts as narrowing, and so does
+ *a mask that only moves, which must not land where another has yet to leave; a smaller power cap
+ * counts as lowering. Mask changes go to one worker at a time and are spaced; a clock raise (a
  * boost) waits for nothing. What is not confirmed in time cancels the taking steps of this
  *decision; the next sequence_want() tries again. */
 #pragma once
@@ -41,6 +42,7 @@ struct sequence_clock {
 /* What a worker is told. */
 struct sequence_directive {
 	struct cu_shape shape; /* {0, 0}: all CUs, the widest */
+	struct cu_mask mask;   /* where it lies; only ever compared, and handed through */
 	uint32_t max_batch;    /* 0: its own */
 	uint64_t max_wait_ns, boost_wait_ns;
 };
@@ -58,7 +60,7 @@ struct sequence_step {
 	struct sequence_clock clock;
 	uint32_t worker;
 	struct sequence_directive directive;
-	bool mask_changes; /* the directive's shape differs from the one sent before */
+	bool mask_changes; /* the directive's shape or mask differs from the one sent before */
 	uint64_t deadline_ns;
 };
 

@@ -155,13 +155,21 @@ struct rates {
 	double busy_share, ungated_cus, flop, bytes;
 };
 
+/* Of the time, that memory and fabric are awake: kernels that hardly touch the memory let them
+ * sleep. So empty ones draw the CUs' active-idle power alone, which is what the paper's P_CU, their
+ * power above idle over the number of CUs, takes it for. */
+static double uncore_share(const struct plant_device *d, const struct rates *a)
+{
+	return fmin(a->busy_share, a->bytes / d->uncore_gbps);
+}
+
 static double power_at(const struct plant_card *c, uint32_t level_index, const struct rates *a)
 {
 	const struct plant_device *d = c->device;
 	const struct level *level = &c->levels[level_index];
 	double power_w = d->idle_w + (1 - a->busy_share) * level->between_w;
 
-	power_w += a->busy_share * d->uncore_w + a->ungated_cus * level->cu_w;
+	power_w += uncore_share(d, a) * d->uncore_w + a->ungated_cus * level->cu_w;
 	/* pJ per ns is mW. */
 	power_w += (a->flop * d->pj_per_flop * level->v2 + a->bytes * d->pj_per_byte) * 1e-3;
 	power_w += d->leakage_w_per_k * level->v2 * fmax(0, c->temp_c - c->idle_c);

@@ -58,52 +58,74 @@ uint32_t plant_ungated_cus(const struct plant_device *d, enum plant_gating gatin
 	return all - (uint32_t)lround(d->half_card_saving * (all - in_used_ses));
 }
 
-struct placement {
-	double clock_hz;     /* core clock */
-	uint32_t n_se, c;    /* SEs in use, and the CUs of each */
-	double bytes_per_ns; /* what these CUs can draw from memory */
-};
-
-static struct placement place(const struct plant_device *d, uint32_t sclk_mhz,
-			      struct cu_shape shape)
+static double drawn_bytes_per_ns(const struct plant_device *d, uint32_t sclk_mhz,
+				 struct cu_shape shape)
 {
-	struct cu_shape used = shape_is_full(d, shape) ? cu_shape_full(&d->topology) : shape;
-	double drawn = shape_cus(d, shape) * d->cu_gbps * sclk_mhz / top_mhz(d);
-
-	return (struct placement){
-		.clock_hz = sclk_mhz * 1e6,
-		.n_se = used.n_se,
-		.c = used.cus_per_se,
-		.bytes_per_ns = fmin(d->memory_gbps, drawn),
-	};
+	return shape_cus(d, shape) * d->cu_gbps * sclk_mhz / top_mhz(d);
 }
 
 /* Workgroups that the busiest CU gets: dealt round-robin over the SEs, then over the SE's CUs. */
-static double waves(const struct placement *p, double workgroups)
+static double busiest(const struct plant_device *d, struct cu_shape shape, double workgroups)
 {
-	return ceil(ceil(workgroups / p->n_se) / p->c);
+	struct cu_shape used = shape_is_full(d, shape) ? cu_shape_full(&d->topology) : shape;
+
+	return ceil(ceil(workgroups / used.n_se) / used.cus_per_se);
+}
+
+struct plant_execution plant_launch_execution(const struct plant_device *d,
+					      const struct plant_launch *l, uint32_t sclk_mhz,
+					      struct cu_shape shape)
+{
+	double cu_flop_per_ns = d->flop_per_clock_cu * d->efficiency * sclk_mhz * 1e-3;
+	double drawn = drawn_bytes_per_ns(d, sclk_mhz, shape);
+	double most = busiest(d, shape, l->workgroups);
+
+	return (struct plant_execution){
+		.compute_ns = most * l->flop_per_workgroup / cu_flop_per_ns,
+		.bytes_per_ns = fmin(d->memory_gbps, drawn),
+		.drawn_bytes_per_ns = drawn,
+		.busiest = most,
+	};
+}
+
+static double execution_ns(const struct plant_execution *e, double bytes)
+{
+	return fmax(e->compute_ns, bytes / e->bytes_per_ns);
+}
+
+static double launch_ns(const struct plant_device *d, double execution)
+{
+	return fmax(d->launch_us * 1e3, execution + d->dispatch_us * 1e3);
+}
+
+double plant_launch_ns(const struct plant_device *d, const struct plant_launch *l,
+		       uint32_t sclk_mhz, struct cu_shape shape)
+{
+	struct plant_execution e = plant_launch_execution(d, l, sclk_mhz, shape);
+
+	return launch_ns(d, execution_ns(&e, l->bytes));
 }
 
 struct plant_cost plant_request_cost(const struct plant_device *d, const struct plant_model *m,
 				     uint32_t sclk_mhz, struct cu_shape shape, uint32_t batch)
 {
-	struct placement p = place(d, sclk_mhz, shape);
-	double cu_flop_per_ns = d->flop_per_clock_cu * d->efficiency * p.clock_hz * 1e-9;
 	double cu_ns = 0;
 	struct plant_cost cost = {0};
 
 	for (uint32_t i = 0; i < m->n_kernels; i++) {
 		const struct plant_kernel *k = &m->kernels[i];
-		double bytes = k->fixed_bytes + (k->bytes - k->fixed_bytes) * batch;
-		double w = waves(&p, (double)k->workgroups * batch);
-		double compute = w * (k->flop / k->workgroups) / cu_flop_per_ns;
-		double execution = fmax(compute, bytes / p.bytes_per_ns);
-		double ns = fmax(d->launch_us * 1e3, execution + d->dispatch_us * 1e3);
+		struct plant_launch l = {
+			.workgroups = (double)k->workgroups * batch,
+			.flop_per_workgroup = k->flop / k->workgroups,
+			.bytes = k->fixed_bytes + (k->bytes - k->fixed_bytes) * batch,
+		};
+		struct plant_execution e = plant_launch_execution(d, &l, sclk_mhz, shape);
+		double execution = execution_ns(&e, l.bytes);
 
-		cost.ns += k->count * ns;
+		cost.ns += k->count * launch_ns(d, execution);
 		cost.flop += k->count * k->flop * batch;
-		cost.bytes += k->count * bytes;
-		cu_ns += k->count * execution * k->workgroups * batch / w;
+		cost.bytes += k->count * l.bytes;
+		cu_ns += k->count * execution * l.workgroups / e.busiest;
 	}
 	cost.busy_cus = cu_ns / cost.ns;
 	return cost;

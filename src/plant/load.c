@@ -20,7 +20,7 @@ struct key {
 	size_t count_offset; /* lists: where their length goes */
 };
 
-#define MAX_KEYS 64
+#define MAX_KEYS 96
 
 /* One file being read into one struct: the rows seen so far. */
 struct reader {
@@ -218,6 +218,7 @@ static const struct key device_keys[] = {
 	DEVICE_TEXT("device", "name", name),
 	DEVICE_TEXT("device", "product", product),
 	DEVICE_TEXT("device", "gfx", gfx),
+	DEVICE_TEXT("device", "asic", asic),
 	{"device", "pci_device_id", HEX16, AT(device.pci_device_id), 0, 0, 0},
 	DEVICE_U32("device", "vram_mib", vram_mib, 1, 1 << 24),
 	DEVICE_U32("topology", "shader_engines", shader_engines, 1, CU_MAX_SE),
@@ -225,6 +226,13 @@ static const struct key device_keys[] = {
 	DEVICE_U32("topology", "cus_per_array", cus_per_array, 1, 64),
 	DEVICE_U32("topology", "physical_cus_per_array", device.physical_cus_per_array, 1, 64),
 	DEVICE_U32("topology", "xccs", xccs, 1, CU_MAX_SE),
+	DEVICE_U32("cu", "simds_per_cu", device.simds_per_cu, 1, 8),
+	DEVICE_U32("cu", "waves_per_simd", device.waves_per_simd, 1, 64),
+	DEVICE_U32("cu", "lds_kib", device.lds_kib, 1, 1024),
+	DEVICE_U32("cu", "vgpr_kib", device.vgpr_kib, 1, 4096),
+	DEVICE_U32("memory", "memory_bus_bits", device.memory_bus_bits, 32, 1 << 16),
+	DEVICE_U32("memory", "l1_kib", device.l1_kib, 1, 1 << 20),
+	DEVICE_U32("memory", "l2_kib", device.l2_kib, 1, 1 << 20),
 	DEVICE_LIST("clocks", "sclk_mhz", U32_LIST, level_mhz, 1, 10000, device.n_levels),
 	DEVICE_LIST("clocks", "sclk_mv", NUMBER_LIST, level_mv, 1, 10000, n_mv),
 	DEVICE_LIST("clocks", "mclk_mhz", U32_LIST, mclk_mhz, 1, 10000, device.n_mclk),
@@ -240,8 +248,11 @@ static const struct key device_keys[] = {
 	DEVICE_NUMBER("time", cu_gbps, 0.1, 1e6),
 	DEVICE_NUMBER("time", dispatch_us, 0, 1e6),
 	DEVICE_NUMBER("time", launch_us, 0.001, 1e6),
+	DEVICE_NUMBER("time", pcie_gbps, 0.001, 1e6),
+	DEVICE_NUMBER("time", copy_us, 0, 1e6),
 	DEVICE_NUMBER("power", idle_w, 0, 10000),
 	DEVICE_NUMBER("power", uncore_w, 0, 10000),
+	DEVICE_NUMBER("power", uncore_gbps, 1e-6, 1e6),
 	DEVICE_NUMBER("power", cu_active_idle_w, 0, 1000),
 	DEVICE_NUMBER("power", cu_clock_share, 0, 1),
 	DEVICE_NUMBER("power", half_card_saving, 0, 1),

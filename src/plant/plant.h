@@ -4,7 +4,8 @@
  * time comes in as device time in ns from any origin and never runs backwards.
  *
  *   service time  sum over kernel classes of count * max(launch, max(compute, memory) + dispatch)
- *   power         idle + busy share * (uncore + ungated CUs * P_CU(f, V))
+ *   power         idle + busy share * (uncore * min(1, byte rate while busy / uncore_gbps)
+ *                 + ungated CUs * P_CU(f, V))
  *                 + flop rate * e_flop * (V/Vmax)^2 + byte rate * e_byte, + leakage(temperature)
  *   P_CU(f, V)    cu_active_idle_w * (V/Vmax)^2 * (s * f/fmax + 1 - s), s = cu_clock_share
  */
@@ -34,6 +35,7 @@ struct plant_device {
 	char name[32];		/* "mi50" */
 	char product[96];	/* "Radeon Instinct MI50 16GB" */
 	char gfx[16];		/* "gfx906" */
+	char asic[16];		/* "vega20" */
 	uint32_t pci_device_id; /* 0x66a1 */
 	struct cu_topology topology;
 	uint32_t physical_cus_per_array; /* KFD's cu_per_simd_array, 16 */
@@ -42,10 +44,15 @@ struct plant_device {
 	double level_mv[PLANT_MAX_LEVELS];    /* core voltage at each level */
 	uint32_t mclk_mhz[PLANT_MAX_LEVELS], n_mclk;
 	uint64_t vram_bytes;
+	/* what one CU holds, and the memory behind it */
+	uint32_t simds_per_cu, waves_per_simd, lds_kib, vgpr_kib;
+	uint32_t memory_bus_bits, l1_kib, l2_kib;
 	/* time */
 	double flop_per_clock_cu, efficiency, memory_gbps, cu_gbps, dispatch_us, launch_us;
+	double pcie_gbps, copy_us; /* of a copy engine: its rate, and what each copy takes more */
 	/* power */
 	double idle_w, uncore_w, cu_active_idle_w, pj_per_flop, pj_per_byte;
+	double uncore_gbps; /* byte rate of a kernel that keeps the uncore awake */
 	double cap_w, cap_min_w, cap_max_w;
 	double cu_clock_share; /* part of a CU's active-idle power that falls with the clock too */
 	double half_card_saving;  /* share saved by SEs without a CU once half of the SEs have none
@@ -95,6 +102,26 @@ struct plant_cost {
 /* shape must be a shape of the device ({0, 0} = all CUs); batch is 1..PLANT_MAX_BATCH. */
 struct plant_cost plant_request_cost(const struct plant_device *d, const struct plant_model *m,
 				     uint32_t sclk_mhz, struct cu_shape shape, uint32_t batch);
+
+/* One launch of a kernel, however it came about. */
+struct plant_launch {
+	double workgroups;	   /* at least 1 */
+	double flop_per_workgroup; /* of each */
+	double bytes;		   /* of all */
+};
+/* The parts of its time; alone it takes max(launch_us, max(compute_ns, bytes / bytes_per_ns) +
+ * dispatch_us), which is what plant_request_cost() sums. */
+struct plant_execution {
+	double compute_ns;
+	double bytes_per_ns;	   /* what the card's memory and the mask's CUs allow */
+	double drawn_bytes_per_ns; /* what the mask's CUs alone could draw */
+	double busiest;		   /* workgroups that the busiest CU gets */
+};
+struct plant_execution plant_launch_execution(const struct plant_device *d,
+					      const struct plant_launch *l, uint32_t sclk_mhz,
+					      struct cu_shape shape);
+double plant_launch_ns(const struct plant_device *d, const struct plant_launch *l,
+		       uint32_t sclk_mhz, struct cu_shape shape);
 
 /* Core voltage at a clock, mV, interpolated between levels. */
 double plant_voltage_mv(const struct plant_device *d, uint32_t sclk_mhz);

@@ -28,7 +28,8 @@ static const char profile_help[] =
 	"      --verify-time TIME     of a verification (default: 1500ms quick, 10s full)\n"
 	"      --seed N               of the load (default: 1)\n"
 	"Worker:\n"
-	"      --engine NAME          of cofris-worker (default: plant)\n"
+	"      --engine NAME          of cofris-worker, also for the empty kernels (default:\n"
+	"                             auto)\n"
 	"      --workers N            batches that it serves at the same time (default: 1)\n"
 	"      --batch N[,N...]       executed batches; the first is the baseline's (default: 1)\n"
 	"      --worker COMMAND       another worker. It is run by sh with --closed-loop N, or\n"
@@ -266,7 +267,7 @@ static int parse(const struct command_line *line, int argc, char *argv[], struct
 }
 
 static const struct profile_options defaults = {
-	.engine = "plant",
+	.engine = "auto",
 	.grid = GRID_FULL,
 	.batches = {1},
 	.n_batches = 1,

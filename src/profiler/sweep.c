@@ -17,6 +17,7 @@
 #define QUICK_IDLES	   3
 #define QUICK_ACTIVE_IDLES 5
 #define BASELINE_FACTOR	   2 /* everything is relative to B, so it is measured longer */
+#define UNSTABLE_AGAIN	   2 /* times, each twice as long, before a cell is called unstable */
 
 uint32_t sweep_in_flight(const struct sweep *s)
 {
@@ -181,6 +182,22 @@ static void describe_batch(const struct sweep *s, uint32_t batch, char *ret, siz
 		(void)snprintf(ret, size, ", batch %u", batch);
 }
 
+/* What disturbed the host or the card for a moment is no property of the cell. */
+static int measure_steady(struct sweep *s, const struct grid_cell *g, uint64_t time_ns,
+			  struct surface_cell *ret)
+{
+	int r;
+
+	r = lab_measure_cell(&s->lab, g, time_ns, ret);
+	for (uint32_t i = 0; i < UNSTABLE_AGAIN && r == 0 && ret->flags & SURFACE_UNSTABLE; i++) {
+		progress_note(&s->progress, "%u MHz, %u CUs: unstable, measured again", g->max_mhz,
+			      cu_shape_cus(g->shape));
+		time_ns *= 2;
+		r = lab_measure_cell(&s->lab, g, time_ns, ret);
+	}
+	return r;
+}
+
 static int measure_cell(struct sweep *s, const struct grid_cell *g, uint64_t time_ns,
 			struct surface_cell *ret)
 {
@@ -190,7 +207,7 @@ static int measure_cell(struct sweep *s, const struct grid_cell *g, uint64_t tim
 
 	r = lab_configure(&s->lab, g, /* slo_ns= */ 0);
 	if (r == 0)
-		r = lab_measure_cell(&s->lab, g, time_ns, &c);
+		r = measure_steady(s, g, time_ns, &c);
 	if (r < 0)
 		return r;
 	describe_batch(s, c.batch, batch, sizeof(batch));

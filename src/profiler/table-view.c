@@ -110,7 +110,22 @@ static int fill_table(struct libscols_table *table, const struct response_table 
 	return r;
 }
 
-static int print_text(const struct response_table *t)
+/* Of the levels at which it was measured; the table takes the line between them. */
+static void print_powers(const char *what, const struct surface *s, const double *power_w)
+{
+	const char *between = "";
+
+	(void)printf("%s: ", what);
+	for (uint32_t i = 0; i < s->n_levels; i++) {
+		if (isnan(power_w[i]))
+			continue;
+		(void)printf("%s%.1f W at %u MHz", between, power_w[i], s->level_mhz[i]);
+		between = ", ";
+	}
+	(void)puts(*between ? "" : "not measured");
+}
+
+static int print_text(const struct surface *s, const struct response_table *t)
 {
 	struct libscols_table *table = scols_new_table();
 	int r;
@@ -124,6 +139,8 @@ static int print_text(const struct response_table *t)
 		     t->idle_power_w,
 		     t->gating == TABLE_GATING_NONE ? "" : ", power modelled for gating = ",
 		     t->gating == TABLE_GATING_NONE ? "" : gating_names[t->gating]);
+	print_powers("idle", s, s->idle_power_w);
+	print_powers("active idle", s, s->active_idle_power_w);
 	r = fill_table(table, t);
 	if (r == 0)
 		r = scols_print_table(table);
@@ -148,19 +165,38 @@ static json_t *row_json(const struct table_row *row)
 	return object;
 }
 
-static int print_json(const struct response_table *t)
+static json_t *power_json(double power_w)
+{
+	return isnan(power_w) ? json_null() : json_real(power_w);
+}
+
+static json_t *levels_json(const struct surface *s)
+{
+	json_t *levels = json_array();
+
+	for (uint32_t i = 0; i < s->n_levels; i++)
+		(void)json_array_append_new(
+			levels, json_pack("{s:i, s:o, s:o}", "mhz", (int)s->level_mhz[i], "idle_w",
+					  power_json(s->idle_power_w[i]), "active_idle_w",
+					  power_json(s->active_idle_power_w[i])));
+	return levels;
+}
+
+static int print_json(const struct surface *s, const struct response_table *t)
 {
 	json_t *rows = json_array(), *object;
 	int r;
 
 	for (uint32_t i = 0; i < t->n_rows; i++)
 		(void)json_array_append_new(rows, row_json(&t->rows[i]));
-	object = json_pack("{s:s, s:b, s:s, s:i, s:f, s:f, s:f, s:f, s:f, s:o, s:o}", "model",
-			   t->model, "simulated", t->simulated, "gating", gating_names[t->gating],
+	object = json_pack("{s:s, s:b, s:s, s:b, s:i, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:o}",
+			   "model", t->model, "simulated", t->simulated, "gating",
+			   gating_names[t->gating], "modelled", t->gating != TABLE_GATING_NONE,
 			   "percentile", (int)t->percentile, "slo_ms", (double)t->slo_ns / 1e6,
 			   "t0_ms", (double)t->t0_ns / 1e6, "rated_rps", t->rated_rps,
 			   "overload_rps", t->overload_rps, "idle_power_w", t->idle_power_w,
-			   "baseline", row_json(&t->baseline), "rows", rows);
+			   "levels", levels_json(s), "baseline", row_json(&t->baseline), "rows",
+			   rows);
 	if (!object)
 		return -ENOMEM;
 	r = json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
@@ -188,7 +224,7 @@ int table_view(const struct profile_options *o)
 	r = response_table_derive(s, &options, &t, &error);
 	if (r < 0)
 		return log_error_errno(r, "%s: %s", o->table_file, error.text);
-	r = o->json ? print_json(t) : print_text(t);
+	r = o->json ? print_json(s, t) : print_text(s, t);
 	if (r == 0 && fflush(stdout) != 0)
 		r = -errno;
 	return r < 0 ? log_error_errno(r, "Cannot print: %m") : 0;

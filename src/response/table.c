@@ -136,7 +136,8 @@ static bool may_be_chosen(const struct derivation *d, const struct surface_cell 
 		return true;
 	/* The number of workers is the server's own; nobody can set it. */
 	return !(c->flags & NEVER_CHOSEN) && c->batch <= d->options.max_batch &&
-	       c->workers == d->baseline->workers && (full || d->options.free_mask);
+	       c->workers == d->baseline->workers && (full || d->options.free_mask) &&
+	       (c->max_mhz == d->baseline->max_mhz || d->options.free_clock);
 }
 
 static int collect_candidates(struct derivation *d)

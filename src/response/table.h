@@ -7,8 +7,9 @@
  * at rate x is idle + x/C (busy - idle). A configuration is feasible at x if x <= 0.95 C and the
  * upper 95 % confidence bound of its tail is within headroom x SLO. Power differences below
  * max(1 W, 2 standard errors) are ties: more CUs first, then the neighbour row's choice, then less
- * power. Chosen are cells of the profiled number of workers without a flag; the baseline always
- * may be. Without gating a mask must beat the best cell of the whole card by more than a tie.
+ * power. Chosen are cells of the profiled number of workers without a flag, and with the highest
+ * clock or all CUs where the options leave only the other knob; the baseline always may be. Without
+ * gating a mask must beat the best cell of the whole card by more than a tie.
  *
  * Row 0 holds 3 requests per poll interval (or R, if that is less), and is the cheapest that also
  * survives a step from idle to 0.5 R: it serves on for one interval and the surface's settling
@@ -43,6 +44,7 @@ struct table_options {
 	enum table_gating gating; /* se and cu are modelled, not measured */
 	uint64_t poll_ns;	  /* for row 0: 3 requests per interval; 500 ms */
 	uint32_t max_batch;	  /* largest executed batch that may be chosen; 1 */
+	bool free_clock;	  /* false: only cells of the highest clock limit */
 	bool free_mask;		  /* false: only full-shape cells (mask left alone) */
 	uint64_t seed;		  /* 1 by default; same seed, same table */
 };
@@ -52,6 +54,7 @@ struct table_options {
 				.headroom = 0.9,                                                   \
 				.poll_ns = 500000000,                                              \
 				.max_batch = 1,                                                    \
+				.free_clock = true,                                                \
 				.free_mask = true,                                                 \
 				.seed = 1})
 

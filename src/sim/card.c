@@ -390,6 +390,11 @@ int card_set_foreign_manual(struct card *c, uint32_t low, uint32_t high)
 	return 0;
 }
 
+void card_raise_gpu_fault(struct card *c, uint64_t address)
+{
+	sim_card_raise_gpu_fault(c->machine, c->shared, address);
+}
+
 /* ---- state ---- */
 
 const char *card_bdf(const struct card *c)

@@ -75,3 +75,5 @@ void card_set_stuck(struct card *c, bool stuck);
 /* As another program would have left it: manual, with this soft range of sclk. -EINVAL for levels
  * that the card does not have. */
 int card_set_foreign_manual(struct card *c, uint32_t low, uint32_t high);
+/* A page fault of every process that has queues on the card. */
+void card_raise_gpu_fault(struct card *c, uint64_t address);

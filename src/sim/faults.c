@@ -116,6 +116,35 @@ static int begin_foreign_manual(struct card *card, const char *value)
 	return card_set_foreign_manual(card, levels[0], levels[1]);
 }
 
+static int begin_vram_oom(struct card *card, const char *value)
+{
+	uint64_t bytes;
+
+	if (parse_u64(value, &bytes) < 0)
+		return -EINVAL;
+	/* 0 is "no limit" there; not even a page fits into one byte. */
+	atomic_store(&card_shared(card)->vram_limit_bytes, MAX(bytes, UINT64_C(1)));
+	return 0;
+}
+
+static void end_vram_oom(struct card *card)
+{
+	atomic_store(&card_shared(card)->vram_limit_bytes, 0);
+}
+
+static int begin_gpu_fault(struct card *card, const char *value)
+{
+	uint64_t address;
+	char *end;
+
+	errno = 0;
+	address = strtoull(value, &end, 16);
+	if (strncmp(value, "0x", 2) != 0 || !value[2] || *end || errno)
+		return -EINVAL;
+	card_raise_gpu_fault(card, address);
+	return 0;
+}
+
 static const struct kind kinds[] = {
 	[FAULT_HANG] = {"hang", .has_file = true},
 	[FAULT_ERRNO] = {"errno", .has_file = true, .has_value = true, .parse = parse_errno_name},
@@ -125,6 +154,10 @@ static const struct kind kinds[] = {
 	[FAULT_ABSENT] = {"absent"},
 	[FAULT_FOREIGN_MANUAL] = {"foreign-manual", .has_value = true,
 				  .begin = begin_foreign_manual, .once = true},
+	[FAULT_VRAM_OOM] = {"vram-oom", .has_value = true, .begin = begin_vram_oom,
+			    .end = end_vram_oom},
+	[FAULT_GPU_FAULT] = {"gpu-fault", .has_value = true, .begin = begin_gpu_fault,
+			     .once = true},
 };
 
 int faults_new(struct card *const *cards, uint32_t n_cards, struct faults **ret)

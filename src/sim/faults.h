@@ -8,6 +8,8 @@
  *   stuck-clock:CARD          the clock follows the load alone, whatever is set
  *   absent:CARD               every file of the card gives ENODEV
  *   foreign-manual:CARD:LOW:HIGH  once: manual, with this hidden range of sclk levels
+ *   vram-oom:CARD:BYTES       the card has so much memory for all processes together
+ *   gpu-fault:CARD:ADDRESS    once: a page fault for every process with queues on the card
  *
  * CARD is an index or an address, FILE the end of a path ("power1_average",
  * "nodes/1/properties"). */
@@ -28,6 +30,8 @@ enum fault_kind {
 	FAULT_STUCK_CLOCK,
 	FAULT_ABSENT,
 	FAULT_FOREIGN_MANUAL,
+	FAULT_VRAM_OOM,
+	FAULT_GPU_FAULT,
 };
 
 struct faults;

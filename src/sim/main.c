@@ -63,7 +63,8 @@ struct simulator {
 static const char help_text[] =
 	"Usage: cofris-sim --device NAME [OPTION...] -- COMMAND [ARG...]\n"
 	"       cofris-sim stat [--json] | fault SPEC | heal [SPEC]\n"
-	"Runs COMMAND on a machine with simulated AMD GPUs below /sys/class/{drm,kfd,hwmon}.\n\n"
+	"Runs COMMAND on a machine with simulated AMD GPUs below /sys/class/{drm,kfd,hwmon},\n"
+	"which HSA and HIP programs see, too.\n\n"
 	"      --device NAME           kind of card (mi50), or a path to its .ini\n"
 	"      --count N               number of cards (1)\n"
 	"      --time-scale N          slow the cards down N times (1)\n"
@@ -464,6 +465,45 @@ static void wake(int *fd)
 	(void)close(TAKE_FD(*fd));
 }
 
+/* The folder with the simulated libhsakmt: of the build that this program is in, or installed
+ * beside it, or where it was to be installed. */
+static int find_hsakmt(char ret[PATH_MAX])
+{
+	static const char *const places[] = {"%s/../lib/sim", "%s/../" COFRIS_SIM_LIBDIR,
+					     COFRIS_SIM_LIBDIR_INSTALLED};
+	char bin[PATH_MAX], folder[PATH_MAX + 64], library[PATH_MAX + 128];
+	ssize_t n = readlink("/proc/self/exe", bin, sizeof(bin) - 1);
+
+	if (n < 0)
+		return -errno;
+	bin[n] = '\0';
+	*strrchr(bin, '/') = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		(void)snprintf(folder, sizeof(folder), places[i], bin);
+		(void)snprintf(library, sizeof(library), "%s/libhsakmt.so.1", folder);
+		if (access(library, R_OK) == 0 && realpath(folder, ret))
+			return 0;
+	}
+	return -ENOENT;
+}
+
+/* HSA programs take the first libhsakmt that the loader finds. */
+static void prepend_library_path(void)
+{
+	char folder[PATH_MAX], value[2 * PATH_MAX];
+	const char *before = getenv("LD_LIBRARY_PATH");
+
+	if (find_hsakmt(folder) < 0) {
+		log_warning("no simulated libhsakmt.so.1 found: HSA and HIP see no cards");
+		return;
+	}
+	if (before && *before)
+		(void)snprintf(value, sizeof(value), "%s:%s", folder, before);
+	else
+		(void)snprintf(value, sizeof(value), "%s", folder);
+	(void)setenv("LD_LIBRARY_PATH", value, 1);
+}
+
 /* In COMMAND's process, once the simulator stands. */
 static _Noreturn void run_command(const struct options *o, const struct simulator *s,
 				  const sigset_t *original_mask)
@@ -474,6 +514,7 @@ static _Noreturn void run_command(const struct options *o, const struct simulato
 	(void)sigprocmask(SIG_SETMASK, original_mask, NULL);
 	(void)setenv(SIM_ENV, s->machine_path, 1);
 	(void)setenv(CONTROL_ENV, s->control_path, 1);
+	prepend_library_path();
 	(void)execvp(o->command[0], o->command);
 	(void)log_error_errno(-errno, "%s: %m", o->command[0]);
 	_exit(errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN);

@@ -18,9 +18,11 @@
 #include <stdint.h>
 
 #define SIM_MAGIC	  0x6d697363u
-#define SIM_VERSION	  1
+#define SIM_VERSION	  2
 #define SIM_MAX_CARDS	  8
-#define SIM_SLOTS	  64	       /* processes per card */
+#define SIM_SLOTS	  64 /* processes per card */
+#define SIM_MAX_CUS	  (32 * CU_MASK_WORDS)
+#define SIM_LOAD_ONE	  256	       /* one wave slot */
 #define SIM_CLOCK_HISTORY 256	       /* ring of clock changes */
 #define SIM_ENV		  "COFRIS_SIM" /* path of the shared file, set for COMMAND */
 
@@ -45,6 +47,12 @@ struct sim_slot {
 	_Atomic uint64_t running_until_ns;
 	_Atomic uint32_t running_cus; /* ungated CUs meanwhile */
 	_Atomic uint64_t flop_per_us, bytes_per_us;
+	/* What that work demands of the card since load_since_ns, which others share with: wave
+	 * slots of each CU by its mask bit, in 1/SIM_LOAD_ONE, and memory as if it were alone. */
+	_Atomic uint64_t load_since_ns, demand_bytes_per_us;
+	_Atomic uint16_t load[SIM_MAX_CUS];
+	_Atomic uint32_t ends_with_process; /* else running work outlives its process */
+	_Atomic uint64_t vram_bytes;	    /* held by the process; not under the seqlock */
 };
 
 struct sim_card {
@@ -55,6 +63,10 @@ struct sim_card {
 	_Alignas(64) _Atomic uint32_t epoch; /* futex word: bumped with each clock change and
 					      * each change of who is running */
 	_Atomic uint32_t clock_head;	     /* number of entries ever written */
+	/* Faults for those who stand in for the driver. */
+	_Atomic uint64_t vram_limit_bytes;  /* that all processes get together; 0: all there is */
+	_Atomic uint64_t gpu_fault_address; /* of the last page fault ... */
+	_Atomic uint32_t n_gpu_faults;	    /* ... of so many so far */
 	struct sim_clock clock[SIM_CLOCK_HISTORY];
 	struct sim_slot slots[SIM_SLOTS];
 };
@@ -64,7 +76,8 @@ struct sim_machine {
 	uint32_t n_cards;
 	double time_scale; /* wall time = device time * time_scale */
 	uint64_t wall_origin_ns;
-	char device_ini[256]; /* the device's profile, for those who execute work */
+	char device_ini[256];	      /* the device's profile, for those who execute work */
+	_Atomic uint32_t fault_epoch; /* futex word: bumped after each change of n_gpu_faults */
 	struct sim_card cards[SIM_MAX_CARDS];
 };
 
@@ -78,6 +91,10 @@ int sim_machine_create(const char *path, uint32_t n_cards, double time_scale,
 uint64_t sim_device_ns(const struct sim_machine *m, uint64_t wall_ns);
 uint64_t sim_wall_ns(const struct sim_machine *m, uint64_t device_ns);
 struct sim_card *sim_card_find(struct sim_machine *m, const char *bdf);
+/* What all processes hold of the card's memory. */
+uint64_t sim_card_vram_bytes(const struct sim_card *c);
+/* For the simulator: every process with queues on the card meets a page fault at this address. */
+void sim_card_raise_gpu_fault(struct sim_machine *m, struct sim_card *c, uint64_t address);
 
 /* For the simulator: appends a clock change and wakes those who wait. */
 void sim_card_set_clock(struct sim_card *c, uint64_t from_ns, uint32_t sclk_mhz);
@@ -89,6 +106,42 @@ struct sim_activity_cursor {
 };
 void sim_card_activity(struct sim_card *c, struct sim_activity_cursor *cursor, uint64_t since_ns,
 		       uint64_t now_ns, struct plant_activity *ret);
+
+/* ---- the parts of it that executing work is made of ---- */
+
+/* Bumps the epoch, so that everyone looks again. Returns the epoch before. */
+uint32_t sim_card_bump(struct sim_card *c);
+/* The clock from since_ns on, newest first. Before the oldest entry kept, that one is taken to
+ * hold. */
+struct sim_clock_history {
+	uint32_t n;
+	struct sim_clock clock[SIM_CLOCK_HISTORY];
+};
+void sim_clock_history_read(struct sim_card *c, uint64_t since_ns, struct sim_clock_history *ret);
+
+/* A slot for this process, of nobody or of a dead process. -EBUSY if all are taken. */
+int sim_slot_take(struct sim_card *c, uint64_t now_ns, struct sim_slot **ret);
+void sim_slot_release(struct sim_card *c, struct sim_slot *s);
+
+/* A slot's contents as one whole, for its owner. */
+struct sim_account {
+	uint64_t accounted_ns, busy_ns, ungated_cu_ns, flop_k, bytes;
+	uint64_t running_until_ns;
+	uint32_t running_cus;
+	uint64_t flop_per_us, bytes_per_us;
+	uint64_t load_since_ns, demand_bytes_per_us;
+	const uint16_t *load; /* SIM_MAX_CUS; NULL: as it was */
+};
+void sim_slot_write(struct sim_slot *s, const struct sim_account *a);
+
+/* What another process demands of the card. */
+struct sim_load {
+	uint64_t since_ns, until_ns; /* it runs in this time, as things stand */
+	double gbps;
+	uint16_t waves[SIM_MAX_CUS];
+};
+/* 0, -ENOENT for a slot without work at or after from_ns, -EAGAIN while its owner writes it. */
+int sim_slot_load(struct sim_slot *s, uint64_t from_ns, struct sim_load *ret);
 
 /* ---- executing work ---- */
 struct sim_context; /* a process on one card, with its own copies of device and models */

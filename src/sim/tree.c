@@ -2,6 +2,7 @@
 #include "sim/tree.h"
 #include "base/units.h"
 #include "cu-mask/cu-mask.h"
+#include "sim/identity.h"
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -19,11 +20,9 @@
 #define NODE  KFD "/topology/nodes/%n"
 #define UP    "../" TREE_FOLDER "/"
 
-#define FIRST_HWMON	   3
-#define FIRST_RENDER_MINOR 128
-#define FIRST_GPU_ID	   51057 /* any will do: the real one is a hash */
-#define GPU_ID_STEP	   1009
-#define HOST_CORES	   16
+#define FIRST_HWMON  3
+#define FIRST_GPU_ID 51057 /* any will do: the real one is a hash */
+#define GPU_ID_STEP  1009
 
 struct text {
 	char *data; /* of TREE_FILE_SIZE */
@@ -159,6 +158,11 @@ static uint64_t value_vram_bytes(struct card *card)
 	return card_device(card)->vram_bytes;
 }
 
+static uint64_t value_vram_used(struct card *card)
+{
+	return MIN(sim_card_vram_bytes(card_shared(card)), card_device(card)->vram_bytes);
+}
+
 static uint64_t gpu_id(uint32_t index)
 {
 	return FIRST_GPU_ID + GPU_ID_STEP * index;
@@ -171,8 +175,7 @@ static uint64_t value_gpu_id(struct card *card)
 
 static uint64_t unique_id(const struct card *card)
 {
-	/* Not 0, which means that the card has none. */
-	return plant_hash(0, card_index(card)) | 1;
+	return sim_unique_id(card_index(card));
 }
 
 static void show_device_id(const struct tree *t _unused_, struct card *card, int arg _unused_,
@@ -299,22 +302,6 @@ static void show_metrics(const struct tree *t _unused_, struct card *card, int a
 
 /* ---- KFD's topology ---- */
 
-/* "gfx90a" is 90010: major, minor and stepping in two decimal digits each. */
-static uint32_t gfx_target_version(const char *gfx)
-{
-	unsigned long digits = strtoul(gfx + strcspn(gfx, "0123456789"), NULL, 16);
-	uint32_t stepping = digits & 0xf, minor = digits >> 4 & 0xf;
-	uint32_t major = (uint32_t)((digits >> 8 & 0xf) + 10 * (digits >> 12 & 0xf));
-
-	return major * 10000 + minor * 100 + stepping;
-}
-
-static uint32_t location_id(const struct card *card)
-{
-	/* Device and function are 0. */
-	return (uint32_t)strtoul(card_bdf(card) + strlen("0000:"), NULL, 16) << 8;
-}
-
 struct property {
 	const char *name;
 	unsigned long long value;
@@ -332,29 +319,29 @@ static void show_gpu_properties(const struct tree *t _unused_, struct card *card
 	const struct plant_device *d = card_device(card);
 	const struct property p[] = {
 		{"cpu_cores_count", 0},
-		{"simd_count", cu_topology_cus(&d->topology) * 4},
+		{"simd_count", cu_topology_cus(&d->topology) * d->simds_per_cu},
 		{"mem_banks_count", 1},
 		{"caches_count", 0},
 		{"io_links_count", 1},
 		{"p2p_links_count", 0},
 		{"cpu_core_id_base", 0},
-		{"simd_id_base", 2147487744},
-		{"max_waves_per_simd", 10},
-		{"lds_size_in_kb", 64},
+		{"simd_id_base", SIM_FIRST_SIMD_ID},
+		{"max_waves_per_simd", d->waves_per_simd},
+		{"lds_size_in_kb", d->lds_kib},
 		{"gds_size_in_kb", 0},
 		{"num_gws", 64},
 		{"wave_front_size", 64},
 		{"array_count", d->topology.n_se * d->topology.n_sh_per_se},
 		{"simd_arrays_per_engine", d->topology.n_sh_per_se},
 		{"cu_per_simd_array", d->physical_cus_per_array},
-		{"simd_per_cu", 4},
+		{"simd_per_cu", d->simds_per_cu},
 		{"max_slots_scratch_cu", 32},
-		{"gfx_target_version", gfx_target_version(d->gfx)},
+		{"gfx_target_version", sim_gfx_target_version(d->gfx)},
 		{"vendor_id", 0x1002},
 		{"device_id", d->pci_device_id},
-		{"location_id", location_id(card)},
+		{"location_id", sim_location_id(card_bdf(card))},
 		{"domain", 0},
-		{"drm_render_minor", FIRST_RENDER_MINOR + card_index(card)},
+		{"drm_render_minor", SIM_FIRST_RENDER_MINOR + card_index(card)},
 		{"hive_id", 0},
 		{"num_sdma_engines", 2},
 		{"num_sdma_xgmi_engines", 0},
@@ -363,7 +350,7 @@ static void show_gpu_properties(const struct tree *t _unused_, struct card *card
 		{"max_engine_clk_fcompute", d->level_mhz[d->n_levels - 1]},
 		{"local_mem_size", 0},
 		{"fw_version", 467},
-		{"capability", 671588992},
+		{"capability", SIM_CAPABILITY},
 		{"debug_prop", 1495},
 		{"sdma_fw_version", 145},
 		{"unique_id", unique_id(card)},
@@ -378,7 +365,7 @@ static void show_cpu_properties(const struct tree *t, struct card *card _unused_
 				struct text *out)
 {
 	const struct property p[] = {
-		{"cpu_cores_count", HOST_CORES},
+		{"cpu_cores_count", SIM_HOST_CORES},
 		{"simd_count", 0},
 		{"mem_banks_count", 1},
 		{"caches_count", 0},
@@ -434,7 +421,7 @@ static void show_vram_bank(const struct tree *t _unused_, struct card *card, int
 		{"heap_type", 1},
 		{"size_in_bytes", d->vram_bytes},
 		{"flags", 0},
-		{"width", 4096},
+		{"width", d->memory_bus_bits},
 		{"mem_clk_max", d->mclk_mhz[d->n_mclk - 1]},
 	};
 
@@ -485,7 +472,7 @@ static const struct row rows[] = {
 	{PCI "/drm/card%c/device", LINK, .text = "../../../%b"},
 	{PCI "/drm/card%c/dev", RO, .show = show_drm_dev, .arg = 0},
 	{PCI "/drm/renderD%r/device", LINK, .text = "../../../%b"},
-	{PCI "/drm/renderD%r/dev", RO, .show = show_drm_dev, .arg = FIRST_RENDER_MINOR},
+	{PCI "/drm/renderD%r/dev", RO, .show = show_drm_dev, .arg = SIM_FIRST_RENDER_MINOR},
 
 	{PCI "/vendor", RO, .text = "0x1002\n"},
 	{PCI "/device", RO, .show = show_device_id},
@@ -516,9 +503,9 @@ static const struct row rows[] = {
 	{PCI "/gpu_busy_percent", RO, .value = value_busy},
 	{PCI "/mem_busy_percent", RO, .value = value_mem_busy},
 	{PCI "/mem_info_vram_total", RO, .value = value_vram_bytes},
-	{PCI "/mem_info_vram_used", RO, .value = value_zero},
+	{PCI "/mem_info_vram_used", RO, .value = value_vram_used},
 	{PCI "/mem_info_vis_vram_total", RO, .value = value_vram_bytes},
-	{PCI "/mem_info_vis_vram_used", RO, .value = value_zero},
+	{PCI "/mem_info_vis_vram_used", RO, .value = value_vram_used},
 	{PCI "/mem_info_gtt_total", RO, .value = value_vram_bytes},
 	{PCI "/mem_info_gtt_used", RO, .value = value_zero},
 	{PCI "/gpu_metrics", RO, .show = show_metrics},
@@ -579,7 +566,8 @@ static void expand(const char *pattern, const struct card *card, char *ret, size
 
 	for (const char *p = pattern; *p && n + 1 < size; p++) {
 		uint32_t i = card ? card_index(card) : 0;
-		const uint32_t numbers[] = {0, i, FIRST_HWMON + i, FIRST_RENDER_MINOR + i, i + 1};
+		const uint32_t numbers[] = {0, i, FIRST_HWMON + i, SIM_FIRST_RENDER_MINOR + i,
+					    i + 1};
 		int length;
 
 		if (*p != '%') {
@@ -780,6 +768,17 @@ static uint32_t queues_of(const struct tree *t, int32_t pid, uint32_t card)
 	return MIN(n, MAX_QUEUES + 0u);
 }
 
+static uint64_t vram_of(const struct tree *t, int32_t pid, uint32_t card)
+{
+	struct sim_card *shared = card_shared(t->cards[card]);
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < SIM_SLOTS; i++)
+		if (atomic_load(&shared->slots[i].pid) == pid)
+			bytes += atomic_load(&shared->slots[i].vram_bytes);
+	return MIN(bytes, card_device(t->cards[card])->vram_bytes);
+}
+
 static bool process_exists(const struct tree *t, int32_t pid)
 {
 	if (pid <= 0)
@@ -787,7 +786,7 @@ static bool process_exists(const struct tree *t, int32_t pid)
 	for (uint32_t i = 0; i < t->n_cards; i++) {
 		/* Frees what the dead have left. */
 		(void)view_of(t->cards[i]);
-		if (queues_of(t, pid, i) > 0)
+		if (queues_of(t, pid, i) > 0 || vram_of(t, pid, i) > 0)
 			return true;
 	}
 	return false;
@@ -857,7 +856,9 @@ static int list_processes(const struct tree *t, struct listing *l)
 			int32_t pid = atomic_load(&shared->slots[k].pid);
 			struct process_node p = {.pid = pid, .kind = PROCESS};
 
-			if (pid > 0 && atomic_load(&shared->slots[k].n_queues) > 0 &&
+			if (pid > 0 &&
+			    (atomic_load(&shared->slots[k].n_queues) > 0 ||
+			     atomic_load(&shared->slots[k].vram_bytes) > 0) &&
 			    !is_listed(l, process_encode(p)))
 				r = list_add(l, process_encode(p), "%d", pid);
 		}
@@ -954,8 +955,10 @@ static ssize_t process_read(const struct tree *t, struct process_node p, struct 
 		print(out, "%u\n", occupied_cus(t, p.pid, p.card));
 		break;
 	case PROCESS_VRAM:
+		print(out, "%llu\n", (unsigned long long)vram_of(t, p.pid, p.card));
+		break;
 	case PROCESS_SDMA:
-		print(out, "0\n"); /* nobody says how much a process took */
+		print(out, "0\n"); /* nobody says how long a process copied */
 		break;
 	case QUEUE_GPUID:
 		print(out, "%llu", (unsigned long long)gpu_id(p.card));

@@ -6,15 +6,12 @@
 #include "cu-mask/cu-mask.h"
 #include "plant/plant.h"
 #include "sim/sim-card.h"
+#include "worker/engine-model.h"
 #include "worker/engine.h"
 #include <errno.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
-
-/* As many empty kernels as give an execution of some milliseconds, so that the host's part in
- * running them stays small. */
-#define IDLE_KERNELS 1000
 
 struct engine_plant {
 	struct engine base;
@@ -48,69 +45,6 @@ static void engine_plant_closep(struct engine_plant **p)
 {
 	if (*p)
 		engine_plant_close(&(*p)->base);
-}
-
-/* The path of a model's file: itself if it is one, else the first folder that has it. */
-static int find_model(const char *model, char **ret)
-{
-	const char *folders[] = {getenv("COFRIS_PROFILES"), COFRIS_PROFILES_SOURCE,
-				 COFRIS_PROFILES_INSTALLED};
-	size_t n = strlen(model);
-
-	if (n > 4 && strcmp(model + n - 4, ".ini") == 0) {
-		*ret = strdup(model);
-		return *ret ? 0 : -ENOMEM;
-	}
-	if (!model_name_is_valid(model))
-		return log_error_errno(-EINVAL, "'%s' is not a model's name", model);
-	for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
-		_cleanup_(freep) char *path = NULL;
-
-		if (!folders[i])
-			continue;
-		if (asprintf(&path, "%s/models/%s.ini", folders[i], model) < 0)
-			return -ENOMEM;
-		if (access(path, R_OK) == 0) {
-			*ret = TAKE_PTR(path);
-			return 0;
-		}
-	}
-	return log_error_errno(-ENOENT,
-			       "No model '%s' (models/%s.ini) in $COFRIS_PROFILES or %s; --model "
-			       "also takes a file FOO.ini",
-			       model, model, COFRIS_PROFILES_INSTALLED);
-}
-
-static int load_model(struct engine_plant *p, const char *name)
-{
-	_cleanup_(freep) char *path = NULL;
-	struct ini_error error;
-	int r;
-
-	r = find_model(name, &path);
-	if (r < 0)
-		return r;
-	r = plant_model_load(path, &p->model, &error);
-	if (r < 0)
-		return log_error_errno(r, "%s:%u: %s", path, error.line, error.text);
-	if (!model_name_is_valid(p->model->name))
-		return log_error_errno(-EINVAL, "%s: '%s' is not a model's name", path,
-				       p->model->name);
-	return 0;
-}
-
-/* One-wave kernels with nothing to do: what the card draws while it is busy with them is its
- * active-idle power. */
-static void make_idle_kernels(struct plant_model *m)
-{
-	m->n_kernels = 1;
-	m->kernels[0] = (struct plant_kernel){
-		.name = "empty",
-		.count = IDLE_KERNELS,
-		.workgroups = 1,
-		.flop = 64,
-		.bytes = 64,
-	};
 }
 
 static int find_card(struct engine_plant *p, const char *bdf)
@@ -157,11 +91,9 @@ static int engine_plant_open(const struct engine_options *o, struct engine **ret
 					  "below cofris-sim (cofris-sim --device mi50 -- COMMAND)");
 	if (r < 0)
 		return log_error_errno(r, "Cannot use the simulated machine: %m");
-	r = load_model(p, o->model);
+	r = engine_model_load(o->model, o->idle_kernels, &p->model);
 	if (r < 0)
 		return r;
-	if (o->idle_kernels)
-		make_idle_kernels(p->model);
 	r = find_card(p, o->bdf);
 	if (r < 0)
 		return r;
@@ -170,6 +102,16 @@ static int engine_plant_open(const struct engine_options *o, struct engine **ret
 		return r;
 	*ret = &TAKE_PTR(p)->base;
 	return 0;
+}
+
+static bool engine_plant_probe(void)
+{
+	return getenv(SIM_ENV) != NULL;
+}
+
+static bool engine_plant_simulated(_unused_ struct engine *e)
+{
+	return true;
 }
 
 static const char *engine_plant_bdf(struct engine *e)
@@ -245,9 +187,10 @@ static uint32_t engine_plant_sclk_mhz(struct engine *e, uint64_t at_ns)
 const struct engine_ops engine_plant = {
 	.name = "plant",
 	.what = "the model's kernels on a simulated card, below cofris-sim",
-	.simulated = true,
+	.probe = engine_plant_probe,
 	.open = engine_plant_open,
 	.close = engine_plant_close,
+	.simulated = engine_plant_simulated,
 	.bdf = engine_plant_bdf,
 	.model = engine_plant_model,
 	.time_scale = engine_plant_time_scale,

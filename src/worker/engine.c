@@ -2,7 +2,13 @@
 #include "worker/engine.h"
 #include <string.h>
 
-static const struct engine_ops *const engines[] = {&engine_plant, NULL};
+static const struct engine_ops *const engines[] = {
+#ifdef COFRIS_HAVE_HIP
+	&engine_hip,
+#endif
+	&engine_plant,
+	NULL,
+};
 
 const struct engine_ops *const *engine_all(void)
 {
@@ -11,8 +17,10 @@ const struct engine_ops *const *engine_all(void)
 
 const struct engine_ops *engine_find(const char *name)
 {
+	bool any = strcmp(name, "auto") == 0;
+
 	for (uint32_t i = 0; engines[i]; i++)
-		if (strcmp(engines[i]->name, name) == 0)
+		if (any ? engines[i]->probe() : strcmp(engines[i]->name, name) == 0)
 			return engines[i];
 	return NULL;
 }

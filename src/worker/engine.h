@@ -19,10 +19,13 @@ struct engine_options {
 
 struct engine_ops {
 	const char *name, *what;
-	bool simulated;
+	/* Whether this machine has what the engine needs. Says nothing. */
+	bool (*probe)(void);
 	/* Errors are logged. */
 	int (*open)(const struct engine_options *o, struct engine **ret);
 	void (*close)(struct engine *e);
+	/* Whether the card is a simulated one. */
+	bool (*simulated)(struct engine *e);
 	/* The card's address, or "" if the engine has none. Lives as long as the engine. */
 	const char *(*bdf)(struct engine *e);
 	const char *(*model)(struct engine *e); /* its name, without a path */
@@ -39,14 +42,18 @@ struct engine_ops {
 	uint32_t (*cus)(struct engine *e); /* of the mask in force */
 	/* Core clock at a moment that is not long past, 0 if unknown. */
 	uint32_t (*sclk_mhz)(struct engine *e, uint64_t at_ns);
+	/* Mean device time of the batches that were timed by the card's own clock, without what the
+	 * host adds; NaN if there was none. NULL where services are exact anyway. */
+	double (*mean_device_ms)(struct engine *e);
 };
 
 struct engine {
 	const struct engine_ops *ops;
 };
 
-/* By name, or NULL; and the names for messages, NULL-terminated. */
+/* By name, or NULL; "auto" is the first of engine_all() that finds what it needs, else NULL.
+ * engine_all() is NULL-terminated. */
 const struct engine_ops *engine_find(const char *name);
 const struct engine_ops *const *engine_all(void);
 
-extern const struct engine_ops engine_plant;
+extern const struct engine_ops engine_hip, engine_plant;

@@ -48,14 +48,28 @@ static void worker_deinit(struct worker *w)
 	closep(&w->done_fd);
 }
 
+static int no_engine(const char *name)
+{
+	if (strcmp(name, "auto") == 0)
+		return log_error_errno(-ENODEV, "No engine can run here: there is no card that "
+						"HIP finds, and no simulated one (cofris-sim "
+						"--device mi50 -- COMMAND)");
+#ifndef COFRIS_HAVE_HIP
+	if (strcmp(name, "hip") == 0)
+		return log_error_errno(-EOPNOTSUPP,
+				       "This cofris-worker was built without hipcc and "
+				       "has no engine 'hip'");
+#endif
+	return log_error_errno(-EINVAL, "Unknown engine '%s' (--help lists them)", name);
+}
+
 static int open_engine(struct worker *w)
 {
 	const struct worker_options *o = &w->options;
 	const struct engine_ops *ops = engine_find(o->engine);
 
 	if (!ops)
-		return log_error_errno(-EINVAL, "Unknown engine '%s' (--help lists them)",
-				       o->engine);
+		return no_engine(o->engine);
 	return ops->open(
 		&(struct engine_options){
 			.model = o->model,
@@ -244,18 +258,21 @@ static void print_summary(const struct worker *w, uint64_t origin_ns, uint64_t e
 {
 	struct report_summary s = report_summary(w->report);
 	const struct engine *e = w->engine;
-	char p50[32], p95[32], p99[32], service[32];
+	double device_ms = e->ops->mean_device_ms ? e->ops->mean_device_ms(w->engine) : NAN;
+	char p50[32], p95[32], p99[32], service[32], device[32];
 
 	(void)printf("{\"model\":\"%s\",\"engine\":\"%s\",\"simulated\":%s,\"seed\":%" PRIu64
 		     ",\"time_scale\":%g,\"start_ns\":%" PRIu64 ",\"end_ns\":%" PRIu64
 		     ",\"requests\":%" PRIu64 ",\"completed\":%" PRIu64 ",\"failed\":%" PRIu64
 		     ",\"rejected\":%" PRIu64 ",\"batches\":%" PRIu64
-		     ",\"p50_ms\":%s,\"p95_ms\":%s,\"p99_ms\":%s,\"mean_service_ms\":%s}\n",
-		     e->ops->model(w->engine), e->ops->name, e->ops->simulated ? "true" : "false",
-		     w->options.seed, e->ops->time_scale(w->engine), origin_ns, end_ns, s.arrived,
-		     s.completed, s.failed, s.rejected, s.batches, json_number(s.p50_ms, p50),
+		     ",\"p50_ms\":%s,\"p95_ms\":%s,\"p99_ms\":%s,\"mean_service_ms\":%s,"
+		     "\"mean_device_ms\":%s}\n",
+		     e->ops->model(w->engine), e->ops->name,
+		     e->ops->simulated(w->engine) ? "true" : "false", w->options.seed,
+		     e->ops->time_scale(w->engine), origin_ns, end_ns, s.arrived, s.completed,
+		     s.failed, s.rejected, s.batches, json_number(s.p50_ms, p50),
 		     json_number(s.p95_ms, p95), json_number(s.p99_ms, p99),
-		     json_number(s.mean_service_ms, service));
+		     json_number(s.mean_service_ms, service), json_number(device_ms, device));
 	(void)fflush(stdout);
 }
 
@@ -291,7 +308,7 @@ static int run(struct worker *w)
 static void print_help(void)
 {
 	worker_options_print_help();
-	(void)printf("Engines:\n");
+	(void)printf("Engines (auto: the first that finds a card; the summary names it):\n");
 	for (const struct engine_ops *const *e = engine_all(); *e; e++)
 		(void)printf("      %-22s  %s\n", (*e)->name, (*e)->what);
 }

@@ -16,7 +16,7 @@ void worker_options_print_help(void)
 		"cofrisd.\n"
 		"\n"
 		"      --model MODEL           model's name, or the path of its .ini file\n"
-		"      --engine NAME           what executes it (default: plant)\n"
+		"      --engine NAME           what executes it (default: auto)\n"
 		"      --gpu BDF               card, as 0000:43:00.0 (default: the only one)\n"
 		"Load:\n"
 		"      --load FILE             Poisson arrivals along a curve (CSV: t_s,load)\n"
@@ -188,7 +188,7 @@ int worker_options_parse(int argc, char *argv[], struct worker_options *ret)
 {
 	struct option options[ARRAY_SIZE(rows) + 3] = {0};
 	struct worker_options o = {
-		.engine = "plant",
+		.engine = "auto",
 		.compression = 1,
 		.drain_ns = 10 * NSEC_PER_SEC,
 		.seed = 1,

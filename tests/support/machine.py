@@ -20,7 +20,7 @@ BUILD = os.environ["COFRIS_BUILD"]
 SOURCE = os.environ["COFRIS_SOURCE"]
 BIN = os.path.join(BUILD, "bin")
 DAEMON_UID = 65534  # any unprivileged one
-BDF = ["0000:43:00.0", "0000:63:00.0"]
+BDF = ["0000:43:00.0", "0000:63:00.0", "0000:83:00.0", "0000:a3:00.0"]
 
 _cases = {}
 
@@ -129,14 +129,14 @@ class Machine:
             raise Failure(f"{command} exited {result.returncode}: {result.stderr}")
         return result
 
-    def start_bus(self):
-        config = os.path.join(self.dir, "bus.conf")
+    def start_bus(self, name="bus"):
+        config = os.path.join(self.dir, f"{name}.conf")
         with open(config, "w") as f:
-            f.write(f"""<busconfig><type>custom</type><listen>{self.bus_address}</listen>
+            f.write(f"""<busconfig><type>custom</type><listen>unix:path={self.dir}/{name}</listen>
 <auth>EXTERNAL</auth><policy context="default"><allow user="*"/><allow own="*"/>
 <allow send_destination="*"/><allow receive_sender="*"/></policy></busconfig>""")
-        child = self.spawn("bus", ["dbus-daemon", f"--config-file={config}", "--nofork"])
-        wait_for("the bus socket", lambda: os.path.exists(f"{self.dir}/bus"))
+        child = self.spawn(name, ["dbus-daemon", f"--config-file={config}", "--nofork"])
+        wait_for("the bus socket", lambda: os.path.exists(f"{self.dir}/{name}"))
         return child
 
     def start_actuator(self, *options, backend="rsmi"):
@@ -177,8 +177,8 @@ class Machine:
         return path
 
     def write_config(self, text=None, gpu=BDF[0], model="resnet50", slo="2.0x", daemon="", extra="",
-                     model_extra=""):
-        path = os.path.join(self.dir, "cofris.conf")
+                     model_extra="", name="cofris"):
+        path = os.path.join(self.dir, f"{name}.conf")
         if text is None:
             text = (f"[daemon]\nallow_simulated = yes\n{daemon}\n[gpu {gpu}]\nenabled = yes\n{extra}\n"
                     f"[model {model}]\nslo = {slo}\nallow = 0\n{model_extra}\n")
@@ -187,32 +187,34 @@ class Machine:
         os.chmod(path, 0o644)
         return path
 
-    def start_daemon(self, *options, wait=True):
+    def start_daemon(self, *options, wait=True, name="cofrisd", run="run", config="cofris",
+                     bus="bus"):
         """An unprivileged uid with an empty capability set, as the unit runs it."""
-        run = os.path.join(self.dir, "run")
+        run = os.path.join(self.dir, run)
         os.makedirs(run, exist_ok=True)
         os.chown(run, DAEMON_UID, DAEMON_UID)
-        before = self.log("cofrisd").count("ready") if "cofrisd" in self.logs else 0
-        child = self.spawn("cofrisd", [
+        before = self.log(name).count("ready") if name in self.logs else 0
+        child = self.spawn(name, [
             "setpriv", f"--reuid={DAEMON_UID}", f"--regid={DAEMON_UID}", "--clear-groups",
             "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs",
             os.path.join(BIN, "cofrisd"), "--runtime-dir", run,
-            "--config", os.path.join(self.dir, "cofris.conf"),
+            "--config", os.path.join(self.dir, f"{config}.conf"),
             "--actuator", self.actuator_socket, "--surfaces", os.path.join(self.dir, "surfaces"),
-            "--bus", self.bus_address, *options])
+            "--bus", f"unix:path={self.dir}/{bus}", *options])
         if wait:
-            wait_for("cofrisd says ready", lambda: self.log("cofrisd").count("ready") > before)
+            wait_for("cofrisd says ready", lambda: self.log(name).count("ready") > before)
         return child
 
     @property
     def worker_socket(self):
         return os.path.join(self.dir, "run", "worker.sock")
 
-    def start_worker(self, *options, gpu=BDF[0], model="resnet50", governed=True, name="worker"):
-        socket = self.worker_socket if governed else "/nonexistent/worker.sock"
+    def start_worker(self, *options, gpu=BDF[0], model="resnet50", governed=True, name="worker",
+                     engine="plant", run="run"):
+        socket = os.path.join(self.dir, run, "worker.sock")
         return self.spawn(name, [
-            os.path.join(BIN, "cofris-worker"), "--model", model, "--engine", "plant",
-            "--gpu", gpu, "--socket", socket, *options])
+            os.path.join(BIN, "cofris-worker"), "--model", model, "--engine", engine, "--gpu", gpu,
+            "--socket", socket if governed else "/nonexistent/worker.sock", *options])
 
     def setup(self, backend="rsmi", **config):
         """Bus, actuator, surface, configuration and daemon."""

@@ -127,9 +127,9 @@ static int fill_surface(const struct plant_device *d, const struct plant_model *
 				 &s->idle_power_w[level]);
 		if (r < 0)
 			return r;
-		/* Empty kernels back to back keep the uncore busy, too. */
+		/* Empty kernels back to back: they touch no memory. */
 		s->active_idle_power_w[level] =
-			s->idle_power_w[level] + d->uncore_w +
+			s->idle_power_w[level] +
 			s->n_cus * plant_cu_active_idle_w(d, d->level_mhz[level]);
 		for (int i = 0; i < n_shapes; i++) {
 			r = fill_cell(d, m, level, shapes[i], scale, &s->cells[s->n_cells]);

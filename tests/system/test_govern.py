@@ -246,7 +246,7 @@ def two_runs_with_one_seed_agree_in_energy(m):
     m.start_actuator()
     energies = []
     # A card each, so that both begin cold; one after the other, each with a daemon of its own.
-    for index, bdf in enumerate(BDF):
+    for index, bdf in enumerate(BDF[:2]):
         daemon = m.start_daemon()
         before = m.card(index)
         worker = m.start_worker("--load", f"{SOURCE}/profiles/loads/day.csv", "--time-compression",

@@ -19,7 +19,7 @@ import time
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
 from machine import BDF, BIN, case, check, main, wait_for  # noqa: E402
 
-QUICK = ["--grid", "quick", "--cell-time", "100ms", "--verify-time", "500ms"]
+QUICK = ["--grid", "quick", "--cell-time", "100ms", "--verify-time", "500ms", "--engine", "plant"]
 
 
 def output(m):
@@ -83,8 +83,8 @@ def a_quick_profile_agrees_with_the_plant_and_governs(m):
     check(summary["simulated"] and summary["struck"] == 0 and summary["loads"] >= 3, str(summary))
     check(summary["seconds"] <= time.monotonic() - began, "the time that it says")
     check("\x1b" not in result.stderr and "\r" not in result.stderr, "plain lines into a pipe")
-    steps = re.findall(r"^\[(\d+)/19, \d+s left\] .+$", result.stderr, re.MULTILINE)
-    check([int(s) for s in steps] == list(range(1, 20)), f"one for each step: {result.stderr}")
+    steps = re.findall(r"^\[(\d+)/25, \d+s left\] .+$", result.stderr, re.MULTILINE)
+    check([int(s) for s in steps] == list(range(1, 26)), f"one for each step: {result.stderr}")
     check(m.baseline() == found, "the card is as found")
     check(not os.path.exists(path + ".partial"), "nothing is left of the partial file")
 
@@ -107,8 +107,21 @@ def a_quick_profile_agrees_with_the_plant_and_governs(m):
     check(abs(ratio - 1) < 0.1, f"T0: {ratio}")
     check(header(path)["source"] == "simulated", "says that it is simulated")
 
-    table = json.loads(m.capture([os.path.join(BIN, "cofris-profile"), "table", path,
-                                  "--json"]).stdout)
+    view = [os.path.join(BIN, "cofris-profile"), "table", path]
+    table = json.loads(m.capture([*view, "--json"]).stdout)
+    true_levels = json.loads(m.capture([*view[:2], truth_path, "--json"]).stdout)["levels"]
+    for key, mhz in (("idle_w", [930, 1386, 1725]),
+                     ("active_idle_w", [930, 1143, 1386, 1606, 1725])):
+        measured = [level for level in table["levels"] if level[key] is not None]
+        check([level["mhz"] for level in measured] == mhz, f"{key} at its clocks: {measured}")
+        for level in measured:
+            true_w = next(t[key] for t in true_levels if t["mhz"] == level["mhz"])
+            check(abs(level[key] - true_w) < max(2, 0.03 * true_w), f"{key}: {level}, {true_w}")
+    text = m.capture(view).stdout
+    check(re.search(r"^active idle: [0-9.]+ W at 930 MHz, ", text, re.MULTILINE), text)
+    check(not table["modelled"] and "modelled" not in text, "without gating nothing is modelled")
+    gated = m.capture([*view, "--gating", "cu"]).stdout
+    check(gated.count("modelled") > len(table["rows"]) / 2, gated)
     check(abs(table["rated_rps"] / summary["rated_rps"] - 1) < 1e-6, "the same R")
     check(len(table["rows"]) >= 40, f"rows: {len(table['rows'])}")
     # The daemon takes it, too.
@@ -197,6 +210,26 @@ def a_clock_that_no_longer_obeys_is_found_under_load(m):
     wait_for("the card is as found", lambda: m.baseline() == found)
 
 
+@case()
+def a_cell_disturbed_for_a_moment_is_measured_again(m):
+    m.start_actuator()
+    child = m.spawn("profile", command(m, "--cell-time", "600ms"))
+    for cell in range(4, 16):
+        wait_for("a cell", lambda: f"[{cell}/" in m.log("profile"), timeout=60)
+        pid = int(m.capture(["pgrep", "-f", "cofris-worker"]).stdout.split()[0])
+        # At a later moment of each cell, until one is in the window and not in the settling.
+        time.sleep(0.05 * cell)
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.3)
+        os.kill(pid, signal.SIGCONT)
+        if "unstable, measured again" in m.log("profile"):
+            break
+    check(child.wait(90) == 0, "the profile ends")
+    check("unstable, measured again" in m.log("profile"), m.log("profile"))
+    flags = [c["flags"] for c in rows(output(m), "cell")]
+    check(flags.count("-") == len(flags), f"no cell is unstable in the end: {flags}")
+
+
 def interrupted(m, how, status):
     """A sweep that ends early: the old surface stays, the cells are kept, the card is given back."""
     m.start_actuator()
@@ -238,7 +271,7 @@ def sigint_gives_the_card_back_and_keeps_the_cells(m):
     check("No table for this SLO" in result.stderr and "unverified" in result.stderr, result.stderr)
     check(not rows(path, "load"), "nothing was run under load")
     check(not os.path.exists(path + ".partial"), "the partial file is gone")
-    check(len(rows(path, "cell")) == 17, "the new surface is whole")
+    check(len(rows(path, "cell")) == 23, "the new surface is whole")
 
 
 @case()
@@ -304,6 +337,7 @@ def workers_that_do_not_work_are_named(m):
     refused(m, "another model is being profiled", "--worker",
             f"{BIN}/cofris-worker --model shufflenet --gpu {BDF[0]}")
     refused(m, "No model 'nonesuch'", model="nonesuch")
+    refused(m, "Unknown engine 'nonesuch'", "--engine", "nonesuch")
     check(not profiler_folders(m), "no folder is left")
 
 
@@ -403,8 +437,8 @@ def a_terminal_gets_a_bar(m):
     status, drawn = run_on_terminal(command(m))
     check(status == 0, drawn)
     bars = re.findall(r"\r\x1b\[K\[([#.]{24})\] (\d+)/(\d+), (\d+):(\d\d) left  ", drawn)
-    sweep = [b for b in bars if b[2] == "19"]
-    check([int(b[1]) for b in sweep] == list(range(1, 20)), f"each step of the sweep: {bars}")
+    sweep = [b for b in bars if b[2] == "25"]
+    check([int(b[1]) for b in sweep] == list(range(1, 26)), f"each step of the sweep: {bars}")
     filled = [b[0].count("#") for b in sweep]
     check(filled == sorted(filled) and filled[-1] == 24, f"the bar grows to its end: {filled}")
     check(all(b[0] == "#" * f + "." * (24 - f) for b, f in zip(sweep, filled)), "from the left")
@@ -419,7 +453,7 @@ def a_terminal_gets_a_bar(m):
 @case()
 def a_bar_on_a_narrow_terminal_leaves_nothing_behind(m):
     m.start_actuator()
-    status, drawn = run_on_terminal(command(m), columns=60, stop_at=b" 6/19, ")
+    status, drawn = run_on_terminal(command(m), columns=60, stop_at=b" 6/25, ")
     check(status == 1, drawn)
     bars = re.findall(r"\x1b\[K(\[[#.]{24}\][^\r]*)", drawn)
     check(len(bars) >= 6 and all(len(b) < 60 for b in bars), f"bars of one line: {bars}")

@@ -128,5 +128,41 @@ def a_terminated_actuator_restores(m):
     finish(m, worker)
 
 
+def residue(m):
+    """What a process with work on the card could leave in this machine."""
+    c = m.card()
+    return {"processes": c["processes"], "queues": c["queues"], "shm": sorted(os.listdir("/dev/shm")),
+            "kfd": sorted(os.listdir("/sys/class/kfd/kfd/proc")), "mounts": mounts()}
+
+
+def mounts():
+    with open("/proc/self/mountinfo") as f:
+        return sorted(line.split()[4] for line in f)
+
+
+def killed_in_mid_kernel(m, engine):
+    m.start_bus()
+    empty = residue(m)
+    # An execution of vgg19 takes some 8 ms, one after the other: it is always in the middle of one.
+    for attempt in range(3):
+        worker = m.start_worker("--closed-loop", "4", model="vgg19", governed=False, engine=engine,
+                                name=f"killed-{attempt}")
+        wait_for("work on the card", lambda: m.card()["queues"] > 0 and m.card()["busy"],
+                 timeout=30)
+        worker.kill()
+        worker.wait()
+        wait_for("nothing is left", lambda: residue(m) == empty and not m.card()["busy"])
+    report = os.path.join(m.dir, "report.csv")
+    worker = m.start_worker("--rate", "40", "--duration", "8s", "--report", report, engine=engine,
+                            governed=False, name="next")
+    finish(m, worker)
+    check(residue(m) == empty, "the next run leaves nothing either")
+
+
+@case()
+def a_worker_killed_in_mid_kernel_leaves_nothing(m):
+    killed_in_mid_kernel(m, "plant")
+
+
 if __name__ == "__main__":
     main()

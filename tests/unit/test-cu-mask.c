@@ -50,11 +50,13 @@ static struct cu_topology rdna(void)
 
 static const struct {
 	const char *name;
-	uint8_t cus[6];
+	uint8_t cus[8];
 	uint32_t n;
 } cards[] = {
 	{"MI50", {15, 15, 15, 15}, 4},
 	{"MI60", {16, 16, 16, 16}, 4},
+	{"MI100", {15, 15, 15, 15, 15, 15, 15, 15}, 8},
+	{"MI210", {13, 13, 13, 13, 13, 13, 13, 13}, 8},
 	{"one SE", {11}, 1},
 	{"harvested", {16, 14, 15, 13}, 4},
 	{"very uneven", {2, 16, 1, 16}, 4},
@@ -98,6 +100,43 @@ static void test_conserved_masks_of_the_mi50_are_those_of_the_kernels_dealing_or
 		if (low64(&m) != cases[i].mask)
 			fail_msg("%u CUs from SE %u: %#jx, expected %#jx", cases[i].n,
 				 cases[i].first_se, (uintmax_t)low64(&m), (uintmax_t)cases[i].mask);
+	}
+}
+
+/* One SE after the other, filled evenly; bit i of n SEs is CU i / n of SE i % n. */
+static void test_conserved_masks_of_other_cards(void **state)
+{
+	static const struct {
+		const char *card;
+		uint32_t n_se, cus, n, first_se;
+		uint64_t mask; /* the first 64 bits */
+	} cases[] = {
+		{"MI60", 4, 16, 16, 0, 0x1111111111111111},
+		{"MI60", 4, 16, 17, 0, 0x133333333},
+		{"MI60", 4, 16, 32, 2, 0xcccccccccccccccc},
+		{"MI60", 4, 16, 64, 0, UINT64_MAX},
+		{"MI100", 8, 15, 8, 0, 0x0101010101010101},
+		{"MI100", 8, 15, 15, 3, 0x0808080808080808},
+		{"MI100", 8, 15, 16, 0, 0x0303030303030303},
+		{"MI100", 8, 15, 60, 0, 0x0f0f0f0f0f0f0f0f},
+		{"MI210", 8, 13, 13, 7, 0x8080808080808080},
+		{"MI210", 8, 13, 14, 0, 0x03030303030303},
+		{"MI210", 8, 13, 26, 7, 0x8181818181818181},
+		{"MI210", 8, 13, 104, 0, UINT64_MAX},
+	};
+
+	(void)state;
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct cu_topology t = cu_topology_even(cases[i].n_se, cases[i].cus);
+		struct cu_mask m;
+
+		assert_int_equal(cu_mask_conserved(&t, cases[i].n, cases[i].first_se, &m), 0);
+		assert_int_equal(cu_mask_check(&t, &m), 0);
+		assert_int_equal(cu_mask_count(&m), cases[i].n);
+		if (low64(&m) != cases[i].mask)
+			fail_msg("%s, %u CUs from SE %u: %#jx, expected %#jx", cases[i].card,
+				 cases[i].n, cases[i].first_se, (uintmax_t)low64(&m),
+				 (uintmax_t)cases[i].mask);
 	}
 }
 
@@ -452,11 +491,56 @@ static void test_effective_shape_follows_the_se_with_the_fewest_cus(void **state
 				   (struct cu_shape){4, 8}));
 }
 
+#define SEED UINT64_C(20231023)
+
+/* splitmix64 */
+static uint32_t random_below(uint64_t *seed, uint32_t n)
+{
+	uint64_t z = *seed += UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return (uint32_t)((z ^ (z >> 31)) % n);
+}
+
+static void test_random_cards_get_what_they_were_asked_for_filled_evenly(void **state)
+{
+	uint64_t seed = SEED;
+
+	(void)state;
+	print_message("seed %ju\n", (uintmax_t)SEED);
+	for (unsigned int i = 0; i < 20000; i++) {
+		struct cu_topology t = {.n_sh_per_se = 1 + random_below(&seed, 2), .n_xcc = 1};
+		uint32_t n, first;
+
+		t.wgp_pairs = random_below(&seed, 3) == 0;
+		t.n_se = 1 + random_below(&seed, 8);
+		for (uint32_t se = 0; se < t.n_se; se++)
+			for (uint32_t sh = 0; sh < t.n_sh_per_se; sh++)
+				t.active[se][sh] =
+					(uint8_t)(t.wgp_pairs ? 2 + 2 * random_below(&seed, 8)
+							      : 1 + random_below(&seed, 16));
+		n = 1 + random_below(&seed, cu_topology_cus(&t));
+		first = random_below(&seed, t.n_se);
+		if (!t.wgp_pairs) {
+			check_conserved("random", &t, n, first);
+		} else {
+			struct cu_mask m;
+			int r = cu_mask_conserved(&t, n, first, &m);
+
+			assert_int_equal(r, n % 2 == 0 ? 0 : -EINVAL);
+			assert_true(r < 0 ||
+				    (cu_mask_count(&m) == n && cu_mask_check(&t, &m) == 0));
+		}
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(
 			test_conserved_masks_of_the_mi50_are_those_of_the_kernels_dealing_order),
+		cmocka_unit_test(test_conserved_masks_of_other_cards),
 		cmocka_unit_test(test_bit_i_of_the_mi50_is_cu_i_div_4_of_se_i_mod_4),
 		cmocka_unit_test(test_every_count_uses_the_fewest_ses_filled_evenly),
 		cmocka_unit_test(test_uneven_ses_shift_only_the_tail_bits),
@@ -470,6 +554,7 @@ int main(void)
 		cmocka_unit_test(test_impossible_requests_are_refused_and_write_nothing),
 		cmocka_unit_test(test_topologies_that_no_card_has_are_refused),
 		cmocka_unit_test(test_masks_that_would_hang_or_miss_the_card_are_refused),
+		cmocka_unit_test(test_random_cards_get_what_they_were_asked_for_filled_evenly),
 		cmocka_unit_test(test_effective_shape_follows_the_se_with_the_fewest_cus),
 	};
 

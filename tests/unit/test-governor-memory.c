@@ -55,7 +55,8 @@ static void test_the_counter_sees_an_allocation_of_the_governor(void **state)
 
 static void test_deciding_and_recording_allocates_nothing(void **state)
 {
-	static const char *const policies[] = {"cofris", "coordinated", "maximum", "auto"};
+	static const char *const policies[] = {"cofris",   "coordinated", "frequency",
+					       "resource", "maximum",	  "auto"};
 	static char text[RECORD_STEP_BYTES_MAX];
 	static struct bench b;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The governor in virtual time: scenarios with a queue, the table of precedence, determinism. */
 #include "governor-bench.h"
+#include "governor/policy.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -540,23 +541,81 @@ static void test_policy_auto_never_writes(void **state)
 	bench_end(b);
 }
 
-static void test_policy_coordinated_looks_up_each_interval_as_published(void **state)
+static void test_published_policies_look_up_each_interval(void **state)
 {
-	struct bench *b = bench_with_policy("coordinated", 0);
+	static const char *const names[] = {"coordinated", "frequency", "resource"};
 	static const uint64_t arrivals[] = {10, 45, 10, 45, 0, 30};
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(arrivals); i++) {
-		const struct table_row *row =
-			response_table_lookup(&b->table, 2.0 * (double)arrivals[i]);
+	for (size_t k = 0; k < ARRAY_SIZE(names); k++) {
+		struct bench *b = bench_with_policy(names[k], 0);
 
-		b->input.models[0] = active_input(arrivals[i]);
-		step(b);
-		assert_ptr_equal(&b->table.rows[b->decision.models[0].row], row);
-		assert_int_equal(b->decision.max_mhz, row->max_mhz);
-		assert_true(b->decision.models[0].boost_wait_ns == UINT64_MAX);
+		for (size_t i = 0; i < ARRAY_SIZE(arrivals); i++) {
+			const struct table_row *row =
+				response_table_lookup(&b->table, 2.0 * (double)arrivals[i]);
+
+			b->input.models[0] = active_input(arrivals[i]);
+			step(b);
+			assert_ptr_equal(&b->table.rows[b->decision.models[0].row], row);
+			assert_int_equal(b->decision.max_mhz, row->max_mhz);
+			assert_true(b->decision.models[0].boost_wait_ns == UINT64_MAX);
+		}
+		bench_end(b);
 	}
-	bench_end(b);
+}
+
+static void test_a_policy_of_one_knob_asks_for_a_table_of_that_knob(void **state)
+{
+	static const struct {
+		const char *name;
+		bool clock, mask;
+	} cases[] = {
+		{"cofris", true, true},	   {"coordinated", true, true}, {"frequency", true, false},
+		{"resource", false, true}, {"maximum", true, true},	{"auto", true, true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct table_options o = TABLE_OPTIONS_DEFAULT, none = TABLE_OPTIONS_DEFAULT;
+
+		assert_non_null(policy_find(cases[i].name));
+		assert_string_equal(policy_name((unsigned int)i), cases[i].name);
+		policy_restrict(policy_find(cases[i].name), &o);
+		assert_int_equal(o.free_clock, cases[i].clock);
+		assert_int_equal(o.free_mask, cases[i].mask);
+		/* What is not free before is not made free. */
+		none.free_clock = none.free_mask = false;
+		policy_restrict(policy_find(cases[i].name), &none);
+		assert_false(none.free_clock || none.free_mask);
+	}
+	assert_null(policy_name(ARRAY_SIZE(cases)));
+}
+
+/* The row's clock and shape, whatever they are: with a table of one knob the other never moves. */
+static void test_frequency_never_masks_and_resource_never_lowers_the_clock(void **state)
+{
+	static const struct {
+		const char *name;
+		uint32_t mhz;
+		struct cu_shape shape;
+	} cases[] = {{"frequency", 1000, {4, 15}}, {"resource", TOP_MHZ, {2, 8}}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct bench *b = bench_with_policy(cases[i].name, 0);
+		bool whole = cu_shape_equal(cases[i].shape, (struct cu_shape){4, 15});
+
+		for (uint32_t k = 0; k < b->table.n_rows; k++) {
+			b->table.rows[k].max_mhz = cases[i].mhz;
+			b->table.rows[k].shape = cases[i].shape;
+		}
+		b->input.models[0] = active_input(20);
+		step(b);
+		assert_int_equal(b->decision.max_mhz, cases[i].mhz);
+		assert_true(cu_shape_equal(b->decision.models[0].shape,
+					   whole ? (struct cu_shape){0} : cases[i].shape));
+		bench_end(b);
+	}
 }
 
 static void test_a_power_cap_bounds_every_plan(void **state)
@@ -875,7 +934,9 @@ int main(void)
 		cmocka_unit_test(test_a_model_without_a_table_runs_at_full_speed),
 		cmocka_unit_test(test_policy_maximum_never_leaves_full_speed),
 		cmocka_unit_test(test_policy_auto_never_writes),
-		cmocka_unit_test(test_policy_coordinated_looks_up_each_interval_as_published),
+		cmocka_unit_test(test_published_policies_look_up_each_interval),
+		cmocka_unit_test(test_a_policy_of_one_knob_asks_for_a_table_of_that_knob),
+		cmocka_unit_test(test_frequency_never_masks_and_resource_never_lowers_the_clock),
 		cmocka_unit_test(test_a_power_cap_bounds_every_plan),
 		cmocka_unit_test(test_a_throttled_card_is_lowered_until_service_time_grows),
 		cmocka_unit_test(test_masks_go_only_to_workers_that_follow_and_models_that_allow),

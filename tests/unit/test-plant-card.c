@@ -166,6 +166,30 @@ static void test_energy_is_the_formula_for_given_activity(void **state)
 	}
 }
 
+static void test_the_uncore_is_drawn_by_kernels_that_use_the_memory(void **state)
+{
+	/* Busy half of the second, so a rate while busy of twice these. */
+	static const struct {
+		double bytes, share;
+	} cases[] = {{0, 0}, {0.05e9, 0.1}, {0.5e9, 1}, {1e11, 1}};
+	const struct plant_device *d = fixture.device;
+
+	(void)state;
+	without_leakage();
+	fixture.device->uncore_gbps = 1;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct plant_activity a = {.busy_ns = 500 * MS, .bytes = cases[i].bytes};
+
+		new_card(1);
+		plant_card_step(fixture.card, fixture.now_ns + NSEC_PER_SEC, &a);
+		assert_close("power", get().power_w,
+			     d->idle_w + 0.5 * cases[i].share * d->uncore_w +
+				     cases[i].bytes * d->pj_per_byte * 1e-12,
+			     1e-9);
+		drop_card(NULL);
+	}
+}
+
 static void test_energy_does_not_depend_on_how_time_is_cut(void **state)
 {
 	static const uint64_t steps_ns[] = {100 * MS, 2 * MS, MS / 2, 130000};
@@ -202,8 +226,8 @@ static void test_a_switch_inside_a_step_is_billed_from_its_moment(void **state)
 	before_j = get().energy_j;
 	plant_card_set_perf_level(fixture.card, PLANT_PERF_HIGH);
 	plant_card_step(fixture.card, fixture.now_ns + NSEC_PER_SEC, &busy);
-	low_w = d->idle_w + d->uncore_w + 60 * plant_cu_active_idle_w(d, 925);
-	high_w = d->idle_w + d->uncore_w + 60 * plant_cu_active_idle_w(d, 1725);
+	low_w = d->idle_w + 60 * plant_cu_active_idle_w(d, 925);
+	high_w = d->idle_w + 60 * plant_cu_active_idle_w(d, 1725);
 	assert_close("energy", get().energy_j - before_j,
 		     0.123456789 * low_w + (1 - 0.123456789) * high_w, 1e-6);
 }
@@ -798,13 +822,14 @@ static void test_a_step_to_the_present_or_the_past_changes_nothing(void **state)
 
 static void test_busy_time_beyond_the_step_counts_as_the_whole_step(void **state)
 {
-	const struct plant_activity a = {.busy_ns = 5 * MS};
+	const struct plant_activity a = {.busy_ns = 5 * MS, .bytes = 5e6};
 
 	(void)state;
 	without_leakage();
 	new_card(1);
 	plant_card_step(fixture.card, ORIGIN_NS + MS, &a);
-	assert_close("power", get().power_w, 15 + fixture.device->uncore_w, 1e-9);
+	assert_close("power", get().power_w,
+		     15 + fixture.device->uncore_w + 5 * fixture.device->pj_per_byte * 1e-3, 1e-9);
 }
 
 #define CARD_TEST(f) cmocka_unit_test_setup_teardown(f, copy_device, drop_card)
@@ -814,6 +839,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CARD_TEST(test_an_idle_card_draws_15_w_at_930_mhz),
 		CARD_TEST(test_energy_is_the_formula_for_given_activity),
+		CARD_TEST(test_the_uncore_is_drawn_by_kernels_that_use_the_memory),
 		CARD_TEST(test_energy_does_not_depend_on_how_time_is_cut),
 		CARD_TEST(test_a_switch_inside_a_step_is_billed_from_its_moment),
 		CARD_TEST(test_the_formula_above_is_what_a_saturated_card_draws),

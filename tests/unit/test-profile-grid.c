@@ -63,12 +63,16 @@ static void test_quick_grid_has_every_clock_and_some_shapes(void **state)
 	int n = plan_mi50(GRID_QUICK, true, &cells), whole = 0;
 
 	(void)state;
-	assert_int_equal(n, 8 + 3 * 3);
+	assert_int_equal(n, 8 + 3 * 5);
 	for (int i = 0; i < n; i++) {
-		uint32_t cus = cu_shape_cus(cells[i].shape);
+		static const struct cu_shape shapes[] = {{1, 15}, {2, 15}, {3, 12},
+							 {3, 15}, {4, 13}, {4, 15}};
+		bool known = false;
 
-		assert_true(cus == 15 || cus == 30 || cus == 45 || cus == 60);
-		whole += cus == 60;
+		for (size_t k = 0; k < ARRAY_SIZE(shapes); k++)
+			known |= cu_shape_equal(cells[i].shape, shapes[k]);
+		assert_true(known);
+		whole += cu_shape_cus(cells[i].shape) == 60;
 	}
 	assert_int_equal(whole, 8);
 	free(cells);
@@ -126,7 +130,7 @@ static void test_batches_multiply_the_grid(void **state)
 		&cells);
 
 	(void)state;
-	assert_int_equal(n, 17 * 3);
+	assert_int_equal(n, 23 * 3);
 	assert_int_equal(cells[0].batch, 2);
 	free(cells);
 }
@@ -179,7 +183,7 @@ static void test_odd_cards_are_planned(void **state)
 			},
 			&cells);
 
-		assert_in_range(n, 1, 4);
+		assert_in_range(n, 1, 6);
 		assert_int_equal(cu_shape_cus(cells[0].shape), cards[i].n_se * cards[i].cus);
 		free(cells);
 	}

@@ -53,6 +53,17 @@ static void test_times_follow_the_grid_unless_given(void **state)
 	assert_true(o.cell_time_ns == UINT64_C(5000000000));
 }
 
+static void test_the_engine_is_the_workers_own_choice_unless_given(void **state)
+{
+	struct profile_options o;
+
+	(void)state;
+	assert_int_equal(parse(profile_options_parse, "--model m", &o), 1);
+	assert_string_equal(o.engine, "auto");
+	assert_int_equal(parse(profile_options_parse, "--model m --engine hip", &o), 1);
+	assert_string_equal(o.engine, "hip");
+}
+
 static void test_batches_are_a_list(void **state)
 {
 	struct table_options t;
@@ -145,6 +156,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_an_objective_is_a_factor_or_a_time),
 		cmocka_unit_test(test_times_follow_the_grid_unless_given),
+		cmocka_unit_test(test_the_engine_is_the_workers_own_choice_unless_given),
 		cmocka_unit_test(test_batches_are_a_list),
 		cmocka_unit_test(test_a_digest_is_taken_as_it_is),
 		cmocka_unit_test(test_the_tables_percentile_is_the_surfaces_unless_given),

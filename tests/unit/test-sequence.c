@@ -240,6 +240,77 @@ static void test_a_change_that_gives_and_takes_is_split(void **state)
 	assert_int_equal(t->step.directive.max_batch, 4);
 }
 
+static struct sequence_directive directive_at(uint16_t n_se, uint16_t cus, uint32_t word)
+{
+	struct sequence_directive d = directive(n_se, cus);
+
+	d.mask = (struct cu_mask){.n_bits = 60, .words = {word}};
+	return d;
+}
+
+/* Two models change places: neither moves before what is given has been confirmed. */
+static void test_a_mask_that_only_moves_counts_as_narrowing(void **state)
+{
+	struct test *t = *state;
+	struct sequence_directive two[] = {directive_at(1, 8, 0x11111111),
+					   directive_at(1, 8, 0x22222222)};
+	struct sequence_directive turned[] = {two[1], two[0]};
+	uint64_t clock_epoch;
+
+	assert_int_equal(sequence_worker_add(t->s, 0, true, true), 0);
+	assert_int_equal(sequence_worker_add(t->s, 1, true, true), 1);
+	sequence_want(t->s, &low, 2, two);
+	settle(t);
+	t->now_ns += NSEC_PER_SEC;
+
+	sequence_want(t->s, &high, 2, turned);
+	assert_int_equal(next(t), SEQUENCE_SET_CLOCK);
+	clock_epoch = t->step.epoch;
+	assert_int_equal(next(t), SEQUENCE_WAIT_UNTIL);
+	sequence_clock_done(t->s, clock_epoch, true);
+	assert_int_equal(next(t), SEQUENCE_DIRECT_WORKER);
+	assert_int_equal(t->step.worker, 0);
+	assert_true(t->step.mask_changes);
+	assert_true(cu_shape_equal(t->step.directive.shape, turned[0].shape));
+	assert_int_equal(t->step.directive.mask.words[0], 0x22222222);
+	/* One worker at a time. */
+	assert_int_equal(next(t), SEQUENCE_WAIT_UNTIL);
+	assert_false(sequence_model_acknowledged(t->s, 0));
+	sequence_mask_acked(t->s, 0, sequence_worker_epoch(t->s, 0));
+	assert_true(sequence_model_acknowledged(t->s, 0));
+	t->now_ns += 10 * MS;
+	assert_int_equal(next(t), SEQUENCE_DIRECT_WORKER);
+	assert_int_equal(t->step.worker, 1);
+	ack(t);
+	assert_int_equal(next(t), SEQUENCE_NONE);
+	assert_true(sequence_settled(t->s));
+}
+
+/* While it may not narrow yet, a worker keeps its old mask where that is. */
+static void test_a_larger_old_mask_stays_in_its_place_until_all_is_given(void **state)
+{
+	struct test *t = *state;
+	struct sequence_directive wide = directive_at(2, 8, 0x33333333);
+	struct sequence_directive narrow = directive_at(1, 8, 0x44444444);
+
+	assert_int_equal(sequence_worker_add(t->s, 0, true, true), 0);
+	sequence_want(t->s, &low, 1, &wide);
+	settle(t);
+	t->now_ns += NSEC_PER_SEC;
+	narrow.max_batch = 4; /* a larger batch is given */
+	sequence_want(t->s, &high, 1, &narrow);
+	assert_int_equal(next(t), SEQUENCE_SET_CLOCK);
+	sequence_clock_done(t->s, t->step.epoch, true);
+	assert_int_equal(next(t), SEQUENCE_DIRECT_WORKER);
+	assert_int_equal(t->step.directive.max_batch, 4);
+	assert_int_equal(t->step.directive.mask.words[0], 0x33333333);
+	assert_false(t->step.mask_changes);
+	ack(t);
+	assert_int_equal(next(t), SEQUENCE_DIRECT_WORKER);
+	assert_int_equal(t->step.directive.mask.words[0], 0x44444444);
+	assert_true(t->step.mask_changes);
+}
+
 static void test_a_power_cap_goes_up_with_the_clock_and_down_with_it(void **state)
 {
 	struct test *t = *state;
@@ -676,6 +747,8 @@ int main(void)
 		TEST(test_a_narrower_mask_waits_for_the_higher_clock),
 		TEST(test_all_orders_of_change_keep_capacity),
 		TEST(test_a_change_that_gives_and_takes_is_split),
+		TEST(test_a_mask_that_only_moves_counts_as_narrowing),
+		TEST(test_a_larger_old_mask_stays_in_its_place_until_all_is_given),
 		TEST(test_a_power_cap_goes_up_with_the_clock_and_down_with_it),
 		TEST(test_a_raise_unconfirmed_after_100_ms_cancels_the_narrowing),
 		TEST(test_a_widening_unconfirmed_after_100_ms_cancels_the_lower_clock),

@@ -359,6 +359,8 @@ static void occupy(struct fixture *f, uint32_t slot, uint64_t from_ns, uint64_t 
 	s->running_cus = 60;
 	s->flop_per_us = 1000;
 	s->bytes_per_us = 10;
+	for (uint32_t i = 0; i < 60; i++)
+		s->load[i] = 40 * SIM_LOAD_ONE;
 	s->pid = getpid();
 }
 

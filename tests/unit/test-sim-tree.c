@@ -296,6 +296,12 @@ static void test_bad_faults_are_refused_with_a_reason(void **state)
 		{"foreign-manual:0:0:9", -EINVAL},
 		{"content:0:vendor:\\x", -EINVAL},
 		{"content:0:vendor:\\", -EINVAL},
+		{"vram-oom:0", -EINVAL},
+		{"vram-oom:0:1G", -EINVAL},
+		{"gpu-fault:0:4096", -EINVAL},
+		{"gpu-fault:0:0x", -EINVAL},
+		{"gpu-fault:0:0x-1", -EINVAL},
+		{"gpu-fault:0:0x10000000000000000", -EINVAL},
 	};
 	struct fixture *f = *state;
 	char longest[FAULT_SPEC_MAX + 1];
@@ -308,6 +314,67 @@ static void test_bad_faults_are_refused_with_a_reason(void **state)
 	for (unsigned int i = 0; i < 64; i++)
 		assert_int_equal(add(f, "drop-writes:0000:43:00.0:vendor"), 0);
 	assert_int_equal(add(f, "drop-writes:0:vendor"), -ENOSPC);
+}
+
+static void test_faults_of_the_driver_reach_the_shared_machine(void **state)
+{
+	struct fixture *f = *state;
+	struct sim_card *first = &f->machine->cards[0], *second = &f->machine->cards[1];
+	uint32_t epoch = atomic_load(&f->machine->fault_epoch);
+
+	assert_int_equal(add(f, "vram-oom:1:1048576"), 0);
+	assert_int_equal(atomic_load(&second->vram_limit_bytes), 1048576);
+	assert_int_equal(atomic_load(&first->vram_limit_bytes), 0);
+	/* Nothing at all is not the same as no limit. */
+	assert_int_equal(add(f, "vram-oom:1:0"), 0);
+	assert_in_range(atomic_load(&second->vram_limit_bytes), 1, 4095);
+	assert_int_equal(faults_heal(f->faults, "vram-oom"), 2);
+	assert_int_equal(atomic_load(&second->vram_limit_bytes), 0);
+	assert_int_equal(add(f, "gpu-fault:0:0x7f0000001000"), 0);
+	assert_int_equal(atomic_load(&first->gpu_fault_address), 0x7f0000001000);
+	assert_int_equal(atomic_load(&first->n_gpu_faults), 1);
+	assert_int_equal(atomic_load(&second->n_gpu_faults), 0);
+	assert_int_not_equal(atomic_load(&f->machine->fault_epoch), epoch);
+	/* It has happened; there is nothing to heal. */
+	assert_int_equal(faults_heal(f->faults, NULL), 0);
+}
+
+static uint64_t read_number(struct tree *t, const char *path)
+{
+	char copy[256], *rest = copy, *part, text[TREE_FILE_SIZE + 1];
+	uint64_t node = TREE_ROOT;
+	ssize_t size;
+
+	(void)snprintf(copy, sizeof(copy), "%s", path);
+	while ((part = strsep(&rest, "/")))
+		if (tree_lookup(t, node, part, &node) < 0)
+			return UINT64_MAX;
+	size = tree_read(t, node, text);
+	assert_in_range(size, 0, TREE_FILE_SIZE);
+	text[size] = '\0';
+	return strtoull(text, NULL, 10);
+}
+
+static void test_memory_that_processes_hold_is_shown(void **state)
+{
+	static const char used[] =
+		"devices/pci0000:40/0000:40:01.1/0000:43:00.0/mem_info_vram_used";
+	struct fixture *f = *state;
+	struct sim_slot *slot = &f->machine->cards[0].slots[3];
+	char vram[128];
+
+	(void)snprintf(vram, sizeof(vram), "devices/virtual/kfd/kfd/proc/%d/vram_51057", getpid());
+	assert_int_equal(read_number(f->tree, used), 0);
+	assert_int_equal(read_number(f->tree, vram), UINT64_MAX);
+	atomic_store(&slot->pid, getpid());
+	atomic_store(&slot->vram_bytes, 123456);
+	assert_int_equal(read_number(f->tree, used), 123456);
+	assert_int_equal(read_number(f->tree, vram), 123456);
+	/* Never more than there is, whatever a process says. */
+	atomic_store(&slot->vram_bytes, UINT64_MAX);
+	assert_int_equal(read_number(f->tree, vram), f->device->vram_bytes);
+	atomic_store(&slot->pid, 0);
+	assert_int_equal(read_number(f->tree, vram), UINT64_MAX);
 }
 
 int main(void)
@@ -323,6 +390,8 @@ int main(void)
 		TEST(test_healing_goes_by_the_beginning_of_a_fault),
 		TEST(test_the_newest_of_two_faults_on_a_file_counts),
 		TEST(test_bad_faults_are_refused_with_a_reason),
+		TEST(test_faults_of_the_driver_reach_the_shared_machine),
+		TEST(test_memory_that_processes_hold_is_shown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -360,6 +360,45 @@ static void test_cells_that_may_not_be_chosen_never_are(void **state)
 	}
 }
 
+/* Of a slower clock, fewer CUs and both, each cheaper than the one before, those that are free. */
+static void test_only_the_free_knobs_leave_the_baseline(void **state)
+{
+	static const struct {
+		bool clock, mask;
+		uint32_t mhz;
+		struct cu_shape shape;
+	} cases[] = {
+		{false, false, 1725, {4, 15}},
+		{true, false, 925, {4, 15}},
+		{false, true, 1725, {2, 15}},
+		{true, true, 925, {2, 15}},
+	};
+
+	(void)state;
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_(free_surface) struct surface *s = sample_surface();
+		_cleanup_(freep) struct response_table *t = NULL;
+		struct table_options o = TABLE_OPTIONS_DEFAULT;
+		const struct table_row *row;
+
+		o.free_clock = cases[i].clock;
+		o.free_mask = cases[i].mask;
+		t = derive(s, &o);
+		row = response_table_lookup(t, 15);
+		assert_non_null(row);
+		assert_int_equal(row->max_mhz, cases[i].mhz);
+		assert_true(cu_shape_equal(row->shape, cases[i].shape));
+		for (uint32_t j = 0; j < t->n_rows; j++) {
+			assert_true(cases[i].clock || t->rows[j].max_mhz == 1725);
+			assert_true(cases[i].mask ||
+				    cu_shape_equal(t->rows[j].shape, t->baseline.shape));
+		}
+		/* What the objective is about stays the whole card at the highest clock. */
+		assert_int_equal(t->baseline.max_mhz, 1725);
+		assert_int_equal(t->slo_ns, 80000000);
+	}
+}
+
 static void test_a_larger_batch_is_chosen_where_it_is_allowed(void **state)
 {
 	_cleanup_(free_surface) struct surface *s = sample_surface();
@@ -740,6 +779,7 @@ int main(void)
 		cmocka_unit_test(test_every_row_is_within_headroom_and_0_95_of_its_capacity),
 		cmocka_unit_test(test_power_is_idle_plus_the_busy_part),
 		cmocka_unit_test(test_cells_that_may_not_be_chosen_never_are),
+		cmocka_unit_test(test_only_the_free_knobs_leave_the_baseline),
 		cmocka_unit_test(test_a_larger_batch_is_chosen_where_it_is_allowed),
 		cmocka_unit_test(test_a_flagged_baseline_is_still_the_baseline),
 		cmocka_unit_test(test_ties_go_to_more_cus),

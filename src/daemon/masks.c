@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/masks.h"
+#include "base/log.h"
+#include "base/units.h"
+
+static const char *const reason_texts[MASKS_REASON_MAX] = {
+	[MASKS_SWITCHED_OFF] = "cu_mask = off",
+	[MASKS_STALLED] = "stalled under a partial mask: off until reload",
+	[MASKS_NOT_FOLLOWED] = "does not follow masks",
+	[MASKS_NOT_ACKNOWLEDGED] = "has not acknowledged 3 times",
+};
+
+_Static_assert(SEQUENCE_MAX_MISSES == 3, "the text says so");
+
+const char *masks_reason_text(enum masks_reason r)
+{
+	return reason_texts[r];
+}
+
+/* A process may have several connections: its HSA tool's follows masks and counts nothing, that of
+ * the server itself counts. Its queues are masked if one of them follows. */
+static bool process_follows(const struct session *s)
+{
+	pid_t pid = channel_connection_peer(s->connection)->pid;
+	const struct session *other;
+
+	if (s->follows_mask)
+		return true;
+	TAILQ_FOREACH(other, &s->manager->sessions, entry)
+	if (other->unit == s->unit && other->follows_mask && other->model_index == s->model_index &&
+	    channel_connection_peer(other->connection)->pid == pid)
+		return true;
+	return false;
+}
+
+static enum masks_reason model_off(const struct manager *m, uint32_t model)
+{
+	if (!m->config->models[model].use_mask)
+		return MASKS_SWITCHED_OFF;
+	return m->masks_stalled[model] ? MASKS_STALLED : MASKS_FOLLOWED;
+}
+
+const char *masks_model_off(const struct manager *m, uint32_t model)
+{
+	return reason_texts[model_off(m, model)];
+}
+
+enum masks_reason masks_reason(const struct session *s)
+{
+	enum masks_reason off = model_off(s->manager, s->model_index);
+
+	if (off != MASKS_FOLLOWED)
+		return off;
+	if (!process_follows(s))
+		return MASKS_NOT_FOLLOWED;
+	return sequence_worker_clock_alone(s->unit->sequence, s->worker) ? MASKS_NOT_ACKNOWLEDGED
+									 : MASKS_FOLLOWED;
+}
+
+/* Once for a model: who connects again and again must not fill the log. */
+static void log_reason(struct unit *u, const struct session *s, enum masks_reason r)
+{
+	struct unit_masks *masks = &u->masks[s->model_index];
+
+	if ((r != MASKS_NOT_FOLLOWED && r != MASKS_NOT_ACKNOWLEDGED) || masks->logged & (1u << r))
+		return;
+	masks->logged |= 1u << r;
+	log_info("%s: model %s is governed by clock alone: worker %s (pid %d) %s", u->bdf, s->model,
+		 s->instance, channel_connection_peer(s->connection)->pid, reason_texts[r]);
+}
+
+static bool is_masked(const struct session *s)
+{
+	const struct session_directive *wanted = session_wanted(s);
+	const struct session_directive *acknowledged = session_acknowledged(s);
+
+	return (wanted && wanted->mask.n_bits > 0) ||
+	       (acknowledged && acknowledged->mask.n_bits > 0);
+}
+
+static void judge_stall(struct unit *u, uint32_t model, bool masked, uint64_t now_ns)
+{
+	const struct response_table *t = u->plan->tables[model].table;
+	const struct governor_model_input *in = &u->input.models[model];
+	uint64_t p99_ns = u->latencies ? u->latencies[model].p99_ns : 0;
+	struct stall_input input = {
+		.now_ns = now_ns,
+		.masked = masked,
+		.missing = in->state == GOVERNOR_INPUT_MISSING,
+		.in_flight = in->in_flight,
+		.ended = in->completions + in->failures,
+		/* Before the first request has ended the objective stands for it. */
+		.p99_ns = p99_ns > 0 ? p99_ns
+			  : t	     ? t->slo_ns
+				     : 0,
+	};
+
+	if (!stall_step(&u->masks[model].stall, &input) || u->manager->masks_stalled[model])
+		return;
+	u->manager->masks_stalled[model] = true;
+	log_warning("%s: model %s: %lu requests in flight and none has ended for %.0f s under a "
+		    "partial CU mask: all CUs until the next reload",
+		    u->bdf, u->manager->config->models[model].name, in->in_flight,
+		    (double)stall_limit_ns(input.p99_ns) / (double)NSEC_PER_SEC);
+}
+
+void masks_judge(struct unit *u, uint64_t now_ns)
+{
+	struct governor_input *in = &u->input;
+	bool masked[GOVERNOR_MAX_MODELS] = {0};
+	const struct session *s;
+
+	if (!u->masks)
+		return;
+	TAILQ_FOREACH(s, &u->manager->sessions, entry)
+	if (session_on(s, u) && s->model_index < u->plan->n_models)
+		masked[s->model_index] |= is_masked(s);
+	for (uint32_t i = 0; i < u->plan->n_models; i++)
+		judge_stall(u, i, masked[i], now_ns);
+	TAILQ_FOREACH(s, &u->manager->sessions, entry)
+	{
+		enum masks_reason r;
+
+		if (!session_on(s, u) || s->model_index >= u->plan->n_models)
+			continue;
+		r = masks_reason(s);
+		if (r != MASKS_FOLLOWED)
+			in->models[s->model_index].mask_follows = false;
+		log_reason(u, s, r);
+	}
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* JSON values of the status, in which what is not known is null, never 0. */
+#pragma once
+
+#include "daemon/unit.h"
+#include <jansson.h>
+
+json_t *status_number(double value);
+json_t *status_number_if(bool known, double value);
+json_t *status_integer(uint64_t value);
+json_t *status_integer_if(bool known, uint64_t value);
+/* null for NULL; bytes that are no UTF-8 come out as '?'. */
+json_t *status_text(const char *s);
+
+/* The card's workers, each with what it has been told and what it has acknowledged. */
+json_t *status_workers(const struct unit *u);

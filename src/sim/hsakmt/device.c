@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A simulated card as a process uses it: its queues, and the thread that serves them.
+ *
+ * The thread sleeps until the next end on the line of device time. While packets come it looks at
+ * the doorbells every NAP_NS; after QUIET_NS without any it has the next ring trap (doorbell.h),
+ * and an idle process costs nothing. */
+#include "base/units.h"
+#include "sim/hsakmt/device-internal.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+
+#define NAP_NS	       (20 * NSEC_PER_USEC)
+#define QUIET_NS       (2 * NSEC_PER_MSEC)
+#define WAITING_MAX_NS NSEC_PER_MSEC	   /* between looks at a value in memory */
+#define RUNNING_MAX_NS (4 * NSEC_PER_MSEC) /* ... at clock and others while work runs */
+#define NO_TRAP_NAP_NS (4 * NSEC_PER_MSEC) /* ... at the doorbells of an idle process */
+#define TICKS_NS       (NSEC_PER_SEC / HSAKMT_GPU_CLOCK_HZ)
+#define MIN_RING_BYTES 64
+
+/* ---- time ---- */
+
+static int64_t boot_offset_ns(void)
+{
+	struct timespec boot, mono;
+
+	(void)clock_gettime(CLOCK_BOOTTIME, &boot);
+	(void)clock_gettime(CLOCK_MONOTONIC, &mono);
+	return (int64_t)(boot.tv_sec - mono.tv_sec) * (int64_t)NSEC_PER_SEC +
+	       (boot.tv_nsec - mono.tv_nsec);
+}
+
+static uint64_t system_ns(const struct device *d, uint64_t wall_ns)
+{
+	return (uint64_t)((int64_t)wall_ns + d->boot_offset_ns);
+}
+
+uint64_t device_ticks(const struct device *d, uint64_t device_ns)
+{
+	return system_ns(d, sim_wall_ns(d->machine, device_ns)) / TICKS_NS;
+}
+
+void device_clocks(const struct device *d, uint64_t *ret_system_ns, uint64_t *ret_gpu_ticks)
+{
+	uint64_t ns = system_ns(d, monotonic_ns());
+
+	*ret_system_ns = ns;
+	*ret_gpu_ticks = ns / TICKS_NS;
+}
+
+/* ---- the thread ---- */
+
+void device_queue_fault(struct device_queue *q, uint64_t address)
+{
+	q->stopped = true;
+	event_raise_fault(q->device->node, address);
+}
+
+static bool is_idle(const struct device_queue *q)
+{
+	return q->n_running == 0 && !q->copying && q->taken >= q->available;
+}
+
+/* Reads the doorbells. They may come out of order from several threads, so the highest counts. */
+static void look_at_doorbells(struct device *d, uint64_t now_ns)
+{
+	for (struct device_queue *q = d->queues; q; q = q->next) {
+		uint64_t rung = __atomic_load_n(q->doorbell, __ATOMIC_ACQUIRE);
+
+		/* Of AQL it is the index of the last packet, of SDMA the end in bytes. */
+		if (q->options.type == DEVICE_QUEUE_AQL)
+			rung++;
+		if (rung <= q->available)
+			continue;
+		if (is_idle(q))
+			q->arrival_ns = now_ns;
+		q->available = rung;
+		d->progress = true;
+	}
+}
+
+static bool waits_for_memory(const struct device *d)
+{
+	for (const struct device_queue *q = d->queues; q; q = q->next)
+		if (q->waits || (q->options.type == DEVICE_QUEUE_AQL && q->n_running == 0 &&
+				 !q->stopped && q->taken < q->available))
+			return true;
+	return false;
+}
+
+/* How long there is nothing to do, UINT64_MAX for ever; *ret_trap: unless a doorbell is rung. */
+static uint64_t time_to_sleep(struct device *d, uint64_t wall_ns, bool *ret_trap)
+{
+	uint64_t next_ns = timeline_next_ns(d), sleep_ns = UINT64_MAX, quiet_ns, wake_ns;
+
+	/* What was rung may be written only when the one who rings runs again. */
+	if (d->progress || d->rung)
+		d->active_wall_ns = wall_ns;
+	d->progress = d->rung = false;
+	quiet_ns = wall_ns - d->active_wall_ns;
+	if (next_ns != UINT64_MAX) {
+		wake_ns = sim_wall_ns(d->machine, next_ns);
+		sleep_ns = MIN(wake_ns > wall_ns ? wake_ns - wall_ns : 0, RUNNING_MAX_NS);
+	}
+	*ret_trap = quiet_ns >= QUIET_NS;
+	if (!*ret_trap)
+		return MIN(sleep_ns, NAP_NS);
+	if (waits_for_memory(d))
+		sleep_ns = MIN(sleep_ns, CLAMP(quiet_ns / 16, NAP_NS, WAITING_MAX_NS));
+	return sleep_ns;
+}
+
+/* One round: everything up to now. Returns how long to sleep. */
+static uint64_t serve(struct device *d, bool *ret_trap)
+{
+	uint64_t wall_ns, now_ns, sleep_ns;
+
+	(void)pthread_mutex_lock(&d->lock);
+	wall_ns = monotonic_ns();
+	now_ns = sim_device_ns(d->machine, wall_ns);
+	look_at_doorbells(d, now_ns);
+	timeline_advance(d, now_ns);
+	timeline_publish(d, now_ns);
+	sleep_ns = time_to_sleep(d, wall_ns, ret_trap);
+	(void)pthread_mutex_unlock(&d->lock);
+	return sleep_ns;
+}
+
+/* Whether a doorbell was rung since the last round. */
+static bool was_rung(struct device *d)
+{
+	bool rung = false;
+
+	(void)pthread_mutex_lock(&d->lock);
+	for (struct device_queue *q = d->queues; q; q = q->next)
+		rung |= __atomic_load_n(q->doorbell, __ATOMIC_ACQUIRE) +
+				(q->options.type == DEVICE_QUEUE_AQL) >
+			q->available;
+	(void)pthread_mutex_unlock(&d->lock);
+	return rung;
+}
+
+static void sleep_for(struct device *d, uint64_t sleep_ns, bool trap)
+{
+	struct pollfd p[] = {{.fd = d->wake_fd, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
+	struct timespec t;
+	uint64_t count;
+
+	if (trap && doorbells_arm(&d->doorbells) == 0)
+		p[1].fd = d->doorbells.uffd;
+	else if (trap)
+		sleep_ns = MIN(sleep_ns, NO_TRAP_NAP_NS);
+	if (p[1].fd < 0 || !was_rung(d)) {
+		t = (struct timespec){.tv_sec = (time_t)(sleep_ns / NSEC_PER_SEC),
+				      .tv_nsec = (long)(sleep_ns % NSEC_PER_SEC)};
+		(void)ppoll(p, ARRAY_SIZE(p), sleep_ns == UINT64_MAX ? NULL : &t, NULL);
+	}
+	/* Before the lock is taken: who holds it may be the one that rings. */
+	if (p[1].fd >= 0)
+		doorbells_disarm(&d->doorbells);
+	if (p[0].revents)
+		(void)!read(d->wake_fd, &count, sizeof(count));
+	if (p[1].revents)
+		d->rung = true;
+}
+
+static void *serve_all(void *userdata)
+{
+	struct device *d = userdata;
+
+	(void)prctl(PR_SET_TIMERSLACK, 1);
+	while (!atomic_load(&d->stop)) {
+		bool trap;
+		uint64_t sleep_ns = serve(d, &trap);
+
+		if (!atomic_load(&d->stop) && sleep_ns > 0)
+			sleep_for(d, sleep_ns, trap);
+	}
+	return NULL;
+}
+
+static void wake(struct device *d)
+{
+	uint64_t one = 1;
+
+	(void)!write(d->wake_fd, &one, sizeof(one));
+}
+
+static int start_thread(struct device *d)
+{
+	sigset_t all, before;
+	int r;
+
+	if (d->started)
+		return 0;
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(&d->thread, NULL, serve_all, d);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	d->started = r == 0;
+	return r == 0 ? 0 : -ENOMEM;
+}
+
+/* ---- devices ---- */
+
+static void free_parts(struct device *d)
+{
+	(void)mover_free(d->mover);
+	(void)kernel_costs_free(d->costs);
+	doorbells_close(&d->doorbells);
+	if (d->wake_fd >= 0)
+		(void)close(d->wake_fd);
+	if (d->slot)
+		sim_slot_release(d->card, d->slot);
+	(void)pthread_mutex_destroy(&d->lock);
+	free(d->profile);
+	free(d);
+}
+
+/* models/kernels.ini beside the folder of the device's profile. */
+static void table_path(const char *device_ini, char *ret, size_t size)
+{
+	const char *end = strrchr(device_ini, '/');
+
+	(void)snprintf(ret, size, "%.*s/../models/kernels.ini", end ? (int)(end - device_ini) : 1,
+		       end ? device_ini : ".");
+}
+
+static int load_profile(struct device *d)
+{
+	char path[sizeof(d->machine->device_ini)], table[sizeof(path) + 32];
+	struct ini_error error;
+	int r;
+
+	(void)snprintf(path, sizeof(path), "%.*s", (int)sizeof(path) - 1, d->machine->device_ini);
+	r = plant_device_load(path, &d->profile, &error);
+	if (r < 0)
+		return r;
+	plant_cus_init(&d->cus, d->profile);
+	table_path(path, table, sizeof(table));
+	return kernel_costs_new(table, d->profile->gfx, &d->costs, &error);
+}
+
+int device_new(struct sim_machine *m, uint32_t card, uint32_t node, struct device **ret)
+{
+	struct device *d;
+	int r;
+
+	if (card >= m->n_cards || card >= SIM_MAX_CARDS ||
+	    atomic_load(&m->cards[card].clock_head) == 0)
+		return -ENODEV;
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return -ENOMEM;
+	d->machine = m;
+	d->card = &m->cards[card];
+	d->node = node;
+	d->boot_offset_ns = boot_offset_ns();
+	d->doorbells.uffd = -1;
+	(void)pthread_mutex_init(&d->lock, NULL);
+	d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	r = d->wake_fd < 0 ? -errno : load_profile(d);
+	if (r == 0)
+		r = doorbells_open(&d->doorbells);
+	if (r == 0)
+		r = mover_new(d->wake_fd, &d->mover);
+	if (r == 0)
+		r = sim_slot_take(d->card, sim_device_ns(m, monotonic_ns()), &d->slot);
+	if (r < 0) {
+		free_parts(d);
+		return r;
+	}
+	atomic_store(&d->slot->ends_with_process, 1);
+	timeline_init(d);
+	*ret = d;
+	return 0;
+}
+
+struct device *device_free(struct device *d)
+{
+	if (!d)
+		return NULL;
+	atomic_store(&d->stop, true);
+	if (d->started) {
+		wake(d);
+		(void)pthread_join(d->thread, NULL);
+	}
+	while (d->queues)
+		(void)device_queue_free(d->queues);
+	free_parts(d);
+	return NULL;
+}
+
+/* The child has neither the threads nor the slot, and its locks are as they were at the fork. */
+struct device *device_forget(struct device *d)
+{
+	if (!d)
+		return NULL;
+	if (d->doorbells.uffd >= 0)
+		(void)close(d->doorbells.uffd);
+	(void)close(d->wake_fd);
+	return NULL;
+}
+
+const struct plant_device *device_profile(const struct device *d)
+{
+	return d->profile;
+}
+
+void device_set_vram(struct device *d, uint64_t bytes)
+{
+	atomic_store(&d->slot->vram_bytes, bytes);
+}
+
+/* ---- queues ---- */
+
+/* The shape that the card's files show of a process: that of all of its queues together. */
+static void publish_queues(struct device *d)
+{
+	uint32_t words[CU_MASK_WORDS] = {0};
+	struct cu_shape shape;
+
+	for (const struct device_queue *q = d->queues; q; q = q->next)
+		for (uint32_t i = 0; q->options.type == DEVICE_QUEUE_AQL && i < CU_MASK_WORDS; i++)
+			words[i] |= q->mask.words[i];
+	shape = cu_mask_effective_shape(&d->profile->topology, words, CU_MASK_WORDS);
+	if (cu_shape_equal(shape, cu_shape_full(&d->profile->topology)))
+		shape = (struct cu_shape){0, 0};
+	atomic_store(&d->slot->shape, (uint32_t)shape.n_se << 16 | shape.cus_per_se);
+	atomic_store(&d->slot->n_queues, d->n_queues);
+}
+
+static bool options_are_valid(const struct device_queue_options *o)
+{
+	if (o->ring_bytes < MIN_RING_BYTES || (o->ring_bytes & (o->ring_bytes - 1)) != 0 ||
+	    (uintptr_t)o->ring % sizeof(uint32_t) != 0 ||
+	    !memory_accessible(o->ring, o->ring_bytes))
+		return false;
+	if (o->type == DEVICE_QUEUE_SDMA)
+		return true;
+	return o->type == DEVICE_QUEUE_AQL && o->read_index && o->write_index &&
+	       memory_accessible((const void *)(uintptr_t)o->read_index, sizeof(uint64_t));
+}
+
+int device_queue_new(struct device *d, const struct device_queue_options *o,
+		     struct device_queue **ret, volatile uint64_t **ret_doorbell)
+{
+	struct device_queue *q;
+	int index, r;
+
+	if (!options_are_valid(o))
+		return -EINVAL;
+	q = calloc(1, sizeof(*q));
+	if (!q)
+		return -ENOMEM;
+	q->device = d;
+	q->options = *o;
+	cu_mask_all(&d->profile->topology, &q->mask);
+	(void)pthread_mutex_lock(&d->lock);
+	index = doorbells_take(&d->doorbells);
+	r = index < 0 ? -ENOMEM : start_thread(d);
+	(void)pthread_mutex_unlock(&d->lock);
+	if (r < 0) {
+		if (index >= 0)
+			doorbells_give(&d->doorbells, (uint32_t)index);
+		free(q);
+		return r;
+	}
+	q->doorbell_index = (uint32_t)index;
+	q->doorbell = &d->doorbells.page[index];
+	/* May trap, so not under the lock. */
+	__atomic_store_n(q->doorbell, o->type == DEVICE_QUEUE_AQL ? UINT64_MAX : 0,
+			 __ATOMIC_RELEASE);
+	(void)pthread_mutex_lock(&d->lock);
+	q->next = d->queues;
+	d->queues = q;
+	d->n_queues++;
+	publish_queues(d);
+	(void)pthread_mutex_unlock(&d->lock);
+	*ret = q;
+	*ret_doorbell = q->doorbell;
+	return 0;
+}
+
+struct device_queue *device_queue_free(struct device_queue *q)
+{
+	struct device *d;
+	uint64_t now_ns;
+
+	if (!q)
+		return NULL;
+	d = q->device;
+	(void)pthread_mutex_lock(&d->lock);
+	now_ns = sim_device_ns(d->machine, monotonic_ns());
+	timeline_drop(d, q, now_ns);
+	if (q->copying)
+		mover_cancel(d->mover, &q->copy);
+	for (struct device_queue **p = &d->queues; *p; p = &(*p)->next)
+		if (*p == q) {
+			*p = q->next;
+			break;
+		}
+	d->n_queues--;
+	doorbells_give(&d->doorbells, q->doorbell_index);
+	publish_queues(d);
+	timeline_publish(d, now_ns);
+	(void)pthread_mutex_unlock(&d->lock);
+	free(q);
+	return NULL;
+}
+
+void device_queue_update(struct device_queue *q, uint32_t percentage, uint32_t priority)
+{
+	(void)pthread_mutex_lock(&q->device->lock);
+	q->options.percentage = percentage;
+	q->options.priority = priority;
+	q->device->progress = true;
+	(void)pthread_mutex_unlock(&q->device->lock);
+	wake(q->device);
+}
+
+const volatile uint64_t *device_queue_read_index(const struct device_queue *q)
+{
+	return q->options.type == DEVICE_QUEUE_AQL ? q->options.read_index : &q->read_word;
+}
+
+const volatile uint64_t *device_queue_write_index(const struct device_queue *q)
+{
+	return q->options.type == DEVICE_QUEUE_AQL ? q->options.write_index : &q->write_word;
+}
+
+int device_queue_set_mask(struct device_queue *q, const uint32_t *words, uint32_t bits)
+{
+	struct device *d = q->device;
+	struct cu_mask all, mask = {0};
+	uint64_t now_ns;
+
+	if (bits == 0 || bits % 32 != 0)
+		return -EINVAL;
+	cu_mask_all(&d->profile->topology, &all);
+	mask.n_bits = all.n_bits;
+	for (uint32_t i = 0; i < MIN(bits / 32, (uint32_t)CU_MASK_WORDS); i++)
+		mask.words[i] = words[i] & all.words[i];
+	(void)pthread_mutex_lock(&d->lock);
+	now_ns = sim_device_ns(d->machine, monotonic_ns());
+	timeline_advance(d, now_ns);
+	timeline_remask(d, q, &mask, now_ns);
+	timeline_publish(d, now_ns);
+	publish_queues(d);
+	d->progress = true;
+	(void)pthread_mutex_unlock(&d->lock);
+	wake(d);
+	return 0;
+}

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""cofris-worker --engine hip: the real HIP and ROCr on simulated cards, held against the plant
+engine on the same card in the same run."""
+
+import csv
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
+from machine import BDF, BIN, BUILD, case, check, main, wait_for  # noqa: E402
+
+# Slowed down, a busy host still keeps the card's queues filled.
+SLOW = ("--time-scale", "4")
+
+if not os.path.exists(os.path.join(BUILD, "lib", "sim", "libhsakmt.so.1")):
+    print("built without the simulated HSA")
+    sys.exit(77)
+
+
+def worker(m, engine, *options, env=None):
+    """Runs a worker to its end; its summary."""
+    command = [os.path.join(BIN, "cofris-worker"), "--engine", engine, "--gpu", BDF[0],
+               "--socket", "/nonexistent/worker.sock", "--jitter", "0", *options]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120,
+                            env={**os.environ, **(env or {})})
+    check(result.returncode == 0, f"{command} ends well: {result.stderr}")
+    summary = json.loads(result.stdout)
+    check(summary["failed"] == 0 and summary["rejected"] == 0, f"every request is served: {summary}")
+    return summary
+
+
+def near(what, value, want, share):
+    check(abs(value / want - 1) <= share, f"{what}: {value:.4g}, not within {share:.0%} of {want:.4g}")
+
+
+def processes(m):
+    """Those with queues on the card, as the kernel lists them."""
+    folder = "/sys/class/kfd/kfd/proc"
+    return [pid for pid in os.listdir(folder) if pid.isdigit()]
+
+
+@case()
+def a_hip_worker_serves_requests_at_a_rate(m):
+    path = os.path.join(m.dir, "requests.csv")
+    summary = worker(m, "hip", "--model", "resnet50", "--rate", "50", "--duration", "3s",
+                     "--max-batch", "4", "--report", path)
+    check(summary["engine"] == "hip" and summary["simulated"] is True, f"says what it is: {summary}")
+    check(90 <= summary["requests"] <= 220, f"50 a second for 3 s: {summary['requests']}")
+    check(summary["completed"] == summary["requests"], f"all are completed: {summary}")
+    with open(path) as f:
+        rows = list(csv.DictReader(f))
+    check(len(rows) == summary["requests"], "a row for each request")
+    for row in rows:
+        check(row["status"] == "ok" and row["cus"] == "60", f"served on the whole card: {row}")
+        check(int(row["arrival_ns"]) <= int(row["start_ns"]) < int(row["end_ns"]), f"in order: {row}")
+    check(any(int(row["sclk_mhz"]) >= 925 for row in rows), "the card's clock is in the report")
+
+
+@case(sim=SLOW)
+def device_times_through_hip_are_the_plants(m):
+    for model in ("resnet50", "shufflenet"):
+        load = ("--model", model, "--closed-loop", "1", "--duration", "4s")
+        plant = worker(m, "plant", *load)["mean_service_ms"]
+        hip = worker(m, "hip", *load)
+        near(f"{model} through HIP", hip["mean_device_ms"], plant, 0.03)
+        check(hip["mean_service_ms"] >= hip["mean_device_ms"] * 0.999,
+              f"the host's part comes on top: {hip}")
+        print(f"{model}: plant {plant} ms, HIP events {hip['mean_device_ms']} ms, with the host's "
+              f"part {hip['mean_service_ms']} ms (simulated)")
+
+
+@case(sim=SLOW)
+def a_batch_through_hip_takes_the_plants_time(m):
+    load = ("--model", "resnet50", "--closed-loop", "16", "--max-batch", "8", "--duration", "4s")
+    plant = worker(m, "plant", *load)
+    hip = worker(m, "hip", *load)
+    check(hip["completed"] >= 7 * hip["batches"], f"batches are full: {hip}")
+    near("a batch of eight", hip["mean_device_ms"], plant["mean_service_ms"], 0.03)
+
+
+@case(sim=SLOW)
+def kernels_compiled_at_start_take_the_same_time(m):
+    load = ("--model", "shufflenet", "--closed-loop", "1", "--duration", "3s")
+    built = worker(m, "hip", *load)
+    compiled = worker(m, "hip", *load, env={"COFRIS_HIP_COMPILE": "1"})
+    near("compiled by hiprtc", compiled["mean_device_ms"], built["mean_device_ms"], 0.02)
+
+
+SHAPES = ((4, 15), (2, 15), (3, 10), (1, 8), (0, 0))
+
+
+def masked_times_ms(m, engine):
+    """Median service time of a worker's requests under each mask, from its report."""
+    socket, path = os.path.join(m.dir, f"{engine}.sock"), os.path.join(m.dir, f"{engine}.csv")
+    publisher = subprocess.Popen([os.path.join(BUILD, "tests", "mask-publisher"), socket], text=True,
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    m.children.append(publisher)
+    wait_for("the publisher's socket", lambda: os.path.exists(socket))
+    child = m.spawn(f"worker-{engine}", [
+        os.path.join(BIN, "cofris-worker"), "--engine", engine, "--gpu", BDF[0], "--model", "resnet50",
+        "--closed-loop", "1", "--jitter", "0", "--socket", socket, "--report", path])
+    check(publisher.stdout.readline() == "worker resnet50\n", "the worker has connected")
+
+    def rows():
+        with open(path) as f:
+            return [row for row in csv.DictReader(f) if row["status"] == "ok"]
+
+    times = {}
+    for k, c in SHAPES:
+        publisher.stdin.write(f"{k} {c}\n")
+        publisher.stdin.flush()
+        answer = publisher.stdout.readline()
+        check(answer.startswith(f"{k} {c} queues="), f"the mask is acknowledged: {answer}")
+        cus, before = k * c or 60, len(rows())
+        wait_for("requests under the mask", lambda: len(rows()) >= before + 60, timeout=60)
+        # Those that ran when the directive came began under the one before.
+        served = rows()[before + 10:]
+        check(all(int(row["cus"]) == cus for row in served), f"all on {cus} CUs")
+        times[k, c] = statistics.median(int(r["end_ns"]) - int(r["start_ns"]) for r in served) / 1e6
+    child.terminate()
+    check(child.wait(30) == 0, f"{engine} ends well")
+    return times
+
+
+@case(sim=SLOW)
+def masks_through_hip_change_times_as_the_plant_says(m):
+    plant, hip = masked_times_ms(m, "plant"), masked_times_ms(m, "hip")
+    for shape in SHAPES:
+        near(f"{shape[0]} SEs x {shape[1]} CUs", hip[shape], plant[shape], 0.08)
+    check(hip[1, 8] > 2 * hip[0, 0], f"a small mask is slow: {hip}")
+    print(f"plant {plant}, HIP {hip} (simulated, ms, with the host's part)")
+
+
+def power_w(m, engine, *options):
+    """Mean power of the card while a worker runs, after its start."""
+    child = m.start_worker("--closed-loop", "2", *options, governed=False, engine=engine,
+                           name=f"power-{engine}")
+    wait_for("the worker is on the card", lambda: processes(m))
+    wait_for("the card is busy", lambda: m.card()["sensor_busy_percent"] > 90, timeout=20)
+    before = m.card()
+    wait_for("a second of the card's time",
+             lambda: m.card()["device_ns"] - before["device_ns"] > 1e9, timeout=30)
+    after = m.card()
+    child.terminate()
+    check(child.wait(30) == 0, f"{engine} ends well")
+    return (after["energy_j"] - before["energy_j"]) / (after["device_ns"] - before["device_ns"]) * 1e9
+
+
+@case(sim=SLOW)
+def idle_kernels_through_hip_draw_active_idle_power(m):
+    plant = power_w(m, "plant", "--idle-kernels")
+    hip = power_w(m, "hip", "--idle-kernels")
+    near("active-idle power", hip, plant, 0.05)
+    print(f"active-idle power: plant {plant:.1f} W, HIP {hip:.1f} W (simulated)")
+
+
+@case(sim=SLOW)
+def two_hip_workers_share_the_card(m):
+    load = ("--model", "vgg19", "--closed-loop", "1", "--duration", "4s")
+    alone = worker(m, "hip", *load)["mean_device_ms"]
+    command = [os.path.join(BIN, "cofris-worker"), "--engine", "hip", "--gpu", BDF[0], "--socket",
+               "/nonexistent/worker.sock", *load]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    times = [json.loads(child.communicate(timeout=120)[0])["mean_device_ms"] for child in both]
+    near("two at a time, each", statistics.mean(times), 2 * alone, 0.15)
+
+
+@case()
+def a_killed_hip_worker_leaves_nothing(m):
+    load = ("--model", "vgg19", "--closed-loop", "1", "--duration", "2s")
+    before = worker(m, "hip", *load)
+    shm = sorted(os.listdir("/dev/shm"))
+    for _ in range(3):
+        child = m.start_worker("--closed-loop", "2", "--workers", "2", governed=False, engine="hip",
+                               model="vgg19", name="killed")
+        wait_for("the worker is on the card", lambda: processes(m))
+        wait_for("the card is busy", lambda: m.card()["sensor_busy_percent"] > 50)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        wait_for("its queues are gone", lambda: not processes(m))
+        wait_for("the card is idle", lambda: m.card()["sensor_busy_percent"] == 0)
+    check(sorted(os.listdir("/dev/shm")) == shm, f"/dev/shm is as before: {os.listdir('/dev/shm')}")
+    after = worker(m, "hip", *load)
+    near("the next run", after["mean_device_ms"], before["mean_device_ms"], 0.1)
+
+
+@case()
+def hip_is_the_default_engine_where_it_finds_a_card(m):
+    summary = worker(m, "auto", "--model", "resnet50", "--closed-loop", "1", "--duration", "1s")
+    check(summary["engine"] == "hip", f"auto is hip: {summary}")
+    # Another libhsakmt in front of ours: as on a machine whose HIP sees no card.
+    summary = worker(m, "auto", "--model", "resnet50", "--closed-loop", "1", "--duration", "1s",
+                     env={"LD_LIBRARY_PATH": ""})
+    check(summary["engine"] == "plant", f"auto is plant without a card of HIP's: {summary}")
+
+
+@case(count=2)
+def a_hip_worker_runs_on_the_card_it_is_told(m):
+    child = m.start_worker("--closed-loop", "2", governed=False, engine="hip", gpu=BDF[1])
+    wait_for("the second card is busy", lambda: m.card(1)["sensor_busy_percent"] > 50)
+    check(m.card(0)["sensor_busy_percent"] == 0, "the first is not")
+    child.terminate()
+    check(child.wait(30) == 0, "it ends well")
+    wait_for("no queue is left", lambda: not processes(m))
+    began = time.monotonic()
+    result = m.capture([os.path.join(BIN, "cofris-worker"), "--engine", "hip", "--model", "resnet50",
+                        "--rate", "1", "--duration", "1s"], check_exit=False)
+    check(result.returncode == 1 and "--gpu" in result.stderr, f"asks which: {result.stderr}")
+    check(time.monotonic() - began < 30, "at once")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Both knobs end to end: worker, daemon, actuator and simulated card under a load in steps. With
+power gating, which is modelled, clock and mask move together and save more than each alone."""
+
+import csv
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
+from machine import BDF, BIN, case, check, main, wait_for  # noqa: E402
+
+RATED_RPS = 246  # R of resnet50 on the MI50's plant
+# Load in steps, held long enough that each counts; no step is more than a third of R.
+STEPS = [0.15, 0.40, 0.65, 0.40, 0.15]
+
+
+def steps_file(m, seconds_each):
+    path = os.path.join(m.dir, "steps.csv")
+    with open(path, "w") as f:
+        f.write("t_s,load\n")
+        for i, load in enumerate(STEPS):
+            f.write(f"{i * seconds_each + 0.001 * (i > 0):.3f},{load}\n")
+            f.write(f"{(i + 1) * seconds_each:.3f},{load}\n")
+    return path
+
+
+def report_path(m, name):
+    return os.path.join(m.dir, f"{name}.csv")
+
+
+def serve(m, name, steps, **where):
+    return m.start_worker("--load", steps, "--rated-rps", str(RATED_RPS), "--seed", "5",
+                          "--report", report_path(m, name), name=name, **where)
+
+
+def sojourns_ms(m, name):
+    """Of each request by its number; infinite for one that failed."""
+    with open(report_path(m, name)) as f:
+        rows = csv.DictReader(line for line in f if not line.startswith("#"))
+        return {int(r["request"]): (int(r["end_ns"]) - int(r["arrival_ns"])) / 1e6
+                if r["status"] == "ok" else float("inf") for r in rows}
+
+
+def watch(m, worker):
+    """The clocks and CUs that the card shows while the worker serves."""
+    seen = []
+
+    def ended():
+        c = m.card()
+        seen.append((c["soft_high_mhz"], c["fewest_cus"]))
+        return worker.poll() is not None
+
+    wait_for("the end of the load", ended, timeout=90, period=0.05)
+    check(worker.returncode == 0, "the worker exits 0")
+    return sorted({c for c, _ in seen}), sorted({n for _, n in seen})
+
+
+def under_steps(m, gating):
+    m.setup(extra=f"gating = {gating}")
+    worker = serve(m, "worker", steps_file(m, seconds_each=5))
+    clocks, cus = watch(m, worker)
+    print(f"gating = {gating}: limits {clocks} MHz, masks of {cus} CUs (simulated)")
+    sojourns = sojourns_ms(m, "worker")
+    slo_ms = m.status()["gpus"][0]["models"][0]["slo_ms"]
+    late = sum(s > slo_ms for s in sojourns.values())
+    check(len(sojourns) > 1000 and late <= 0.05 * len(sojourns),
+          f"the SLO holds: {late} of {len(sojourns)} late")
+    return clocks, cus
+
+
+@case(sim=["--gating", "none"])
+def without_gating_the_clock_moves_alone(m):
+    clocks, cus = under_steps(m, "none")
+    check(len(clocks) >= 2 and clocks[0] < 1725, f"the clock moves: {clocks}")
+    check(cus == [60], f"the mask is left alone: {cus}")
+
+
+@case(sim=["--gating", "cu"])
+def with_modelled_gating_clock_and_mask_move(m):
+    clocks, cus = under_steps(m, "cu")
+    check(len(clocks) >= 2 and clocks[0] < 1725, f"the clock moves: {clocks}")
+    check(len(cus) >= 2 and cus[0] < 60, f"so does the mask: {cus}")
+
+
+# ---- the policies side by side ----
+
+# The highest configuration, the clock alone, CUs alone, both: each on a card of its own, at the same
+# time.
+POLICIES = ["maximum", "frequency", "resource", "coordinated"]
+# Excess lateness at which policies count as equal, as everywhere.
+EQUAL = 0.003
+
+
+def start_policy(m, index, policy):
+    """A daemon of its own for a card of its own."""
+    m.write_config(gpu=BDF[index], extra="gating = cu", model_extra=f"policy = {policy}",
+                   name=policy)
+    m.start_bus(f"bus-{policy}")
+    m.start_daemon(name=f"cofrisd-{policy}", run=f"run-{policy}", config=policy,
+                   bus=f"bus-{policy}")
+
+
+def slo_of(m, policy):
+    result = m.capture([os.path.join(BIN, "cofrisctl"), "--bus", f"unix:path={m.dir}/bus-{policy}",
+                        "status", "--json"])
+    return json.loads(result.stdout)["gpus"][0]["models"][0]["slo_ms"]
+
+
+@case(count=4, sim=["--gating", "cu"])
+def clock_and_mask_together_take_less_than_either(m):
+    m.surface()
+    m.start_actuator()
+    steps = steps_file(m, seconds_each=8)
+    for index, policy in enumerate(POLICIES):
+        start_policy(m, index, policy)
+    slo_ms = slo_of(m, "coordinated")
+    before = m.stat()
+    workers = [serve(m, p, steps, gpu=BDF[i], run=f"run-{p}") for i, p in enumerate(POLICIES)]
+    wait_for("the end of the load", lambda: all(w.poll() is not None for w in workers), timeout=90,
+             period=0.1)
+    after = m.stat()
+    check(all(w.returncode == 0 for w in workers), "the workers exit 0")
+
+    seconds = (after["device_ns"] - before["device_ns"]) / 1e9
+    power_w = {p: (after["cards"][i]["energy_j"] - before["cards"][i]["energy_j"]) / seconds
+               for i, p in enumerate(POLICIES)}
+    sojourns = {p: sojourns_ms(m, p) for p in POLICIES}
+    unavoidable = {n for n, ms in sojourns["maximum"].items() if ms > slo_ms}
+    excess = {}
+    for p in POLICIES:
+        check(sojourns[p].keys() == sojourns["maximum"].keys(), f"{p} had the same requests")
+        late = {n for n, ms in sojourns[p].items() if ms > slo_ms} - unavoidable
+        excess[p] = len(late) / len(sojourns[p])
+        print(f"{p}: {power_w[p]:.1f} W (simulated, gating modelled), {len(late)} of "
+              f"{len(sojourns[p])} requests late that were not under maximum")
+    for p in ("frequency", "resource"):
+        saved = 100 * (1 - power_w["coordinated"] / power_w[p])
+        print(f"coordinated against {p}: {saved:.1f} % less power (simulated, gating modelled)")
+        check(saved > 0, f"coordinated takes less power than {p}: {power_w}")
+        check(excess["coordinated"] <= max(excess[p], EQUAL), f"no more lateness: {excess}")
+    check(power_w["frequency"] < power_w["maximum"], f"the clock alone saves: {power_w}")
+
+
+if __name__ == "__main__":
+    main()
