@@ -280,6 +280,7 @@ static void slot_reap(struct sim_slot *s, uint64_t now_ns)
 	STORE(s->flop_k, t.flop_k);
 	STORE(s->bytes, t.bytes);
 	STORE(s->running_until_ns, 0);
+	STORE(s->load_until_ns, 0);
 	slot_write_end(s);
 	atomic_store(&s->pid, 0);
 }
@@ -315,12 +316,14 @@ int sim_slot_take(struct sim_card *c, uint64_t now_ns, struct sim_slot **ret)
 	STORE((*ret)->shape, 0);
 	STORE((*ret)->n_queues, 0);
 	STORE((*ret)->vram_bytes, 0);
+	STORE((*ret)->load_until_ns, 0);
 	STORE((*ret)->ends_with_process, 0);
 	return 0;
 }
 
 void sim_slot_release(struct sim_card *c, struct sim_slot *s)
 {
+	STORE(s->load_until_ns, 0);
 	STORE(s->n_queues, 0);
 	STORE(s->vram_bytes, 0);
 	atomic_store(&s->pid, 0);
@@ -339,6 +342,7 @@ void sim_slot_write(struct sim_slot *s, const struct sim_account *a)
 	STORE(s->flop_per_us, a->flop_per_us);
 	STORE(s->bytes_per_us, a->bytes_per_us);
 	STORE(s->load_since_ns, a->load_since_ns);
+	STORE(s->load_until_ns, a->load_until_ns);
 	STORE(s->demand_bytes_per_us, a->demand_bytes_per_us);
 	for (uint32_t i = 0; a->load && i < SIM_MAX_CUS; i++)
 		STORE(s->load[i], a->load[i]);
@@ -351,7 +355,7 @@ int sim_slot_load(struct sim_slot *s, uint64_t from_ns, struct sim_load *ret)
 	for (unsigned int i = 0; i < SEQLOCK_TRIES; i++) {
 		uint32_t before = LOAD(s->sequence);
 
-		ret->until_ns = LOAD(s->running_until_ns);
+		ret->until_ns = MAX(LOAD(s->running_until_ns), LOAD(s->load_until_ns));
 		if (LOAD(s->pid) == 0 || ret->until_ns <= from_ns)
 			return -ENOENT;
 		ret->since_ns = LOAD(s->load_since_ns);

@@ -50,6 +50,7 @@ struct sim_slot {
 	/* What that work demands of the card since load_since_ns, which others share with: wave
 	 * slots of each CU by its mask bit, in 1/SIM_LOAD_ONE, and memory as if it were alone. */
 	_Atomic uint64_t load_since_ns, demand_bytes_per_us;
+	_Atomic uint64_t load_until_ns; /* later than running_until_ns: more of it is queued */
 	_Atomic uint16_t load[SIM_MAX_CUS];
 	_Atomic uint32_t ends_with_process; /* else running work outlives its process */
 	_Atomic uint64_t vram_bytes;	    /* held by the process; not under the seqlock */
@@ -129,7 +130,7 @@ struct sim_account {
 	uint64_t running_until_ns;
 	uint32_t running_cus;
 	uint64_t flop_per_us, bytes_per_us;
-	uint64_t load_since_ns, demand_bytes_per_us;
+	uint64_t load_since_ns, load_until_ns, demand_bytes_per_us;
 	const uint16_t *load; /* SIM_MAX_CUS; NULL: as it was */
 };
 void sim_slot_write(struct sim_slot *s, const struct sim_account *a);

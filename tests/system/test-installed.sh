@@ -29,6 +29,13 @@ case $result in
 *) echo "no simulated run"; exit 1 ;;
 esac
 
+# HSA programs are led to the driver that was installed, in front of what was there.
+path=$("$bin/cofris-sim" --device mi50 -- sh -c 'echo "$LD_LIBRARY_PATH"')
+case $path in
+"$(realpath "$destination")"/*/cofris/sim:"$lib") ;;
+*) [ ! -e "$lib/cofris/sim/libhsakmt.so.1" ] || { echo "library path $path"; exit 1; } ;;
+esac
+
 # The test would prove nothing if they found them somewhere else.
 umount "$data"
 if "$bin/cofris-sim" --device mi50 -- true; then

@@ -75,6 +75,13 @@ static void assert_expected(const struct fixture *f, const char *what)
 				 f->expected[i]);
 }
 
+/* The index follows what the packet did. */
+static void wait_until_taken(const struct test_queue *q, uint64_t index)
+{
+	while (__atomic_load_n(device_queue_read_index(q->q), __ATOMIC_ACQUIRE) < index)
+		(void)usleep(20);
+}
+
 /* ---- SDMA ---- */
 
 static uint32_t low(const volatile void *p)
@@ -194,7 +201,7 @@ static void test_engines_fill_fence_trap_stamp_and_wait(void **state)
 	signal_wait(done, 0);
 	device_clocks(f->device, &system_ns, &after);
 	assert_in_range(stamps[2], before, after);
-	assert_int_equal(*device_queue_read_index(f->sdma.q), f->sdma.written);
+	wait_until_taken(&f->sdma, f->sdma.written);
 }
 
 static void test_copies_take_the_time_of_the_bus(void **state)
@@ -425,8 +432,7 @@ static void test_a_large_copy_lets_other_queues_go_on(void **state)
 	arg32(f, 40, 16);
 	put_packet(&f->aql, &p);
 	ring_doorbell(&f->aql);
-	while (f->aql.amd->read_dispatch_id == 0)
-		(void)usleep(20);
+	wait_until_taken(&f->aql, 1);
 	put_barrier(&other, HSA_PACKET_TYPE_BARRIER_AND, NULL, 0, small);
 	ring_doorbell(&other);
 	signal_wait(small, 0);
@@ -453,8 +459,8 @@ static void test_a_queue_may_go_with_a_copy_under_way(void **state)
 		sdma_open(f->device, &q);
 		put_sdma(&q, copy, 7);
 		ring_doorbell(&q);
-		while (i % 2 && *device_queue_read_index(q.q) == 0)
-			(void)usleep(20);
+		if (i % 2)
+			wait_until_taken(&q, sizeof(copy));
 		queue_close(&q);
 		/* Nobody writes there any more. */
 		memset(to, 7, 4096);

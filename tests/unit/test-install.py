@@ -59,6 +59,13 @@ def check_files(root, man):
             check(not name.endswith((".py", ".scd", ".in", ".txt")), f"{folder}/{name} is")
 
 
+def check_hsakmt(build, root):
+    """The simulated driver, wherever it was built: not in an instrumented build."""
+    if os.path.exists(os.path.join(build, "lib/sim/libhsakmt.so.1")):
+        found = glob.glob(os.path.join(root, "**/cofris/sim/libhsakmt.so.1"), recursive=True)
+        check(len(found) == 1, f"libhsakmt.so.1 is installed as {found}")
+
+
 def check_units(destination, root):
     """Programs that units start are installed where they say."""
     started = 0
@@ -142,6 +149,7 @@ def main():
             return 1
         print(out)
         check_files(root, args.man)
+        check_hsakmt(args.build, root)
         check_units(destination, root)
         check_policy(destination)
         check_programs(root, destination)

@@ -355,8 +355,9 @@ static bool take(struct device_queue *q, const union packet *p, uint16_t *header
 	if (type == HSA_PACKET_TYPE_KERNEL_DISPATCH) {
 		if (kernel_is_held(q))
 			return false;
-		consume(q, header);
+		/* ROCr reuses a kernel's arguments as soon as its packet has been taken. */
 		dispatch(q, p, at_ns);
+		consume(q, header);
 		return true;
 	}
 	if (q->n_running > 0)

@@ -58,7 +58,7 @@ static int check_box(uint64_t address, const struct copy *c, uint64_t pitch, uin
 	return memory_accessible((const void *)(uintptr_t)address, extent) ? 0 : -EFAULT;
 }
 
-int copy_check(const struct copy *c, uint64_t *ret_address)
+int copy_check(struct copy *c, uint64_t *ret_address)
 {
 	uint64_t bytes = copy_bytes(c);
 	int r;
@@ -74,10 +74,16 @@ int copy_check(const struct copy *c, uint64_t *ret_address)
 		return r;
 	if (c->pattern_bytes == 0)
 		return check_box(c->src, c, c->src_pitch, c->src_slice, ret_address);
-	if (c->pattern_is_ours)
+	if (c->pattern_is_own)
 		return 0;
 	*ret_address = c->src;
-	return memory_accessible((const void *)(uintptr_t)c->src, c->pattern_bytes) ? 0 : -EFAULT;
+	if (!memory_accessible((const void *)(uintptr_t)c->src, c->pattern_bytes))
+		return -EFAULT;
+	if (c->pattern_bytes <= sizeof(c->pattern)) {
+		memcpy(c->pattern, (const void *)(uintptr_t)c->src, c->pattern_bytes);
+		c->pattern_is_own = true;
+	}
+	return 0;
 }
 
 /* Doubles what is there, so that long fills are as fast as copies. */
@@ -107,6 +113,11 @@ static void move_row(const struct copy *c, char *dst, const char *src)
 	}
 }
 
+static const void *pattern_of(const struct copy *c)
+{
+	return c->pattern_is_own ? (const void *)c->pattern : (const void *)(uintptr_t)c->src;
+}
+
 static void move(const struct copy *c)
 {
 	for (uint64_t z = 0; z < c->slices; z++)
@@ -115,8 +126,8 @@ static void move(const struct copy *c)
 			uint64_t from = c->src + z * c->src_slice + y * c->src_pitch;
 
 			if (c->pattern_bytes > 0)
-				fill_row((char *)(uintptr_t)to, (const char *)(uintptr_t)c->src,
-					 c->pattern_bytes, c->row_bytes);
+				fill_row((char *)(uintptr_t)to, pattern_of(c), c->pattern_bytes,
+					 c->row_bytes);
 			else
 				move_row(c, (char *)(uintptr_t)to, (const char *)(uintptr_t)from);
 		}

@@ -8,10 +8,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define COPY_OWN_PATTERN 64
+
 struct copy {
 	uint64_t src, dst;	/* src of a fill: the pattern */
 	uint64_t pattern_bytes; /* 0: a copy */
-	bool pattern_is_ours;	/* not in memory of the card */
+	bool pattern_is_own;	/* kept here, not in memory of the card */
+	uint8_t pattern[COPY_OWN_PATTERN];
 	uint64_t row_bytes, rows, slices;
 	uint64_t src_pitch, src_slice, dst_pitch, dst_slice;
 	/* the mover's */
@@ -24,8 +27,10 @@ struct copy copy_linear(uint64_t dst, uint64_t src, uint64_t bytes);
 struct copy copy_fill(uint64_t dst, uint64_t pattern, uint64_t pattern_bytes, uint64_t bytes);
 /* What is written, and 0 for a box without any byte. UINT64_MAX if it is beyond all bounds. */
 uint64_t copy_bytes(const struct copy *c);
-/* 0, or -EFAULT with the first address that the card cannot reach. */
-int copy_check(const struct copy *c, uint64_t *ret_address);
+/* 0, or -EFAULT with the first address that the card cannot reach. The pattern of a fill, which
+ * must be in memory of the card, is kept if it is short: kernels read it at their start, and it may
+ * be gone at their end. */
+int copy_check(struct copy *c, uint64_t *ret_address);
 
 struct mover;
 /* wake_fd: an eventfd that is written after each copy that was not done at once. */

@@ -51,7 +51,6 @@ struct device_queue {
 	bool copying, copy_is_late; /* late: over in device time, the host still moves it */
 	uint64_t copy_end_ns;
 	struct copy copy;
-	uint32_t fill_word;
 };
 
 /* What another process holds of the card. */
@@ -76,6 +75,7 @@ struct timeline {
 	bool changed;	       /* the set of running kernels or their masks */
 	uint64_t set_since_ns; /* when that last changed */
 	uint32_t clock_head;
+	bool published_more;
 };
 
 struct device {

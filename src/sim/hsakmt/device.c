@@ -8,10 +8,12 @@
 #include "sim/hsakmt/device-internal.h"
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #define NAP_NS	       (20 * NSEC_PER_USEC)
 #define QUIET_NS       (2 * NSEC_PER_MSEC)
@@ -19,6 +21,7 @@
 #define RUNNING_MAX_NS (4 * NSEC_PER_MSEC) /* ... at clock and others while work runs */
 #define NO_TRAP_NAP_NS (4 * NSEC_PER_MSEC) /* ... at the doorbells of an idle process */
 #define TICKS_NS       (NSEC_PER_SEC / HSAKMT_GPU_CLOCK_HZ)
+#define SLICE_NS       (100 * NSEC_PER_USEC)
 #define MIN_RING_BYTES 64
 
 /* ---- time ---- */
@@ -167,11 +170,33 @@ static void sleep_for(struct device *d, uint64_t sleep_ns, bool trap)
 		d->rung = true;
 }
 
+/* struct sched_attr, whose header glibc's <sched.h> does not bear beside it. */
+struct scheduling {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime_ns, deadline_ns, period_ns;
+};
+
+/* The one who rings often spins for the answer on the core where this thread should run. A short
+ * slice has it run next; needs no privilege, and kernels before 6.12 ignore it. */
+static void ask_for_short_slices(void)
+{
+	struct scheduling a = {.size = sizeof(a)};
+
+	if (syscall(SYS_sched_getattr, 0, &a, sizeof(a), 0) < 0 || a.policy != SCHED_OTHER)
+		return;
+	a.runtime_ns = SLICE_NS;
+	(void)syscall(SYS_sched_setattr, 0, &a, 0);
+}
+
 static void *serve_all(void *userdata)
 {
 	struct device *d = userdata;
 
 	(void)prctl(PR_SET_TIMERSLACK, 1);
+	ask_for_short_slices();
 	while (!atomic_load(&d->stop)) {
 		bool trap;
 		uint64_t sleep_ns = serve(d, &trap);

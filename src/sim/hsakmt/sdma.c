@@ -106,14 +106,12 @@ static enum verdict rect(struct device_queue *q, const struct packet *p)
 	return begin_copy(q, p, c);
 }
 
-/* The pattern is kept in the queue, as the packet's slot is free once it was taken. */
 static enum verdict fill(struct device_queue *q, const struct packet *p)
 {
-	struct copy c = copy_fill(address(p, 1), (uintptr_t)&q->fill_word, sizeof(q->fill_word),
-				  (p->d[4] & 0x3fffff) + 4);
+	struct copy c = copy_fill(address(p, 1), 0, sizeof(p->d[3]), (p->d[4] & 0x3fffff) + 4);
 
-	q->fill_word = p->d[3];
-	c.pattern_is_ours = true;
+	memcpy(c.pattern, &p->d[3], sizeof(p->d[3]));
+	c.pattern_is_own = true;
 	return begin_copy(q, p, c);
 }
 

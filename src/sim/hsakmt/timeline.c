@@ -13,6 +13,7 @@
 
 #define OTHERS_LOOK_NS	NSEC_PER_MSEC /* of device time, also without a word from others */
 #define NOTHING_LEFT_NS 0.5
+#define QUEUED_GRACE_NS (20 * NSEC_PER_MSEC) /* others wait for so long for our next word */
 
 /* What runs in a stretch of time in which clock and others are constant. */
 struct stretch {
@@ -441,32 +442,45 @@ static bool fill_load(struct device *d)
 	return true;
 }
 
-/* What runs, and when the last of it ends if nothing changes but the clock as is known. */
+/* What runs, and when the last of it ends if nothing changes but the clock as is known. Up to the
+ * first end this is exact; what is left then is taken to go on as it does there. */
 static uint64_t running_until(struct device *d, struct sim_account *a)
 {
+	const struct timeline *l = &d->line;
+	double flop = 0, bytes = 0, demand = 0, last_ns = 0, first_ns;
 	struct stretch s;
+	uint32_t i = 0;
 	bool ended;
-	double flop = 0, bytes = 0, demand = 0, last_ns = 0, ns;
-	uint64_t first_ns;
 
-	stretch_init(&d->line, &s);
-	first_ns = walk(d, &s, UINT64_MAX, &ended);
-	for (uint32_t i = 0; i < s.n && ended; i++)
-		if (isfinite(s.kernels[i]->ns))
-			last_ns = fmax(last_ns, s.left[i] * s.kernels[i]->ns);
-	last_ns += (double)(first_ns - d->line.at_ns);
-	for (struct device_kernel *k = d->line.first; k && ended; k = k->next) {
-		if (k->ended || !isfinite(k->running.ns))
+	stretch_init(l, &s);
+	first_ns = (double)(walk(d, &s, UINT64_MAX, &ended) - l->at_ns);
+	for (const struct device_kernel *k = l->first; k && ended; k = k->next) {
+		const struct plant_running *run = &k->running;
+		double ns;
+
+		if (k->ended)
 			continue;
-		ns = fmax(fmin(k->left * k->running.ns, last_ns), 1);
-		flop += k->left * flop_of(&k->running) / ns;
-		bytes += k->left * k->running.launch.bytes / ns;
-		demand += k->running.demand_gbps;
+		ns = fmax(first_ns + s.left[i++] * run->ns, 1);
+		if (!isfinite(ns))
+			continue;
+		last_ns = fmax(last_ns, ns);
+		flop += k->left * flop_of(run) / ns;
+		bytes += k->left * run->launch.bytes / ns;
+		demand += run->demand_gbps;
 	}
 	a->flop_per_us = (uint64_t)(flop * 1e3);
 	a->bytes_per_us = (uint64_t)(bytes * 1e3);
 	a->demand_bytes_per_us = (uint64_t)(demand * 1e3);
-	return ended ? d->line.at_ns + (uint64_t)ceil(fmin(last_ns, 1e18)) : 0;
+	return ended ? l->at_ns + (uint64_t)ceil(fmin(last_ns, 1e18)) : 0;
+}
+
+/* Whether a queue at work has packets behind its kernels. */
+static bool has_more(const struct device *d)
+{
+	for (const struct device_queue *q = d->queues; q; q = q->next)
+		if (q->n_running > 0 && !q->stopped && q->taken < q->available)
+			return true;
+	return false;
 }
 
 /* Whether the slot tells more than what is so by now. */
@@ -474,8 +488,9 @@ static bool must_publish(const struct device *d, uint64_t now_ns)
 {
 	const struct timeline *l = &d->line;
 
-	return l->changed || (l->n > 0 && (l->account.running_until_ns <= now_ns ||
-					   atomic_load(&d->card->clock_head) != l->clock_head));
+	return l->changed || l->published_more != has_more(d) ||
+	       (l->n > 0 && (l->account.running_until_ns <= now_ns ||
+			     atomic_load(&d->card->clock_head) != l->clock_head));
 }
 
 void timeline_publish(struct device *d, uint64_t now_ns)
@@ -493,6 +508,12 @@ void timeline_publish(struct device *d, uint64_t now_ns)
 	load_changed = fill_load(d);
 	if (load_changed || !was_running)
 		a->load_since_ns = l->set_since_ns;
+	/* The next kernel begins at the end of this one, but others hear of it only when our thread
+	 * has run: meanwhile they had better count on it. */
+	l->published_more = has_more(d);
+	a->load_until_ns = a->running_until_ns;
+	if (l->published_more && a->running_until_ns > 0)
+		a->load_until_ns += QUEUED_GRACE_NS;
 	a->accounted_ns = l->at_ns;
 	a->flop_k = l->flop_k_before + (uint64_t)(l->flop / 1e3);
 	a->bytes = l->bytes_before + (uint64_t)l->bytes;

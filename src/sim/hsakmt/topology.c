@@ -69,9 +69,16 @@ HSAKMT_EXPORT HSAKMT_STATUS hsaKmtReleaseSystemProperties(void)
 
 /* ---- nodes ---- */
 
+static void set_names(HsaNodeProperties *p, const char *marketing, const char *asic)
+{
+	for (size_t i = 0; marketing[i] && i < HSA_PUBLIC_NAME_SIZE - 1; i++)
+		p->MarketingName[i] = (unsigned char)marketing[i];
+	(void)snprintf((char *)p->AMDName, sizeof(p->AMDName), "%s", asic);
+}
+
 static HsaNodeProperties cpu_node(void)
 {
-	return (HsaNodeProperties){
+	HsaNodeProperties p = {
 		.NumCPUCores = SIM_HOST_CORES,
 		.NumMemoryBanks = N_CPU_BANKS,
 		.NumCaches = N_CPU_CACHES,
@@ -79,6 +86,9 @@ static HsaNodeProperties cpu_node(void)
 		.MaxEngineClockMhzCCompute = CPU_MAX_MHZ,
 		.DrmRenderMinor = -1,
 	};
+
+	set_names(&p, "CPU of a simulated machine", "CPU of a simulated machine");
+	return p;
 }
 
 static HSA_ENGINE_ID engine_id(const char *gfx)
@@ -128,9 +138,7 @@ static HsaNodeProperties gpu_node(uint32_t node)
 		.SGPRSizePerCU = SGPR_BYTES_PER_CU,
 	};
 
-	for (size_t i = 0; d->product[i] && i < HSA_PUBLIC_NAME_SIZE - 1; i++)
-		p.MarketingName[i] = (unsigned char)d->product[i];
-	(void)snprintf((char *)p.AMDName, sizeof(p.AMDName), "%s", d->asic);
+	set_names(&p, d->product, d->asic);
 	return p;
 }
 
