@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 
+import hsa_tool
+
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -45,6 +47,7 @@ def inside(build, seconds):
         for name, child in children.items():
             result[name] = {"cpu_pct": 100 * (cpu_seconds(child.pid) - before[name]) / seconds,
                             **memory(child.pid)}
+    result["hsa_tool"] = hsa_tool.measure(build, os.environ["COFRIS_TEST_DIR"])
     print(json.dumps(result))
 
 
@@ -93,6 +96,7 @@ def main():
     for name in ("cofrisd", "cofris-actuator"):
         q = d[name]
         print(f"  {name:<34}{q['cpu_pct']:>10.3f}{q['rss_kib']:>10}{q['anonymous_kib']:>10}")
+    hsa_tool.show(d["hsa_tool"])
     if a.json:
         with open(a.json, "w") as f:
             json.dump(result, f, indent=1)
