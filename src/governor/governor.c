@@ -317,6 +317,10 @@ static void model_decide(struct governor *g, uint32_t i, const struct governor_i
 	d->demand_rps = plan.demand_rps;
 	d->reason = plan.reason;
 	describe(g, i, in, plan.row, d);
+	/* A row's power is that under its mask. */
+	if (t && plan.row != PACER_ROW_BASELINE && cu_shape_cus(d->shape) == 0 &&
+	    !cu_shape_equal(planner_row(t, plan.row)->shape, g->full_shape))
+		ret->predicted_power_w = NAN;
 	if (t && g->models[i].policy->guarded)
 		d->boost_wait_ns = guard_boost_wait_ns(t, plan.row);
 	ret->reason = plan.reason;

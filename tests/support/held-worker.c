@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A worker that follows masks and serves nothing: SIGUSR1 begins a request, SIGUSR2 ends all. Its
- * beat goes on in between, as that of a process whose queues have stopped would.
+/* A worker that follows masks and ends its requests, 100 in a second, as soon as they have come.
+ * SIGUSR1: none ends any more, while its beat goes on, as that of a process whose queues have
+ * stopped would. SIGUSR2: all end, and so do later ones.
  *
  * usage: held-worker SOCKET MODEL		prints the CUs of each mask, 0 for all */
 #include "base/macros.h"
 #include "cofris/cofris.h"
 #include <err.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <time.h>
 
 #define QUEUES	     5
-#define MAX_REQUESTS 64
+#define PERIOD_NS    10000000
+#define MAX_REQUESTS 65536
+
+static struct cofris_request requests[MAX_REQUESTS];
 
 static int apply(void *userdata _unused_, const struct cofris_directive *d)
 {
@@ -22,13 +28,28 @@ static int apply(void *userdata _unused_, const struct cofris_directive *d)
 	return QUEUES;
 }
 
+static void serve(struct cofris_channel *channel, const sigset_t *set)
+{
+	const struct timespec period = {.tv_nsec = PERIOD_NS};
+	unsigned int n = 0;
+	bool held = false;
+	int sig;
+
+	while ((sig = sigtimedwait(set, NULL, &period)) != SIGTERM) {
+		if (sig == SIGUSR1 || sig == SIGUSR2)
+			held = sig == SIGUSR1;
+		else if (n < MAX_REQUESTS)
+			requests[n++] = cofris_begin(channel, 1);
+		for (; !held && n > 0; n--)
+			(void)cofris_end(channel, &requests[n - 1], COFRIS_OK);
+	}
+}
+
 int main(int argc, char **argv)
 {
-	struct cofris_request requests[MAX_REQUESTS];
 	struct cofris_channel *channel;
-	unsigned int n = 0;
 	sigset_t set;
-	int sig, r;
+	int r;
 
 	if (argc != 3)
 		errx(2, "usage: held-worker SOCKET MODEL");
@@ -46,12 +67,7 @@ int main(int argc, char **argv)
 			&channel);
 	if (r < 0)
 		errx(1, "cofris_open: %d", r);
-	while (sigwait(&set, &sig) == 0 && sig != SIGTERM) {
-		if (sig == SIGUSR1 && n < MAX_REQUESTS)
-			requests[n++] = cofris_begin(channel, 1);
-		for (; sig == SIGUSR2 && n > 0; n--)
-			(void)cofris_end(channel, &requests[n - 1], COFRIS_OK);
-	}
+	serve(channel, &set);
 	cofris_close(channel);
 	return 0;
 }

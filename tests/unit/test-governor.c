@@ -704,6 +704,8 @@ static void test_masks_go_only_to_workers_that_follow_and_models_that_allow(void
 		for (unsigned int j = 0; j < 30; j++)
 			step(b);
 		assert_int_equal(b->decision.models[0].shape.n_se, rows[i].n_se);
+		/* The row's power is that under its mask, so not known without it. */
+		assert_int_equal(isnan(b->decision.predicted_power_w) != 0, rows[i].n_se == 0);
 		bench_end(b);
 	}
 }

@@ -41,6 +41,9 @@ static uint64_t monotonic_ns(void)
 }
 
 /* Core-bound work of a bit more than workgroups * 10 us at the top clock. */
+/* Launches that take 0.2 s: a busy host, too, looks at the work while it is under way. */
+#define UNDER_WAY 12000
+
 static void make_model(struct plant_model *m, uint32_t count)
 {
 	*m = (struct plant_model){.name = "test", .n_kernels = 1};
@@ -508,7 +511,7 @@ static void test_a_change_published_late_still_counts_from_its_own_time(void **s
 	struct execution e = {0};
 	double fast, slow;
 
-	make_model(f->model, 1200);
+	make_model(f->model, UNDER_WAY);
 	fast = cost_ns(f, 1725, all_cus);
 	slow = cost_ns(f, 925, all_cus);
 	start(&e, f, c);
@@ -529,7 +532,7 @@ static void test_a_mask_acts_on_work_under_way(void **state)
 	uint64_t before_ns, after_ns;
 	double fast, slow;
 
-	make_model(f->model, 1200);
+	make_model(f->model, UNDER_WAY);
 	fast = cost_ns(f, 1725, all_cus);
 	slow = cost_ns(f, 1725, one_se);
 	start(&e, f, c);
@@ -552,7 +555,7 @@ static void test_processes_on_a_card_share_it(void **state)
 	struct execution e = {0};
 	double alone;
 
-	make_model(f->model, 1200);
+	make_model(f->model, UNDER_WAY);
 	alone = cost_ns(f, 1725, all_cus);
 	occupy(f, 5, 0, UINT64_MAX);
 	start(&e, f, c);
