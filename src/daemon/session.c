@@ -125,6 +125,7 @@ static int join(struct session *s, const struct channel_hello *hello, char why[A
 	s->model_index = (uint32_t)(config_find_model(m->config, hello->model) - m->config->models);
 	s->follows_mask = hello->follows & CHANNEL_FOLLOWS_CU_MASK;
 	s->follows_batch = hello->follows & CHANNEL_FOLLOWS_BATCH;
+	s->counts = !(hello->reports & CHANNEL_REPORTS_NO_REQUESTS);
 	if (cgroup_of("/proc", peer->pid, s->cgroup, sizeof(s->cgroup)) < 0)
 		s->cgroup[0] = '\0';
 	meter_init(&s->meter, manager_now_ns(m));

@@ -28,6 +28,7 @@ struct session {
 	uint32_t model_index; /* of the configuration in force */
 	uint32_t worker;      /* of the unit's sequence */
 	bool follows_mask, follows_batch;
+	bool counts; /* requests; otherwise it only follows */
 	char cgroup[CGROUP_MAX];
 	struct meter meter;
 	uint32_t n_directives; /* ever */

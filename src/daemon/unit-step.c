@@ -120,12 +120,36 @@ static void add_workers(struct unit *u, uint64_t now_ns, struct governor_input *
 	{
 		struct governor_model_input *model;
 
-		if (!session_on(s, u) || s->model_index >= u->plan->n_models)
+		if (!session_on(s, u) || s->model_index >= u->plan->n_models || !s->counts)
 			continue;
 		model = &in->models[s->model_index];
 		meter_add_to(&s->meter, now_ns, poll_ns, model);
 		if (!s->follows_batch)
 			model->batch_follows = false;
+	}
+}
+
+/* Connections that count nothing follow for a worker that does. Without one, nothing is known of
+ * the load, which is not the same as no load. */
+static void add_followers(struct unit *u, uint64_t now_ns, struct governor_input *in)
+{
+	uint64_t poll_ns = u->manager->config->daemon.poll_ns;
+	const struct session *s;
+
+	TAILQ_FOREACH(s, &u->manager->sessions, entry)
+	{
+		struct governor_model_input *model;
+
+		if (!session_on(s, u) || s->model_index >= u->plan->n_models || s->counts)
+			continue;
+		model = &in->models[s->model_index];
+		if (model->workers == 0) {
+			model->workers = 1;
+			model->state = GOVERNOR_INPUT_MISSING;
+			model->batch_follows = false;
+		}
+		if (meter_missing(&s->meter, now_ns, poll_ns))
+			model->state = GOVERNOR_INPUT_MISSING;
 	}
 }
 
@@ -168,6 +192,7 @@ static void fill_input(struct unit *u, uint64_t now_ns)
 			.acknowledged = unit_model_acknowledged(u, i),
 		};
 	add_workers(u, now_ns, in);
+	add_followers(u, now_ns, in);
 	masks_judge(u, now_ns);
 	for (uint32_t i = 0; i < u->plan->n_models; i++)
 		if (in->models[i].workers == 0)
@@ -181,7 +206,8 @@ static void log_inputs(struct unit *u)
 	static const char *const texts[] = {
 		[GOVERNOR_NO_WORKER] = "no worker any more",
 		[GOVERNOR_INPUT_OK] = "its workers report",
-		[GOVERNOR_INPUT_MISSING] = "a worker does not report: counts with the rated rate",
+		[GOVERNOR_INPUT_MISSING] =
+			"a worker does not report, or none counts: taken at the rated rate",
 	};
 
 	for (uint32_t i = 0; i < u->plan->n_models; i++) {

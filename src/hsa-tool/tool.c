@@ -340,11 +340,23 @@ static void init_process(void)
 	(void)atexit(leave_quietly);
 }
 
+static void forget_cards(void)
+{
+	for (uint32_t i = 0; i < tool.n_cards; i++) {
+		struct card *c = &tool.cards[i];
+
+		c->channel = cofris_close(c->channel);
+		card_done(c);
+	}
+	tool.n_cards = 0;
+}
+
 /* A forked child that makes itself a runtime of its own begins anew. */
 static void forget_parent(void)
 {
 	if (atomic_load(&tool.state) != ELSEWHERE)
 		return;
+	forget_cards();
 	(void)pthread_mutex_init(&tool.lock, NULL);
 	atomic_store(&tool.applying, 0);
 	atomic_store(&tool.state, PASSIVE);
@@ -386,11 +398,5 @@ EXPORT void OnUnload(void)
 	if (!active())
 		return;
 	atomic_store(&tool.state, PASSIVE);
-	for (uint32_t i = 0; i < tool.n_cards; i++) {
-		struct card *c = &tool.cards[i];
-
-		c->channel = cofris_close(c->channel);
-		card_done(c);
-	}
-	tool.n_cards = 0;
+	forget_cards();
 }

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 
+import hsa_tool
+
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -47,6 +49,7 @@ def inside(build, seconds):
                             **memory(child.pid)}
     if os.path.exists(os.path.join(build, "tests", "hsa", "hip-times")):
         result["hip"] = inside_hip(build)
+    result["hsa_tool"] = hsa_tool.measure(build, os.environ["COFRIS_TEST_DIR"])
     print(json.dumps(result))
 
 
@@ -106,6 +109,7 @@ def main():
         print(f"  {'HIP, launches back to back':<34}{'1/s':>10}{'submit us':>10}{'CPU us':>10}")
         print(f"  {'empty kernels':<34}{q['per_s']:>10.0f}{q['submit_us']:>10.2f}{q['cpu_us']:>10.2f}")
         print(f"  {'idle HIP process, CPU %':<34}{q['idle_pct']:>10.4f}")
+    hsa_tool.show(d["hsa_tool"])
     if a.json:
         with open(a.json, "w") as f:
             json.dump(result, f, indent=1)

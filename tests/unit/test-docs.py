@@ -14,7 +14,7 @@ import tempfile
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DOCS = os.path.join(SOURCE, "docs")
-HEADER = os.path.join(SOURCE, "include", "cofris", "cofris.h")
+HEADERS = [os.path.join(SOURCE, "include", "cofris", name) for name in ("cofris.h", "hip.h")]
 
 # Further help texts of programs with several.
 COMMANDS = {"cofris-profile": [["table"]]}
@@ -239,13 +239,14 @@ def surface_example_loads(args):
 
 @check
 def library_is_documented(_args):
-    """libcofris(3) lists every function of the header, and no other."""
+    """libcofris(3) lists every function of the headers, and no other."""
     name, text = page_of("libcofris")
-    declared = set(re.findall(r"COFRIS_API [^(;]*?\b(cofris_\w+)\(", read(HEADER)))
+    declared = set(re.findall(r"COFRIS_API [^(;]*?\b(cofris_\w+)\(",
+                              "".join(map(read, HEADERS))))
     synopsis = text[text.index("# SYNOPSIS"):text.index("# DESCRIPTION")]
     listed = set(re.findall(r"\b(cofris_\w+)\(", synopsis))
     if not declared or declared != listed:
-        problem(f"docs/{name}.scd: the synopsis and the header differ in "
+        problem(f"docs/{name}.scd: the synopsis and the headers differ in "
                 f"{sorted(declared ^ listed)}")
 
 
@@ -272,14 +273,16 @@ def library_example_runs(args):
 
 @check
 def header_stands_alone(args):
-    """The installed header compiles by itself, as C11, C17 and C++17."""
-    for compiler, language, standard in ((args.cc, "c", "c11"), (args.cc, "c", "c17"),
-                                         (args.cxx, "c++", "c++17")):
-        code, out = run(compiler, "-x", language, "-std=" + standard, "-fsyntax-only", "-Wall",
-                        "-Wextra", "-Wpedantic", "-Werror",
-                        "-I" + os.path.join(SOURCE, "include"), "-include", HEADER, "/dev/null")
-        if code != 0:
-            problem(f"cofris.h as {standard} by {compiler}: {out.strip()}")
+    """Each installed header compiles by itself, as C11, C17 and C++17."""
+    for header in HEADERS:
+        for compiler, language, standard in ((args.cc, "c", "c11"), (args.cc, "c", "c17"),
+                                             (args.cxx, "c++", "c++17")):
+            code, out = run(compiler, "-x", language, "-std=" + standard, "-fsyntax-only", "-Wall",
+                            "-Wextra", "-Wpedantic", "-Werror",
+                            "-I" + os.path.join(SOURCE, "include"), "-include", header,
+                            "/dev/null")
+            if code != 0:
+                problem(f"{os.path.basename(header)} as {standard} by {compiler}: {out.strip()}")
 
 
 def main():

@@ -24,6 +24,13 @@
 
 #include <linux/seccomp.h>
 
+/* clang's spelling of gcc's macro. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1
+#endif
+#endif
+
 #define SEED	    UINT64_C(0x5eedf00d)
 #define MAX_STREAMS 100000
 #define NOT_READY   600
@@ -424,6 +431,7 @@ static void open_checks_its_options(void **state)
 	assert_null(cofris_hip_close(NULL));
 }
 
+#if !defined(__SANITIZE_THREAD__) /* whose own thread survives the end of the child's */
 /* In a child that may make no system call but the one to end. */
 static void the_request_path_makes_no_system_call(void **state)
 {
@@ -451,6 +459,8 @@ static void the_request_path_makes_no_system_call(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 	cofris_hip_close(pool);
 }
+
+#endif
 
 /* --- random use ----------------------------------------------------------------------------- */
 
@@ -550,11 +560,18 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-		TEST(starts_with_all_cus),	   TEST(follows_directives_and_keeps_masks),
-		TEST(keeps_the_last_seven_masks),  TEST(never_more_than_seven_over_all_slots),
-		TEST(held_and_busy_streams_stay),  TEST(waits_for_slots_where_one_mask_is_kept),
-		TEST(refuses_bad_masks),	   TEST(a_refusal_of_hip_changes_nothing),
-		TEST(open_checks_its_options),	   TEST(the_request_path_makes_no_system_call),
+		TEST(starts_with_all_cus),
+		TEST(follows_directives_and_keeps_masks),
+		TEST(keeps_the_last_seven_masks),
+		TEST(never_more_than_seven_over_all_slots),
+		TEST(held_and_busy_streams_stay),
+		TEST(waits_for_slots_where_one_mask_is_kept),
+		TEST(refuses_bad_masks),
+		TEST(a_refusal_of_hip_changes_nothing),
+		TEST(open_checks_its_options),
+#if !defined(__SANITIZE_THREAD__)
+		TEST(the_request_path_makes_no_system_call),
+#endif
 		TEST(no_stream_ends_while_in_use),
 	};
 

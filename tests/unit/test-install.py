@@ -45,7 +45,10 @@ def check_files(root, man):
                for name in sources(f"profiles/{kind}/{pattern}")]
     if man:
         wanted += [f"share/man/man{name[-5]}/{name[:-4]}" for name in sources("docs/*.scd")]
-    wanted += ["include/cofris/cofris.h", "share/doc/cofris/LICENSE", "share/doc/cofris/README.md"]
+    check(glob.glob(root + "/lib/**/libcofris-hsa.so", recursive=True),
+          "libcofris-hsa.so is not installed")
+    wanted += ["include/cofris/cofris.h", "include/cofris/hip.h"]
+    wanted += ["share/doc/cofris/LICENSE", "share/doc/cofris/README.md"]
     wanted += [f"lib/systemd/system/{name.removesuffix('.in')}" for name in
                sources("systemd/*.service*") + sources("systemd/*.socket*")]
     wanted += ["lib/sysusers.d/cofris.conf", "lib/tmpfiles.d/cofris.conf", "lib/cofris/cofris.conf"]

@@ -1170,7 +1170,7 @@ static int apply_mask(void *userdata, const struct cofris_directive *d)
 	return answer;
 }
 
-static struct cofris_channel *open_follower(struct fixture *f)
+static struct cofris_channel *open_follower_that(struct fixture *f, uint32_t reports)
 {
 	struct cofris_channel *worker;
 	char path[128];
@@ -1181,6 +1181,7 @@ static struct cofris_channel *open_follower(struct fixture *f)
 		.socket_path = path,
 		.slots = 1,
 		.follows = COFRIS_FOLLOWS_CU_MASK,
+		.reports = reports,
 		.apply = apply_mask,
 		.userdata = f,
 	};
@@ -1188,6 +1189,11 @@ static struct cofris_channel *open_follower(struct fixture *f)
 	(void)snprintf(path, sizeof(path), "%s/worker.sock", f->root);
 	assert_int_equal(cofris_open(&options, &worker), 0);
 	return worker;
+}
+
+static struct cofris_channel *open_follower(struct fixture *f)
+{
+	return open_follower_that(f, 0);
 }
 
 static void start_follower(struct fixture *f, const char *config, int applies)
@@ -1272,6 +1278,36 @@ static void test_a_mask_is_published_acknowledged_and_shown(void **state)
 	assert_true(unit_model_acknowledged(unit(f), 0));
 	/* Clock and CUs are the policy's: the clock stays. */
 	assert_int_equal(f->actuator.last_set.max_mhz, 1725);
+}
+
+/* As libcofris-hsa.so in a process that nobody counts for, and then that counts for itself. */
+static void test_a_follower_alone_is_missing_input_and_no_zero_demand(void **state)
+{
+	struct fixture *f = *state;
+	struct cofris_channel *counting;
+
+	f->mask_surface = true;
+	f->applies = 1;
+	start(f, MASKED);
+	f->worker = open_follower_that(f, COFRIS_REPORTS_NO_REQUESTS);
+	RUN_UNTIL(f, unit(f) && unit(f)->decided &&
+			     unit(f)->input.models[0].state == GOVERNOR_INPUT_MISSING);
+	run_decisions(f, 5);
+	assert_int_equal(unit(f)->input.models[0].state, GOVERNOR_INPUT_MISSING);
+	assert_int_equal(unit(f)->input.models[0].workers, 1);
+	assert_true(shows_text(f, "models", 0, "input", "missing-input"));
+	assert_int_equal(shown_cus(f, 0, "wanted"), 60);
+
+	counting = open_worker(f, both_cards, 1);
+	RUN_UNTIL(f, unit(f)->input.models[0].state == GOVERNOR_INPUT_OK);
+	assert_int_equal(unit(f)->input.models[0].workers, 1);
+	/* One process, so the follower's masks are those of the queues that serve. */
+	RUN_UNTIL(f, shown_cus(f, 0, "acknowledged") == 30);
+	assert_true(unit(f)->input.models[0].mask_follows);
+	assert_int_equal(unit(f)->input.models[0].state, GOVERNOR_INPUT_OK);
+	cofris_close(counting);
+	RUN_UNTIL(f, unit(f)->input.models[0].state == GOVERNOR_INPUT_MISSING);
+	RUN_UNTIL(f, shown_cus(f, 0, "acknowledged") == 60);
 }
 
 static void test_a_worker_that_never_acknowledges_is_governed_by_clock_alone(void **state)
@@ -1497,6 +1533,7 @@ int main(void)
 		CASE(test_a_card_that_is_not_governed_is_refused_by_name),
 		CASE(test_a_reload_without_one_card_hangs_its_groups_worker_up),
 		CASE(test_a_mask_is_published_acknowledged_and_shown),
+		CASE(test_a_follower_alone_is_missing_input_and_no_zero_demand),
 		CASE(test_a_worker_that_never_acknowledges_is_governed_by_clock_alone),
 		CASE(test_a_worker_that_follows_no_masks_is_governed_by_clock_alone),
 		CASE(test_a_process_is_masked_by_any_of_its_connections),
