@@ -18,8 +18,8 @@ const char *masks_reason_text(enum masks_reason r)
 }
 
 /* A process may have several connections: its HSA tool's follows masks and counts nothing, that of
- * the server itself counts. Its queues are masked if one of them follows. */
-static bool process_follows(const struct session *s)
+ * the server itself counts. Its queues on a card are masked if one of them follows there. */
+static bool process_follows(const struct unit *u, const struct session *s)
 {
 	pid_t pid = channel_connection_peer(s->connection)->pid;
 	const struct session *other;
@@ -27,10 +27,15 @@ static bool process_follows(const struct session *s)
 	if (s->follows_mask)
 		return true;
 	TAILQ_FOREACH(other, &s->manager->sessions, entry)
-	if (other->unit == s->unit && other->follows_mask && other->model_index == s->model_index &&
+	if (session_on(other, u) && other->follows_mask && other->model_index == s->model_index &&
 	    channel_connection_peer(other->connection)->pid == pid)
 		return true;
 	return false;
+}
+
+static bool given_up(const struct session *s)
+{
+	return sequence_worker_clock_alone(s->unit->sequence, s->worker);
 }
 
 static enum masks_reason model_off(const struct manager *m, uint32_t model)
@@ -45,16 +50,15 @@ const char *masks_model_off(const struct manager *m, uint32_t model)
 	return reason_texts[model_off(m, model)];
 }
 
-enum masks_reason masks_reason(const struct session *s)
+enum masks_reason masks_reason(const struct unit *u, const struct session *s)
 {
 	enum masks_reason off = model_off(s->manager, s->model_index);
 
 	if (off != MASKS_FOLLOWED)
 		return off;
-	if (!process_follows(s))
+	if (!process_follows(u, s))
 		return MASKS_NOT_FOLLOWED;
-	return sequence_worker_clock_alone(s->unit->sequence, s->worker) ? MASKS_NOT_ACKNOWLEDGED
-									 : MASKS_FOLLOWED;
+	return s->follows_mask && given_up(s) ? MASKS_NOT_ACKNOWLEDGED : MASKS_FOLLOWED;
 }
 
 /* Once for a model: who connects again and again must not fill the log. */
@@ -83,8 +87,7 @@ static bool may_be_left_masked(const struct session *s)
 {
 	const struct session_directive *acknowledged = session_acknowledged(s);
 
-	if (!sequence_worker_clock_alone(s->unit->sequence, s->worker) ||
-	    s->meter.last.applied_epoch == 0)
+	if (!s->follows_mask || !given_up(s) || s->meter.last.applied_epoch == 0)
 		return false;
 	return !acknowledged || acknowledged->mask.n_bits > 0;
 }
@@ -136,7 +139,7 @@ void masks_judge(struct unit *u, uint64_t now_ns)
 		if (!session_on(s, u) || s->model_index >= u->plan->n_models)
 			continue;
 		model = &in->models[s->model_index];
-		r = masks_reason(s);
+		r = masks_reason(u, s);
 		if (r != MASKS_FOLLOWED)
 			model->mask_follows = false;
 		model->mask_unknown |= may_be_left_masked(s);

@@ -48,7 +48,7 @@ static json_t *directive_json(const struct unit *u, const struct session_directi
 	return json;
 }
 
-static json_t *worker_json(const struct session *s)
+static json_t *worker_json(const struct unit *u, const struct session *s)
 {
 	const struct channel_peer *peer = channel_connection_peer(s->connection);
 	const struct channel_sample *sample = &s->meter.last;
@@ -71,7 +71,7 @@ static json_t *worker_json(const struct session *s)
 	(void)json_object_set_new(worker, "apply_ns",
 				  status_integer_if(applied, sample->applied_ns));
 	(void)json_object_set_new(worker, "clock_alone",
-				  status_text(masks_reason_text(masks_reason(s))));
+				  status_text(masks_reason_text(masks_reason(u, s))));
 	return worker;
 }
 
@@ -82,6 +82,6 @@ json_t *status_workers(const struct unit *u)
 
 	TAILQ_FOREACH(s, &u->manager->sessions, entry)
 	if (session_on(s, u))
-		(void)json_array_append_new(array, worker_json(s));
+		(void)json_array_append_new(array, worker_json(u, s));
 	return array;
 }

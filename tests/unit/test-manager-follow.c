@@ -34,6 +34,8 @@ static struct cofris_channel *open_follower_that(struct fixture *f, uint32_t rep
 		.instance = "follower",
 		.socket_path = path,
 		.slots = 1,
+		.devices = both_cards,
+		.n_devices = 1,
 		.follows = COFRIS_FOLLOWS_CU_MASK,
 		.reports = reports,
 		.apply = apply_mask,
@@ -262,6 +264,32 @@ static void test_a_process_is_masked_by_any_of_its_connections(void **state)
 	RUN_UNTIL(f, unit_workers(unit(f)) == 1 && shows_alone(f, 0, "does not follow masks"));
 }
 
+/* Its HSA tool has the first card alone. */
+static void test_a_process_is_masked_only_on_the_cards_where_it_follows(void **state)
+{
+	struct fixture *f = *state;
+	const struct unit *first, *second;
+
+	f->mask_surface = true;
+	f->applies = 1;
+	f->actuator.second = &f->second;
+	start(f, MASKED "[gpu " OTHER_BDF "]\ngating = cu\n");
+	RUN_UNTIL(f, f->manager->ready && unit(f) && TAILQ_NEXT(unit(f), entry));
+	first = unit(f);
+	second = TAILQ_NEXT(first, entry);
+	f->worker = open_worker(f, both_cards, 2);
+	f->other_worker = open_follower_that(f, COFRIS_REPORTS_NO_REQUESTS);
+	RUN_UNTIL(f, unit_workers(first) == 2 && unit_workers(second) == 1 &&
+			     first->input.models[0].mask_follows);
+	run_decisions(f, 5);
+	assert_true(first->input.models[0].mask_follows);
+	assert_int_equal(second->input.models[0].workers, 1);
+	assert_false(second->input.models[0].mask_follows);
+	/* They are one clock group, so what the second needs the first has as well. */
+	assert_int_equal(f->mask_bits, 0);
+	assert_int_equal(shown_cus(f, 1, "wanted"), 60);
+}
+
 static void test_masks_switched_off_and_on_at_a_reload(void **state)
 {
 	struct fixture *f = *state;
@@ -389,6 +417,7 @@ int main(void)
 		CASE(test_one_that_falls_silent_under_a_mask_keeps_the_clock_that_goes_with_it),
 		CASE(test_a_worker_that_follows_no_masks_is_governed_by_clock_alone),
 		CASE(test_a_process_is_masked_by_any_of_its_connections),
+		CASE(test_a_process_is_masked_only_on_the_cards_where_it_follows),
 		CASE(test_masks_switched_off_and_on_at_a_reload),
 		CASE(test_clock_and_masks_change_in_the_order_that_keeps_capacity),
 		CASE(test_a_model_stalled_under_its_mask_has_all_cus_until_a_reload),
