@@ -218,7 +218,6 @@ static int add_gpu(struct libscols_table *t, const json_t *gpu)
 	return 0;
 }
 
-/* What needs attention, in words, below the table. */
 static void print_group(const json_t *gpu)
 {
 	const char *bdf = string_of(gpu, "bdf");
@@ -236,6 +235,7 @@ static void print_group(const json_t *gpu)
 	(void)printf("\n");
 }
 
+/* What needs attention, in words, below the table. */
 static void print_remarks(const json_t *gpu)
 {
 	const json_t *flag, *model, *owner = json_object_get(gpu, "owner");
