@@ -61,12 +61,14 @@ enum masks_reason masks_reason(const struct unit *u, const struct session *s)
 	return s->follows_mask && given_up(s) ? MASKS_NOT_ACKNOWLEDGED : MASKS_FOLLOWED;
 }
 
-/* Once for a model: who connects again and again must not fill the log. */
+/* Once for a model: who connects again and again must not fill the log. Not before a whole
+ * interval: the connection of a process's HSA tool may come after its server's own. */
 static void log_reason(struct unit *u, const struct session *s, enum masks_reason r)
 {
 	struct unit_masks *masks = &u->masks[s->model_index];
 
-	if ((r != MASKS_NOT_FOLLOWED && r != MASKS_NOT_ACKNOWLEDGED) || masks->logged & (1u << r))
+	if ((r != MASKS_NOT_FOLLOWED && r != MASKS_NOT_ACKNOWLEDGED) || !s->meter.whole ||
+	    masks->logged & (1u << r))
 		return;
 	masks->logged |= 1u << r;
 	log_info("%s: model %s is governed by clock alone: worker %s (pid %d) %s", u->bdf, s->model,
