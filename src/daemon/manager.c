@@ -149,7 +149,7 @@ static void ask_when_due(struct manager *m, uint64_t now_ns)
 	m->cards_changed = false;
 	m->ask_pause_ns = MIN(MAX(2 * m->ask_pause_ns, MANAGER_ASK_FIRST_NS), MANAGER_ASK_NS);
 	m->ask_ns = now_ns + m->ask_pause_ns;
-	link_ask_cards(m->link, now_ns);
+	link_ask_cards(m->link);
 }
 
 /* Only a tick that has come to its end says that the daemon lives. */

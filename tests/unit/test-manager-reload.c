@@ -125,6 +125,36 @@ static void test_a_predecessors_setting_is_given_back_if_no_worker_comes(void **
 	assert_int_equal(f->actuator.counts[ACTUATOR_RELEASE], 1);
 }
 
+/* As many models take to derive; the loop's time stands still meanwhile. */
+static int reload_for_long(sd_event_source *s _unused_, void *userdata)
+{
+	struct fixture *f = userdata;
+	uint64_t until_ns = monotonic_ns() + 2100 * NSEC_PER_MSEC;
+
+	while (monotonic_ns() < until_ns)
+		;
+	reload(f, STANDARD);
+	return 0;
+}
+
+static void test_a_reload_that_takes_long_does_not_lose_the_actuator(void **state)
+{
+	struct fixture *f = *state;
+	sd_event_source *busy = NULL;
+	uint32_t lists;
+
+	start_claimed(f, STANDARD);
+	lists = f->actuator.counts[ACTUATOR_LIST];
+	assert_true(sd_event_add_defer(f->manager->event, &busy, reload_for_long, f) >= 0);
+	RUN_UNTIL(f, f->actuator.counts[ACTUATOR_LIST] > lists);
+	run_decisions(f, 3);
+	sd_event_source_unref(busy);
+	assert_int_equal(f->manager->actuator_error, 0);
+	assert_int_equal(unit(f)->claim, UNIT_CLAIMED);
+	assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 1);
+	assert_int_equal(f->actuator.counts[ACTUATOR_LIST], lists + 1);
+}
+
 static void test_a_term_signal_gives_the_card_back_and_exits(void **state)
 {
 	struct fixture *f = *state;
@@ -156,6 +186,7 @@ int main(void)
 		CASE(test_a_reload_without_the_model_hangs_its_workers_up),
 		CASE(test_a_predecessors_setting_is_held_until_its_workers_are_back),
 		CASE(test_a_predecessors_setting_is_given_back_if_no_worker_comes),
+		CASE(test_a_reload_that_takes_long_does_not_lose_the_actuator),
 		CASE(test_a_term_signal_gives_the_card_back_and_exits),
 		CASE(test_a_stop_does_not_wait_for_a_dead_actuator),
 	};
