@@ -107,6 +107,37 @@ static void test_kernels_follow_each_other_and_take_what_the_plant_says(void **s
 	queue_close(&q);
 }
 
+static void test_stamps_are_in_the_time_of_the_host(void **state)
+{
+	struct fixture *f = *state;
+	struct machine slow;
+	struct device *d = NULL;
+	struct test_queue q;
+	amd_signal_t *done = signal_new(1);
+	struct launch l = {.object = code_kernel(&f->code, 0),
+			   .args = f->args,
+			   .workgroups = 2400,
+			   .signal = done};
+	uint64_t system_ns, before, after;
+
+	machine_setup(&slow, 3);
+	assert_int_equal(device_new(slow.m, 0, 1, &d), 0);
+	queue_open(d, &q);
+	device_clocks(d, &system_ns, &before);
+	put_kernel(&q, &l);
+	ring_doorbell(&q);
+	signal_wait(done, 0);
+	device_clocks(d, &system_ns, &after);
+	assert_true(before <= done->start_ts && done->end_ts <= after);
+	assert_near(signal_ns(done), 3 * formula_ns(f, 2400, 1725, all_cus), 0.001);
+	queue_close(&q);
+	(void)device_free(d);
+	sim_machine_unmap(slow.m);
+	(void)unlink(slow.path);
+	(void)rmdir(slow.folder);
+	free(slow.profile);
+}
+
 /* Runs one kernel on each of two masked queues at the same time. */
 static void run_two(struct fixture *f, const uint32_t *words_a, const uint32_t *words_b,
 		    double *ret_a_ns, double *ret_b_ns)
@@ -377,6 +408,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	static const struct CMUnitTest tests[] = {
 		TEST(test_kernels_follow_each_other_and_take_what_the_plant_says),
+		TEST(test_stamps_are_in_the_time_of_the_host),
 		TEST(test_masks_slow_and_queues_share_by_mask),
 		TEST(test_a_clock_change_counts_from_when_it_happens),
 		TEST(test_barriers_wait_for_kernels_and_signals),

@@ -111,14 +111,15 @@ static uint64_t walk(struct device *d, struct stretch *s, uint64_t to_ns, bool *
 
 /* ---- what it did ---- */
 
-static struct cu_shape union_shape(const struct device *d)
+/* The CUs that any running kernel may use. */
+static struct cu_mask union_mask(const struct device *d)
 {
-	uint32_t words[CU_MASK_WORDS] = {0};
+	struct cu_mask all = {.n_bits = d->cus.n};
 
 	for (const struct device_kernel *k = d->line.first; k; k = k->next)
 		for (uint32_t i = 0; !k->ended && i < CU_MASK_WORDS; i++)
-			words[i] |= k->running.mask->words[i];
-	return cu_mask_effective_shape(&d->profile->topology, words, CU_MASK_WORDS);
+			all.words[i] |= k->running.mask->words[i];
+	return all;
 }
 
 static double flop_of(const struct plant_running *k)
@@ -161,8 +162,10 @@ static void settle_at(struct device *d, uint64_t now_ns)
 
 static void count_ungated(struct device *d)
 {
+	struct cu_mask mask = union_mask(d);
+
 	d->line.account.running_cus =
-		plant_ungated_cus(d->profile, (enum plant_gating)d->card->gating, union_shape(d));
+		plant_ungated_cus_of_mask(d->profile, (enum plant_gating)d->card->gating, &mask);
 	d->line.set_since_ns = d->line.at_ns;
 	d->line.changed = true;
 }
