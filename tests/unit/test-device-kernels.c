@@ -11,7 +11,7 @@
 
 struct fixture {
 	struct machine machine;
-	struct device *device;
+	struct device *device, *second;
 	struct code code;
 	struct kernel_args *args;
 };
@@ -38,6 +38,7 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
+	(void)device_free(f->second);
 	(void)device_free(f->device);
 	machine_teardown(&f->machine);
 	free(f);
@@ -372,7 +373,6 @@ static void test_the_slot_adds_up_to_what_ran(void **state)
 static void test_two_processes_share_as_two_queues_do(void **state)
 {
 	struct fixture *f = *state;
-	struct device *second = NULL;
 	struct test_queue a, b;
 	amd_signal_t *gate = signal_new(1), *done[] = {signal_new(1), signal_new(1)};
 	struct launch l = {.object = code_kernel(&f->code, 0),
@@ -380,9 +380,9 @@ static void test_two_processes_share_as_two_queues_do(void **state)
 			   .workgroups = 24000};
 	double full = formula_ns(f, 24000, 1725, all_cus), offset;
 
-	assert_int_equal(device_new(f->machine.m, 0, 1, &second), 0);
+	assert_int_equal(device_new(f->machine.m, 0, 1, &f->second), 0);
 	queue_open(f->device, &a);
-	queue_open(second, &b);
+	queue_open(f->second, &b);
 	put_barrier(&a, HSA_PACKET_TYPE_BARRIER_AND, &gate, 1, NULL);
 	put_barrier(&b, HSA_PACKET_TYPE_BARRIER_AND, &gate, 1, NULL);
 	l.signal = done[0];
@@ -400,7 +400,6 @@ static void test_two_processes_share_as_two_queues_do(void **state)
 	assert_near(signal_ns(done[1]), 2 * full - offset, TOLERANCE);
 	queue_close(&a);
 	queue_close(&b);
-	(void)device_free(second);
 }
 
 int main(void)

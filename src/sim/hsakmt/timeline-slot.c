@@ -7,8 +7,9 @@
 #include <math.h>
 #include <string.h>
 
-#define OTHERS_LOOK_NS	NSEC_PER_MSEC	     /* of device time, also without a word from others */
-#define QUEUED_GRACE_NS (20 * NSEC_PER_MSEC) /* others wait for so long for our next word */
+#define OTHERS_LOOK_NS	NSEC_PER_MSEC	      /* of device time, also without a word from others */
+#define UNTIL_NEWS_NS	(100 * NSEC_PER_USEC) /* less is not worth another word */
+#define QUEUED_GRACE_NS (20 * NSEC_PER_MSEC)  /* others wait for so long for our next word */
 
 /* ---- others ---- */
 
@@ -16,6 +17,13 @@ static bool load_is_same(const struct sim_load *a, const struct sim_load *b)
 {
 	return a->since_ns == b->since_ns && a->gbps == b->gbps &&
 	       memcmp(a->waves, b->waves, sizeof(a->waves)) == 0;
+}
+
+static bool until_differs(const struct sim_load *a, const struct sim_load *b)
+{
+	uint64_t first_ns = MIN(a->until_ns, b->until_ns), last_ns = MAX(a->until_ns, b->until_ns);
+
+	return last_ns - first_ns > UNTIL_NEWS_NS;
 }
 
 /* Follows what another process says of itself: what it said before holds up to its new word. */
@@ -35,6 +43,7 @@ static void follow(struct device *d, uint32_t index, uint64_t now_ns)
 		}
 		if (o->load.until_ns <= d->line.at_ns) {
 			o->present = false;
+			d->line.changed = true;
 			d->line.n_others--;
 		}
 		return;
@@ -45,6 +54,9 @@ static void follow(struct device *d, uint32_t index, uint64_t now_ns)
 		timeline_run(d, t);
 		timeline_settle(d, t);
 	}
+	/* What it means for our end is news to them. */
+	if (!o->present || until_differs(&load, &o->load))
+		d->line.changed = true;
 	d->line.n_others += !o->present;
 	o->present = true;
 	o->load = load;
@@ -149,7 +161,7 @@ void timeline_publish(struct device *d, uint64_t now_ns)
 		return;
 	l->changed = false;
 	l->clock_head = atomic_load(&d->card->clock_head);
-	timeline_settle(d, now_ns);
+	/* Nothing is settled for it: news of others that is late still counts from its own time. */
 	a->running_until_ns = running_until(d, a);
 	load_changed = fill_load(d);
 	if (load_changed || !was_running)
