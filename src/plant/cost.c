@@ -58,6 +58,24 @@ uint32_t plant_ungated_cus(const struct plant_device *d, enum plant_gating gatin
 	return all - (uint32_t)lround(d->half_card_saving * (all - in_used_ses));
 }
 
+uint32_t plant_ungated_cus_of_mask(const struct plant_device *d, enum plant_gating gating,
+				   const struct cu_mask *mask)
+{
+	const struct cu_topology *t = &d->topology;
+	uint32_t cus[CU_MAX_SE], in_mask = 0, in_used_ses = 0;
+
+	cu_mask_per_se(t, mask->words, CU_MASK_WORDS, cus);
+	for (uint32_t se = 0; se < t->n_se; se++) {
+		in_mask += cus[se];
+		in_used_ses += cus[se] > 0 ? cu_topology_se_cus(t, se) : 0;
+	}
+	if (gating == PLANT_GATING_CU)
+		return in_mask;
+	if (gating == PLANT_GATING_SE)
+		return in_used_ses;
+	return plant_ungated_cus(d, gating, cu_mask_effective_shape(t, mask->words, CU_MASK_WORDS));
+}
+
 static double drawn_bytes_per_ns(const struct plant_device *d, uint32_t sclk_mhz,
 				 struct cu_shape shape)
 {

@@ -131,6 +131,9 @@ double plant_cu_active_idle_w(const struct plant_device *d, uint32_t sclk_mhz);
  * less the small saving that cards show with half of their SEs unused (half_card_saving). */
 uint32_t plant_ungated_cus(const struct plant_device *d, enum plant_gating gating,
 			   struct cu_shape shape);
+/* The same for any mask, as the union of several is. */
+uint32_t plant_ungated_cus_of_mask(const struct plant_device *d, enum plant_gating gating,
+				   const struct cu_mask *mask);
 
 /* Per-request service-time factor: lognormal with sigma (as 0.02) and mean 1, times stall_factor
  * with probability stall_p. A pure function of (seed, request), the same under every policy. */

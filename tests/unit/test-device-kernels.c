@@ -11,7 +11,7 @@
 
 struct fixture {
 	struct machine machine;
-	struct device *device;
+	struct device *device, *second;
 	struct code code;
 	struct kernel_args *args;
 };
@@ -38,6 +38,7 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
+	(void)device_free(f->second);
 	(void)device_free(f->device);
 	machine_teardown(&f->machine);
 	free(f);
@@ -105,6 +106,37 @@ static void test_kernels_follow_each_other_and_take_what_the_plant_says(void **s
 	}
 	assert_int_equal(q.amd->read_dispatch_id, 2 * ARRAY_SIZE(cases));
 	queue_close(&q);
+}
+
+static void test_stamps_are_in_the_time_of_the_host(void **state)
+{
+	struct fixture *f = *state;
+	struct machine slow;
+	struct device *d = NULL;
+	struct test_queue q;
+	amd_signal_t *done = signal_new(1);
+	struct launch l = {.object = code_kernel(&f->code, 0),
+			   .args = f->args,
+			   .workgroups = 2400,
+			   .signal = done};
+	uint64_t system_ns, before, after;
+
+	machine_setup(&slow, 3);
+	assert_int_equal(device_new(slow.m, 0, 1, &d), 0);
+	queue_open(d, &q);
+	device_clocks(d, &system_ns, &before);
+	put_kernel(&q, &l);
+	ring_doorbell(&q);
+	signal_wait(done, 0);
+	device_clocks(d, &system_ns, &after);
+	assert_true(before <= done->start_ts && done->end_ts <= after);
+	assert_near(signal_ns(done), 3 * formula_ns(f, 2400, 1725, all_cus), 0.001);
+	queue_close(&q);
+	(void)device_free(d);
+	sim_machine_unmap(slow.m);
+	(void)unlink(slow.path);
+	(void)rmdir(slow.folder);
+	free(slow.profile);
 }
 
 /* Runs one kernel on each of two masked queues at the same time. */
@@ -341,7 +373,6 @@ static void test_the_slot_adds_up_to_what_ran(void **state)
 static void test_two_processes_share_as_two_queues_do(void **state)
 {
 	struct fixture *f = *state;
-	struct device *second = NULL;
 	struct test_queue a, b;
 	amd_signal_t *gate = signal_new(1), *done[] = {signal_new(1), signal_new(1)};
 	struct launch l = {.object = code_kernel(&f->code, 0),
@@ -349,9 +380,9 @@ static void test_two_processes_share_as_two_queues_do(void **state)
 			   .workgroups = 24000};
 	double full = formula_ns(f, 24000, 1725, all_cus), offset;
 
-	assert_int_equal(device_new(f->machine.m, 0, 1, &second), 0);
+	assert_int_equal(device_new(f->machine.m, 0, 1, &f->second), 0);
 	queue_open(f->device, &a);
-	queue_open(second, &b);
+	queue_open(f->second, &b);
 	put_barrier(&a, HSA_PACKET_TYPE_BARRIER_AND, &gate, 1, NULL);
 	put_barrier(&b, HSA_PACKET_TYPE_BARRIER_AND, &gate, 1, NULL);
 	l.signal = done[0];
@@ -369,7 +400,6 @@ static void test_two_processes_share_as_two_queues_do(void **state)
 	assert_near(signal_ns(done[1]), 2 * full - offset, TOLERANCE);
 	queue_close(&a);
 	queue_close(&b);
-	(void)device_free(second);
 }
 
 int main(void)
@@ -377,6 +407,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	static const struct CMUnitTest tests[] = {
 		TEST(test_kernels_follow_each_other_and_take_what_the_plant_says),
+		TEST(test_stamps_are_in_the_time_of_the_host),
 		TEST(test_masks_slow_and_queues_share_by_mask),
 		TEST(test_a_clock_change_counts_from_when_it_happens),
 		TEST(test_barriers_wait_for_kernels_and_signals),

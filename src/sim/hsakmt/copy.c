@@ -86,13 +86,19 @@ int copy_check(struct copy *c, uint64_t *ret_address)
 	return 0;
 }
 
-/* Doubles what is there, so that long fills are as fast as copies. */
-static void fill_row(char *dst, const char *pattern, uint64_t pattern_bytes, uint64_t bytes)
+static const void *pattern_of(const struct copy *c)
 {
+	return c->pattern_is_own ? (const void *)c->pattern : (const void *)(uintptr_t)c->src;
+}
+
+/* Doubles what is there, so that long fills are as fast as copies. */
+static void fill_row(const struct copy *c, char *dst)
+{
+	uint64_t pattern_bytes = c->pattern_bytes, bytes = c->row_bytes;
 	uint64_t done = MIN(pattern_bytes, bytes);
 
-	memmove(dst, pattern, done);
-	while (done < bytes) {
+	memmove(dst, pattern_of(c), done);
+	while (done < bytes && !atomic_load(&c->cancelled)) {
 		uint64_t n = MIN(MIN(done, bytes - done), CHUNK_BYTES);
 
 		n = n == bytes - done ? n : n - n % pattern_bytes;
@@ -113,11 +119,6 @@ static void move_row(const struct copy *c, char *dst, const char *src)
 	}
 }
 
-static const void *pattern_of(const struct copy *c)
-{
-	return c->pattern_is_own ? (const void *)c->pattern : (const void *)(uintptr_t)c->src;
-}
-
 static void move(const struct copy *c)
 {
 	for (uint64_t z = 0; z < c->slices; z++)
@@ -126,8 +127,7 @@ static void move(const struct copy *c)
 			uint64_t from = c->src + z * c->src_slice + y * c->src_pitch;
 
 			if (c->pattern_bytes > 0)
-				fill_row((char *)(uintptr_t)to, pattern_of(c), c->pattern_bytes,
-					 c->row_bytes);
+				fill_row(c, (char *)(uintptr_t)to);
 			else
 				move_row(c, (char *)(uintptr_t)to, (const char *)(uintptr_t)from);
 		}

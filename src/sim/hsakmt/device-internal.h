@@ -118,6 +118,11 @@ uint64_t device_ticks(const struct device *d, uint64_t device_ns);
 /* A page fault of this queue: it stops, and the process is told. */
 void device_queue_fault(struct device_queue *q, uint64_t address);
 
+/* Has the thread look at once. */
+void device_wake(struct device *d);
+/* Starts the thread if that has not been done. The lock is held. */
+int device_start_thread(struct device *d);
+
 /* ---- timeline.c ---- */
 
 int timeline_init(struct device *d);
@@ -132,10 +137,37 @@ void timeline_remask(struct device *d, struct device_queue *q, const struct cu_m
 void timeline_drop(struct device *d, struct device_queue *q, uint64_t now_ns);
 /* Counts bytes that were moved without a kernel. */
 void timeline_count_bytes(struct device *d, uint64_t bytes);
-/* Says in the slot how things stand. */
-void timeline_publish(struct device *d, uint64_t now_ns);
 /* The next moment at which something ends, UINT64_MAX for none. */
 uint64_t timeline_next_ns(struct device *d);
+
+/* ---- timeline.c, for timeline-slot.c ---- */
+
+/* What runs in a stretch of time in which clock and others are constant. */
+struct stretch {
+	struct plant_running *kernels[DEVICE_MAX_RUNNING];
+	double left[DEVICE_MAX_RUNNING];
+	uint32_t n;
+};
+
+/* As things stand at the line's at_ns. */
+void timeline_stretch(const struct timeline *l, struct stretch *s);
+/* Goes on from the line's at_ns to to_ns or the first end; s->left is what is left there. */
+uint64_t timeline_walk(struct device *d, struct stretch *s, uint64_t to_ns, bool *ret_ended);
+/* Makes now_ns, before which nothing may end, the line's at_ns. */
+void timeline_settle(struct device *d, uint64_t now_ns);
+/* timeline_advance() without a look at others. */
+void timeline_run(struct device *d, uint64_t to_ns);
+static inline double device_kernel_flop(const struct plant_running *k)
+{
+	return k->launch.flop_per_workgroup * k->launch.workgroups;
+}
+
+/* ---- timeline-slot.c ---- */
+
+/* Looks at what others run now, if there is news. */
+void timeline_follow(struct device *d, uint64_t now_ns);
+/* Says in the slot how things stand. */
+void timeline_publish(struct device *d, uint64_t now_ns);
 
 /* ---- aql.c, sdma.c: taking packets at a moment of device time ---- */
 

@@ -23,7 +23,6 @@
 #define NO_TRAP_NAP_NS (4 * NSEC_PER_MSEC) /* ... at the doorbells of an idle process */
 #define TICKS_NS       (NSEC_PER_SEC / HSAKMT_GPU_CLOCK_HZ)
 #define SLICE_NS       (100 * NSEC_PER_USEC)
-#define MIN_RING_BYTES 64
 
 /* ---- time ---- */
 
@@ -133,14 +132,15 @@ static uint64_t serve(struct device *d, bool *ret_trap)
 	return sleep_ns;
 }
 
-/* Whether a doorbell was rung since the last round. */
+/* Whether a doorbell was rung since the last round. Relaxed: TSan would have this thread wait for
+ * the one whose store has trapped. The doorbell is read once more before it counts. */
 static bool was_rung(struct device *d)
 {
 	bool rung = false;
 
 	(void)pthread_mutex_lock(&d->lock);
 	for (struct device_queue *q = d->queues; q; q = q->next)
-		rung |= __atomic_load_n(q->doorbell, __ATOMIC_ACQUIRE) +
+		rung |= __atomic_load_n(q->doorbell, __ATOMIC_RELAXED) +
 				(q->options.type == DEVICE_QUEUE_AQL) >
 			q->available;
 	(void)pthread_mutex_unlock(&d->lock);
@@ -208,14 +208,14 @@ static void *serve_all(void *userdata)
 	return NULL;
 }
 
-static void wake(struct device *d)
+void device_wake(struct device *d)
 {
 	uint64_t one = 1;
 
 	(void)!write(d->wake_fd, &one, sizeof(one));
 }
 
-static int start_thread(struct device *d)
+int device_start_thread(struct device *d)
 {
 	sigset_t all, before;
 	int r;
@@ -314,7 +314,7 @@ struct device *device_free(struct device *d)
 		return NULL;
 	atomic_store(&d->stop, true);
 	if (d->started) {
-		wake(d);
+		device_wake(d);
 		(void)pthread_join(d->thread, NULL);
 	}
 	while (d->queues)
@@ -342,145 +342,4 @@ const struct plant_device *device_profile(const struct device *d)
 void device_set_vram(struct device *d, uint64_t bytes)
 {
 	atomic_store(&d->slot->vram_bytes, bytes);
-}
-
-/* ---- queues ---- */
-
-/* The shape that the card's files show of a process: that of all of its queues together. */
-static void publish_queues(struct device *d)
-{
-	uint32_t words[CU_MASK_WORDS] = {0};
-	struct cu_shape shape;
-
-	for (const struct device_queue *q = d->queues; q; q = q->next)
-		for (uint32_t i = 0; q->options.type == DEVICE_QUEUE_AQL && i < CU_MASK_WORDS; i++)
-			words[i] |= q->mask.words[i];
-	shape = cu_mask_effective_shape(&d->profile->topology, words, CU_MASK_WORDS);
-	if (cu_shape_equal(shape, cu_shape_full(&d->profile->topology)))
-		shape = (struct cu_shape){0, 0};
-	atomic_store(&d->slot->shape, (uint32_t)shape.n_se << 16 | shape.cus_per_se);
-	atomic_store(&d->slot->n_queues, d->n_queues);
-}
-
-static bool options_are_valid(const struct device_queue_options *o)
-{
-	if (o->ring_bytes < MIN_RING_BYTES || (o->ring_bytes & (o->ring_bytes - 1)) != 0 ||
-	    (uintptr_t)o->ring % sizeof(uint32_t) != 0 ||
-	    !memory_accessible(o->ring, o->ring_bytes))
-		return false;
-	if (o->type == DEVICE_QUEUE_SDMA)
-		return true;
-	return o->type == DEVICE_QUEUE_AQL && o->read_index && o->write_index &&
-	       memory_accessible((const void *)(uintptr_t)o->read_index, sizeof(uint64_t));
-}
-
-int device_queue_new(struct device *d, const struct device_queue_options *o,
-		     struct device_queue **ret, volatile uint64_t **ret_doorbell)
-{
-	struct device_queue *q;
-	int index, r;
-
-	if (!options_are_valid(o))
-		return -EINVAL;
-	q = calloc(1, sizeof(*q));
-	if (!q)
-		return -ENOMEM;
-	q->device = d;
-	q->options = *o;
-	cu_mask_all(&d->profile->topology, &q->mask);
-	(void)pthread_mutex_lock(&d->lock);
-	index = doorbells_take(&d->doorbells);
-	r = index < 0 ? -ENOMEM : start_thread(d);
-	(void)pthread_mutex_unlock(&d->lock);
-	if (r < 0) {
-		if (index >= 0)
-			doorbells_give(&d->doorbells, (uint32_t)index);
-		free(q);
-		return r;
-	}
-	q->doorbell_index = (uint32_t)index;
-	q->doorbell = &d->doorbells.page[index];
-	/* May trap, so not under the lock. */
-	__atomic_store_n(q->doorbell, o->type == DEVICE_QUEUE_AQL ? UINT64_MAX : 0,
-			 __ATOMIC_RELEASE);
-	(void)pthread_mutex_lock(&d->lock);
-	q->next = d->queues;
-	d->queues = q;
-	d->n_queues++;
-	publish_queues(d);
-	(void)pthread_mutex_unlock(&d->lock);
-	*ret = q;
-	*ret_doorbell = q->doorbell;
-	return 0;
-}
-
-struct device_queue *device_queue_free(struct device_queue *q)
-{
-	struct device *d;
-	uint64_t now_ns;
-
-	if (!q)
-		return NULL;
-	d = q->device;
-	(void)pthread_mutex_lock(&d->lock);
-	now_ns = sim_device_ns(d->machine, monotonic_ns());
-	timeline_drop(d, q, now_ns);
-	if (q->copying)
-		mover_cancel(d->mover, &q->copy);
-	for (struct device_queue **p = &d->queues; *p; p = &(*p)->next)
-		if (*p == q) {
-			*p = q->next;
-			break;
-		}
-	d->n_queues--;
-	doorbells_give(&d->doorbells, q->doorbell_index);
-	publish_queues(d);
-	timeline_publish(d, now_ns);
-	(void)pthread_mutex_unlock(&d->lock);
-	free(q);
-	return NULL;
-}
-
-void device_queue_update(struct device_queue *q, uint32_t percentage, uint32_t priority)
-{
-	(void)pthread_mutex_lock(&q->device->lock);
-	q->options.percentage = percentage;
-	q->options.priority = priority;
-	q->device->progress = true;
-	(void)pthread_mutex_unlock(&q->device->lock);
-	wake(q->device);
-}
-
-const volatile uint64_t *device_queue_read_index(const struct device_queue *q)
-{
-	return q->options.type == DEVICE_QUEUE_AQL ? q->options.read_index : &q->read_word;
-}
-
-const volatile uint64_t *device_queue_write_index(const struct device_queue *q)
-{
-	return q->options.type == DEVICE_QUEUE_AQL ? q->options.write_index : &q->write_word;
-}
-
-int device_queue_set_mask(struct device_queue *q, const uint32_t *words, uint32_t bits)
-{
-	struct device *d = q->device;
-	struct cu_mask all, mask = {0};
-	uint64_t now_ns;
-
-	if (bits == 0 || bits % 32 != 0)
-		return -EINVAL;
-	cu_mask_all(&d->profile->topology, &all);
-	mask.n_bits = all.n_bits;
-	for (uint32_t i = 0; i < MIN(bits / 32, (uint32_t)CU_MASK_WORDS); i++)
-		mask.words[i] = words[i] & all.words[i];
-	(void)pthread_mutex_lock(&d->lock);
-	now_ns = sim_device_ns(d->machine, monotonic_ns());
-	timeline_advance(d, now_ns);
-	timeline_remask(d, q, &mask, now_ns);
-	timeline_publish(d, now_ns);
-	publish_queues(d);
-	d->progress = true;
-	(void)pthread_mutex_unlock(&d->lock);
-	wake(d);
-	return 0;
 }
