@@ -582,7 +582,7 @@ static void test_random_damage_is_read_or_refused_and_nothing_else(void **state)
 		memcpy(copy, f->text.data, f->text.length);
 		for (unsigned int j = 0; j < 1 + i % 4; j++)
 			copy[(size_t)(bench_uniform(&seed) * (double)f->text.length)] =
-				(char)(256 * bench_uniform(&seed));
+				(char)(uint8_t)(256 * bench_uniform(&seed));
 		r = read_all(copy, f->text.length, &error);
 		assert_true(r == 0 || r == -EBADMSG || r == -EPROTONOSUPPORT);
 		refused += r < 0;
