@@ -73,6 +73,9 @@ def a_worker_that_follows_no_masks_is_governed_by_clock_alone(m):
     check(m.card()["fewest_cus"] == 60, "all CUs")
     check(model(m)["clock_alone"] and gpu(m)["predicted_power_w"] > 0, "its power is known")
     check("does not follow masks" in ctl(m, "status"), "the operator sees it")
+    wait_for("it is logged", lambda: "does not follow masks" in m.log("cofrisd"))
+    before = gpu(m)["decisions"]
+    wait_for("three more decisions", lambda: gpu(m)["decisions"] > before + 3)
     check(m.log("cofrisd").count("does not follow masks") == 1, "and it is logged once")
     check(worker.poll() is None, "the worker goes on")
 
