@@ -196,8 +196,9 @@ int manager_on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	if (m->stopping)
 		return 0;
 	tick(m, now_ns);
-	/* After a stop of the process, or an early tick, the rhythm begins anew. */
-	if (next * NSEC_PER_USEC <= now_ns)
+	/* After a tick that came late the rhythm begins anew: one count in an interval of a
+	 * fraction of the usual length is the bound of a rate that row 0 does not hold. */
+	if (next * NSEC_PER_USEC < now_ns + m->config->daemon.poll_ns / 2)
 		next = now_ns / NSEC_PER_USEC + poll_usec;
 	(void)sd_event_source_set_time(source, next);
 	(void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);

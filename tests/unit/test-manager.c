@@ -217,6 +217,37 @@ static void test_the_operators_cap_goes_with_each_setting(void **state)
 	assert_int_equal(f->actuator.last_set.power_cap_uw, 300000000);
 }
 
+/* Until four fifths of an interval after the tick was due. */
+static int be_busy(sd_event_source *source _unused_, void *userdata)
+{
+	struct fixture *f = userdata;
+	uint64_t due_us = 0;
+
+	assert_true(sd_event_source_get_time(f->manager->tick, &due_us) >= 0);
+	while (monotonic_ns() < due_us * NSEC_PER_USEC + 80 * NSEC_PER_MSEC)
+		;
+	return 0;
+}
+
+/* One request in a fifth of an interval is five times the rate. */
+static void test_after_a_late_tick_no_interval_is_short(void **state)
+{
+	struct fixture *f = *state;
+
+	start_claimed(f, STANDARD);
+	for (unsigned int i = 0; i < 5; i++) {
+		sd_event_source *busy = NULL;
+
+		assert_true(sd_event_add_defer(f->manager->event, &busy, be_busy, f) >= 0);
+		run_decisions(f, 1);
+		/* The tick before may have been half an interval late, no more. */
+		assert_true(unit(f)->input.interval_ns >= 129 * NSEC_PER_MSEC);
+		run_decisions(f, 1);
+		assert_true(unit(f)->input.interval_ns >= 49 * NSEC_PER_MSEC);
+		sd_event_source_unref(busy);
+	}
+}
+
 static void test_a_wake_brings_the_next_tick_forward_but_not_without_end(void **state)
 {
 	struct fixture *f = *state;
@@ -253,6 +284,7 @@ int main(void)
 		CASE(test_an_actuator_that_comes_back_is_used_again),
 		CASE(test_without_an_actuator_it_is_ready_and_says_so),
 		CASE(test_the_operators_cap_goes_with_each_setting),
+		CASE(test_after_a_late_tick_no_interval_is_short),
 		CASE(test_a_wake_brings_the_next_tick_forward_but_not_without_end),
 	};
 
