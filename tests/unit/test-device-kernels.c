@@ -190,6 +190,19 @@ static void test_masks_slow_and_queues_share_by_mask(void **state)
 	assert_near(a, 2 * full, TOLERANCE);
 }
 
+/* Device time of a stamp, by the clocks of one moment: again if the host looked away in between. */
+static double device_ns_of(struct fixture *f, uint64_t stamp)
+{
+	uint64_t before_ns, after_ns, system_ns, ticks;
+
+	do {
+		before_ns = machine_now_ns(&f->machine);
+		device_clocks(f->device, &system_ns, &ticks);
+		after_ns = machine_now_ns(&f->machine);
+	} while (after_ns - before_ns > 50 * NSEC_PER_USEC);
+	return (double)after_ns - ((double)ticks - (double)stamp) * TICK_NS;
+}
+
 static void test_a_clock_change_counts_from_when_it_happens(void **state)
 {
 	struct fixture *f = *state;
@@ -209,14 +222,7 @@ static void test_a_clock_change_counts_from_when_it_happens(void **state)
 	switch_ns = machine_now_ns(&f->machine) + 15 * NSEC_PER_MSEC;
 	sim_card_set_clock(&f->machine.m->cards[0], switch_ns, 925);
 	signal_wait(done, 0);
-	/* Device time zero is a second before the machine was made, in CLOCK_BOOTTIME ticks. */
-	{
-		uint64_t system_ns, ticks;
-
-		device_clocks(f->device, &system_ns, &ticks);
-		before = (double)switch_ns - ((double)machine_now_ns(&f->machine) -
-					      ((double)ticks - (double)done->start_ts) * TICK_NS);
-	}
+	before = (double)switch_ns - device_ns_of(f, done->start_ts);
 	assert_near(signal_ns(done), before + (1 - before / fast) * slow, 0.005);
 	queue_close(&q);
 }
