@@ -3,6 +3,7 @@
  * one case and exits with 0 if everything was as on a card. Bytes that copies and fills move are
  * checked; results of kernels are not, for no GPU instruction is executed. */
 #include "kernels.hip"
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -219,7 +220,7 @@ static void copies(int, char **)
 
 /* ---- streams, masks, events ---- */
 
-static float run_spin(hipStream_t s, unsigned int workgroups)
+static float run_spin_once(hipStream_t s, unsigned int workgroups)
 {
 	hipEvent_t begin, end;
 	float ms = -1;
@@ -234,6 +235,16 @@ static float run_spin(hipStream_t s, unsigned int workgroups)
 	HIP(hipEventDestroy(begin));
 	HIP(hipEventDestroy(end));
 	return ms;
+}
+
+/* The least of five: a host that looks away between record and launch adds to the time. */
+static float run_spin(hipStream_t s, unsigned int workgroups)
+{
+	float least_ms = run_spin_once(s, workgroups);
+
+	for (int i = 1; i < 5; i++)
+		least_ms = std::min(least_ms, run_spin_once(s, workgroups));
+	return least_ms;
 }
 
 static void masks(int, char **)

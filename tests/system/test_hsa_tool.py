@@ -76,7 +76,7 @@ def ends_well(m, child):
 @case()
 def an_unmodified_program_follows_ten_masks_under_load(m):
     needed = m.capture(["ldd", APP]).stdout
-    check("cofris" not in needed, f"the program is not linked to cofris: {needed}")
+    check("libcofris" not in needed, f"the program is not linked to cofris: {needed}")
     publisher = Publisher(m)
     app = start_app(m, "--streams", "3", "--kernels", "10", "--bytes", "65536",
                     socket=publisher.socket)
