@@ -9,5 +9,6 @@ if(TARGET hsakmt AND HIPCC)
       ${PROJECT_SOURCE_DIR}/tests/hsa/hip-times.hip -lpthread
     DEPENDS ${PROJECT_SOURCE_DIR}/tests/hsa/hip-times.hip VERBATIM)
   add_custom_target(hip-times ALL DEPENDS ${hip_times})
-  cofris_system_tests(test_hip_times.py)
+  # Threads of two processes hear late of each other on a busy host.
+  cofris_system_tests(test_hip_times.py ALONE)
 endif()
