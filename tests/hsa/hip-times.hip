@@ -7,6 +7,8 @@
  *   hip-times stress SECONDS SEED              streams, masks and buffers come and go; every byte
  *                                              that is moved is checked
  *   hip-times launches COUNT | idle SECONDS    what launching and being idle cost (JSON)
+ *   hip-times blocks COUNT SIZE                ns per launch of COUNT blocks of SIZE: CPU time of the
+ *                                              launching thread, and until all have run (JSON)
  *
  * Prints "ready", waits for a line, and prints "kernel STREAM START END", both CLOCK_MONOTONIC in
  * ns. */
@@ -249,6 +251,46 @@ static int launches(int count)
 	return 0;
 }
 
+static uint64_t thread_cpu_ns()
+{
+	timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void print_each(const char *name, const std::vector<uint64_t> &ns, int size, const char *end)
+{
+	printf("\"%s\": [", name);
+	for (size_t i = 0; i < ns.size(); i++)
+		printf("%s%.1f", i ? ", " : "", (double)ns[i] / size);
+	printf("]%s", end);
+}
+
+static int blocks(int count, int size)
+{
+	std::vector<uint64_t> cpu(count), wall(count);
+	hipStream_t s = warm_stream();
+
+	/* The first fills caches and pools. */
+	for (int i = -1; i < count; i++) {
+		uint64_t wall_begin = monotonic_ns(), cpu_begin = thread_cpu_ns(), cpu_end;
+
+		for (int k = 0; k < size; k++)
+			empty<<<1, 64, 0, s>>>();
+		cpu_end = thread_cpu_ns();
+		HIP(hipStreamSynchronize(s));
+		if (i < 0)
+			continue;
+		cpu[i] = cpu_end - cpu_begin;
+		wall[i] = monotonic_ns() - wall_begin;
+	}
+	printf("{");
+	print_each("cpu_ns", cpu, size, ", ");
+	print_each("wall_ns", wall, size, "}\n");
+	return 0;
+}
+
 static int idle(int seconds)
 {
 	hipStream_t s = warm_stream();
@@ -271,6 +313,8 @@ int main(int argc, char **argv)
 		return stress(atoi(argv[2]), strtoull(argv[3], nullptr, 10));
 	if (argc == 3 && strcmp(argv[1], "launches") == 0)
 		return launches(atoi(argv[2]));
+	if (argc == 4 && strcmp(argv[1], "blocks") == 0 && atoi(argv[2]) > 0 && atoi(argv[3]) > 0)
+		return blocks(atoi(argv[2]), atoi(argv[3]));
 	if (argc == 3 && strcmp(argv[1], "idle") == 0)
 		return idle(atoi(argv[2]));
 	if (argc < 5) {
