@@ -218,6 +218,22 @@ def a_killed_hip_worker_leaves_nothing(m):
 
 
 @case()
+def a_hung_queue_does_not_keep_a_stopped_worker(m):
+    model = os.path.join(m.dir, "endless.ini")
+    with open(model, "w") as f:
+        f.write("[model]\nname = endless\n[kernel endless]\ncount = 1\nworkgroups = 1000\n"
+                "flop = 1e18\nbytes = 1000\nfixed_bytes = 0\n")
+    child = m.start_worker("--closed-loop", "1", "--drain", "100ms", governed=False, engine="hip",
+                           model=model, name="hung")
+    wait_for("the card is busy", lambda: m.card()["sensor_busy_percent"] > 50, timeout=30)
+    child.terminate()
+    check(child.wait(30) == 1, f"it ends, and not well: {m.log('hung')}")
+    check("does not end what it runs" in m.log("hung"), f"says why: {m.log('hung')}")
+    wait_for("its queues are gone", lambda: not processes(m))
+    wait_for("the card is idle", lambda: m.card()["sensor_busy_percent"] == 0)
+
+
+@case()
 def hip_is_the_default_engine_where_it_finds_a_card(m):
     summary = worker(m, "auto", "--model", "resnet50", "--closed-loop", "1", "--duration", "1s")
     check(summary["engine"] == "hip", f"auto is hip: {summary}")
