@@ -3,20 +3,19 @@
 to its acknowledgement, and what the loaded tool costs kernel launches. For run.py, below
 cofris-sim.
 
-The cost is the launching thread's own CPU time, in blocks of 1000 launches with a synchronise
-between, in many runs that take turns. A run stands for itself by its least block, which no neighbour
-on a busy machine has disturbed; of the runs there is the least and the median. The time until all
-have run is that of the simulated card as well and says little about 1 %."""
+Two processes, without and with the tool, take turns of 1000 launches a few milliseconds apart, so
+that what else the machine does meets both, and each pair of turns gives a ratio; several pairs of
+processes, as their memory lies differently. What is compared is the launching thread's own CPU
+time. The time until all have run is that of the simulated card as well and says little about 1 %."""
 
 import contextlib
-import json
 import os
 import re
 import statistics
 import subprocess
 import time
 
-BLOCKS, SIZE, RUNS = 100, 1000, 20
+TURNS, SIZE, PAIRS = 100, 1000, 10
 MASKS = ["4 8", "1 1", "2 15", "4 1", "0 0"] * 20
 
 
@@ -44,39 +43,53 @@ def publisher(build, folder):
         child.wait()
 
 
-def blocks(build, env):
-    """ns per launch in each block."""
-    client = os.path.join(build, "tests", "hsa", "hip-times")
-    return json.loads(subprocess.run([client, "blocks", str(BLOCKS), str(SIZE)], env=env, text=True,
-                                     check=True, stdout=subprocess.PIPE).stdout)
+class Launcher:
+    """hip-times: a process that launches when told."""
+
+    def __init__(self, build, env):
+        client = os.path.join(build, "tests", "hsa", "hip-times")
+        self.process = subprocess.Popen([client, "block", str(SIZE)], env=env, text=True, bufsize=1,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def turn(self):
+        """ns of CPU and until all had run, of a launch."""
+        self.process.stdin.write("\n")
+        return [float(x) for x in self.process.stdout.readline().split()]
+
+    def end(self):
+        self.process.stdin.close()
+        if self.process.wait() != 0:
+            raise RuntimeError("hip-times failed")
 
 
-def plain_blocks(build, _):
-    return blocks(build, {k: v for k, v in os.environ.items() if k != "HSA_TOOLS_LIB"})
-
-
-def loaded_blocks(build, folder):
+def turns(build, folder):
+    """Pairs of turns, without and with the tool."""
     with publisher(build, folder) as (child, socket):
-        result = blocks(build, environment(build, socket))
+        plain = Launcher(build, {k: v for k, v in os.environ.items() if k != "HSA_TOOLS_LIB"})
+        loaded = Launcher(build, environment(build, socket))
+        # The first fills caches and pools.
+        plain.turn(), loaded.turn()
         if child.stdout.readline() != "worker resnet50\n":
             raise RuntimeError("the tool did not connect")
-    return result
+        for i in range(TURNS):
+            if i % 2 == 0:
+                a, b = plain.turn(), loaded.turn()
+            else:
+                b, a = loaded.turn(), plain.turn()
+            yield a, b
+        plain.end(), loaded.end()
 
 
 def launches(build, folder):
-    """ns per launch in the runs' least blocks, without and with the tool: least and median."""
-    kinds = {"plain": plain_blocks, "loaded": loaded_blocks}
-    found = {kind: {"cpu_ns": [], "wall_ns": []} for kind in kinds}
-    for i in range(RUNS):
-        for kind in sorted(kinds, reverse=i % 2 == 0):
-            for name, values in kinds[kind](build, folder).items():
-                found[kind][name].append(min(values))
+    pairs = [pair for _ in range(PAIRS) for pair in turns(build, folder)]
     result = {}
-    for name in ("cpu", "wall"):
-        for what, of in (("least", min), ("median", statistics.median)):
-            plain, loaded = (of(found[kind][name + "_ns"]) for kind in kinds)
-            result[f"{name}_{what}"] = {"plain_ns": plain, "loaded_ns": loaded,
-                                        "more_pct": 100 * (loaded / plain - 1)}
+    for i, name in enumerate(("cpu", "wall")):
+        plain, loaded = [a[i] for a, _ in pairs], [b[i] for _, b in pairs]
+        result[name] = {
+            "plain_least_ns": min(plain), "loaded_least_ns": min(loaded),
+            "plain_median_ns": statistics.median(plain),
+            "loaded_median_ns": statistics.median(loaded),
+            "more_pct": 100 * (statistics.median(b / a for a, b in zip(plain, loaded)) - 1)}
     return result
 
 
@@ -107,8 +120,7 @@ def measure(build, folder):
     return {"directive": directives(build, folder), "launch": launches(build, folder)}
 
 
-ROWS = (("cpu_least", "CPU of the thread, least"), ("cpu_median", "CPU of the thread, median"),
-        ("wall_least", "until all have run, least"), ("wall_median", "until all have run, median"))
+ROWS = (("cpu", "CPU time of the thread"), ("wall", "until all have run"))
 
 
 def show(d):
@@ -118,8 +130,10 @@ def show(d):
     print(f"  {'HSA tool':<34}{'median':>10}{'p95':>10}{'max':>10}")
     print(f"  {'directive to acknowledgement, us':<34}{q['median_us']:>10.0f}{q['p95_us']:>10.0f}"
           f"{q['max_us']:>10.0f}")
-    print(f"  {'a kernel launch, ns':<34}{'without':>10}{'with':>10}{'more, %':>10}"
-          f"   (of {RUNS} runs of {BLOCKS * SIZE} launches)")
+    print(f"  {'a kernel launch, ns':<34}{'least':>10}{'with':>10}{'median':>10}{'with':>10}"
+          f"{'more, %':>10}")
     for key, text in ROWS:
         q = d["launch"][key]
-        print(f"  {text:<34}{q['plain_ns']:>10.0f}{q['loaded_ns']:>10.0f}{q['more_pct']:>10.2f}")
+        print(f"  {text:<34}{q['plain_least_ns']:>10.0f}{q['loaded_least_ns']:>10.0f}"
+              f"{q['plain_median_ns']:>10.0f}{q['loaded_median_ns']:>10.0f}{q['more_pct']:>10.2f}")
+    print(f"  {f'({PAIRS} x {TURNS * SIZE} launches each; more: median of neighbours)':<34}")

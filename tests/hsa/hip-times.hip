@@ -7,8 +7,8 @@
  *   hip-times stress SECONDS SEED              streams, masks and buffers come and go; every byte
  *                                              that is moved is checked
  *   hip-times launches COUNT | idle SECONDS    what launching and being idle cost (JSON)
- *   hip-times blocks COUNT SIZE                ns per launch of COUNT blocks of SIZE: CPU time of the
- *                                              launching thread, and until all have run (JSON)
+ *   hip-times block SIZE                       for each line read SIZE launches, and what one took:
+ *                                              ns of the thread's CPU time, ns until all had run
  *
  * Prints "ready", waits for a line, and prints "kernel STREAM START END", both CLOCK_MONOTONIC in
  * ns. */
@@ -259,35 +259,21 @@ static uint64_t thread_cpu_ns()
 	return (uint64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static void print_each(const char *name, const std::vector<uint64_t> &ns, int size, const char *end)
+static int block(int size)
 {
-	printf("\"%s\": [", name);
-	for (size_t i = 0; i < ns.size(); i++)
-		printf("%s%.1f", i ? ", " : "", (double)ns[i] / size);
-	printf("]%s", end);
-}
-
-static int blocks(int count, int size)
-{
-	std::vector<uint64_t> cpu(count), wall(count);
 	hipStream_t s = warm_stream();
 
-	/* The first fills caches and pools. */
-	for (int i = -1; i < count; i++) {
-		uint64_t wall_begin = monotonic_ns(), cpu_begin = thread_cpu_ns(), cpu_end;
+	for (int c; (c = getchar()) != EOF;) {
+		uint64_t wall = monotonic_ns(), cpu = thread_cpu_ns();
 
 		for (int k = 0; k < size; k++)
 			empty<<<1, 64, 0, s>>>();
-		cpu_end = thread_cpu_ns();
+		cpu = thread_cpu_ns() - cpu;
 		HIP(hipStreamSynchronize(s));
-		if (i < 0)
-			continue;
-		cpu[i] = cpu_end - cpu_begin;
-		wall[i] = monotonic_ns() - wall_begin;
+		wall = monotonic_ns() - wall;
+		printf("%.1f %.1f\n", (double)cpu / size, (double)wall / size);
+		fflush(stdout);
 	}
-	printf("{");
-	print_each("cpu_ns", cpu, size, ", ");
-	print_each("wall_ns", wall, size, "}\n");
 	return 0;
 }
 
@@ -313,8 +299,8 @@ int main(int argc, char **argv)
 		return stress(atoi(argv[2]), strtoull(argv[3], nullptr, 10));
 	if (argc == 3 && strcmp(argv[1], "launches") == 0)
 		return launches(atoi(argv[2]));
-	if (argc == 4 && strcmp(argv[1], "blocks") == 0 && atoi(argv[2]) > 0 && atoi(argv[3]) > 0)
-		return blocks(atoi(argv[2]), atoi(argv[3]));
+	if (argc == 3 && strcmp(argv[1], "block") == 0 && atoi(argv[2]) > 0)
+		return block(atoi(argv[2]));
 	if (argc == 3 && strcmp(argv[1], "idle") == 0)
 		return idle(atoi(argv[2]));
 	if (argc < 5) {
