@@ -3,9 +3,9 @@
 to its acknowledgement, and what the loaded tool costs kernel launches. For run.py, below
 cofris-sim.
 
-Two processes, without and with the tool, take turns of 1000 launches a few milliseconds apart, so
-that what else the machine does meets both, and each pair of turns gives a ratio; several pairs of
-processes, as their memory lies differently. What is compared is the launching thread's own CPU
+Two processes, without and with the tool, take turns of 1000 launches a few milliseconds apart and on
+the same CPU, so that what else the machine does meets both, and each pair of turns gives a ratio;
+several pairs of processes, as their memory lies differently. What is compared is the launching thread's own CPU
 time. The time until all have run is that of the simulated card as well and says little about 1 %."""
 
 import contextlib
@@ -46,10 +46,11 @@ def publisher(build, folder):
 class Launcher:
     """hip-times: a process that launches when told."""
 
-    def __init__(self, build, env):
+    def __init__(self, build, env, cpu):
         client = os.path.join(build, "tests", "hsa", "hip-times")
-        self.process = subprocess.Popen([client, "block", str(SIZE)], env=env, text=True, bufsize=1,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen(["taskset", "-c", str(cpu), client, "block", str(SIZE)],
+                                        env=env, text=True, bufsize=1, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE)
 
     def turn(self):
         """ns of CPU and until all had run, of a launch."""
@@ -62,11 +63,12 @@ class Launcher:
             raise RuntimeError("hip-times failed")
 
 
-def turns(build, folder):
+def turns(build, folder, cpu):
     """Pairs of turns, without and with the tool."""
     with publisher(build, folder) as (child, socket):
-        plain = Launcher(build, {k: v for k, v in os.environ.items() if k != "HSA_TOOLS_LIB"})
-        loaded = Launcher(build, environment(build, socket))
+        plain = Launcher(build, {k: v for k, v in os.environ.items() if k != "HSA_TOOLS_LIB"},
+                         cpu)
+        loaded = Launcher(build, environment(build, socket), cpu)
         # The first fills caches and pools.
         plain.turn(), loaded.turn()
         if child.stdout.readline() != "worker resnet50\n":
@@ -80,8 +82,14 @@ def turns(build, folder):
         plain.end(), loaded.end()
 
 
+def more_pct(pairs, i):
+    return 100 * (statistics.median(b[i] / a[i] for a, b in pairs) - 1)
+
+
 def launches(build, folder):
-    pairs = [pair for _ in range(PAIRS) for pair in turns(build, folder)]
+    cpus = sorted(os.sched_getaffinity(0))
+    found = [list(turns(build, folder, cpus[i % len(cpus)])) for i in range(PAIRS)]
+    pairs = sum(found, [])
     result = {}
     for i, name in enumerate(("cpu", "wall")):
         plain, loaded = [a[i] for a, _ in pairs], [b[i] for _, b in pairs]
@@ -89,7 +97,8 @@ def launches(build, folder):
             "plain_least_ns": min(plain), "loaded_least_ns": min(loaded),
             "plain_median_ns": statistics.median(plain),
             "loaded_median_ns": statistics.median(loaded),
-            "more_pct": 100 * (statistics.median(b / a for a, b in zip(plain, loaded)) - 1)}
+            "more_pct": more_pct(pairs, i),
+            "more_of_processes_pct": sorted(more_pct(some, i) for some in found)}
     return result
 
 
@@ -131,9 +140,11 @@ def show(d):
     print(f"  {'directive to acknowledgement, us':<34}{q['median_us']:>10.0f}{q['p95_us']:>10.0f}"
           f"{q['max_us']:>10.0f}")
     print(f"  {'a kernel launch, ns':<34}{'least':>10}{'with':>10}{'median':>10}{'with':>10}"
-          f"{'more, %':>10}")
+          f"{'more, %':>10}{'from':>8}{'to':>8}")
     for key, text in ROWS:
         q = d["launch"][key]
         print(f"  {text:<34}{q['plain_least_ns']:>10.0f}{q['loaded_least_ns']:>10.0f}"
-              f"{q['plain_median_ns']:>10.0f}{q['loaded_median_ns']:>10.0f}{q['more_pct']:>10.2f}")
-    print(f"  {f'({PAIRS} x {TURNS * SIZE} launches each; more: median of neighbours)':<34}")
+              f"{q['plain_median_ns']:>10.0f}{q['loaded_median_ns']:>10.0f}{q['more_pct']:>10.2f}"
+              f"{q['more_of_processes_pct'][0]:>8.1f}{q['more_of_processes_pct'][-1]:>8.1f}")
+    print(f"  ({PAIRS} pairs of processes, {TURNS} turns of {SIZE} launches each; more: the median of "
+          "the turns' ratios,\n  and that of the processes furthest apart)")
