@@ -221,7 +221,7 @@ def a_killed_hip_worker_leaves_nothing(m):
 def a_hung_queue_does_not_keep_a_stopped_worker(m):
     model = os.path.join(m.dir, "endless.ini")
     with open(model, "w") as f:
-        f.write("[model]\nname = endless\n[kernel endless]\ncount = 1\nworkgroups = 1000\n"
+        f.write("[model]\nname = endless\n[kernel endless]\ncount = 1\nworkgroups = 1000000\n"
                 "flop = 1e18\nbytes = 1000\nfixed_bytes = 0\n")
     child = m.start_worker("--closed-loop", "1", "--drain", "100ms", governed=False, engine="hip",
                            model=model, name="hung")
