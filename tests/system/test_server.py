@@ -3,6 +3,7 @@
 cards: HSA_TOOLS_LIB=libcofris-hsa.so COFRIS_MODEL=resnet50 python3 server.py. It follows masks by
 its environment alone; where it is to be governed it counts its requests by libcofris.so."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -10,7 +11,6 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
-from counting import Counted  # noqa: E402
 from machine import BDF, BIN, BUILD, SOURCE, case, check, main, wait_for  # noqa: E402
 from publisher import Publisher  # noqa: E402
 
@@ -183,12 +183,20 @@ def a_python_server_on_two_cards_follows_on_both(m):
     wait_for("both cards as found", lambda: [m.baseline(i) for i in range(2)] == found)
 
 
-def begin_and_end(channel, stop):
+def documented():
+    """What libcofris-hsa(7) shows a server in Python to do."""
+    with open(os.path.join(SOURCE, "docs", "libcofris-hsa.7.scd")) as f:
+        code = next(x for x in f.read().split("```\n") if x.startswith("import ctypes"))
+    ctypes.CDLL(CLIENT)  # so that its soname alone is enough
+    names = {}
+    exec(code, names)
+    return names
+
+
+def count(serve, stop):
     """Some 60 requests a second, of the 246 that are rated."""
     while not stop.wait(1 / 60):
-        request = channel.begin()
-        channel.start(request)
-        channel.end(request)
+        serve(lambda: None)
 
 
 @case(sim=["--gating", "cu"])
@@ -198,8 +206,9 @@ def a_program_beside_the_server_may_count_for_it(m):
     server.wait_until_ready()
     wait_for("the rated rate, as nobody counts", lambda: model(m)["input"] == "missing-input"
              and is_followed(m))
-    channel, stop = Counted(CLIENT, "resnet50", [BDF[0]], m.worker_socket), threading.Event()
-    thread = threading.Thread(target=begin_and_end, args=(channel, stop))
+    os.environ["COFRIS_SOCKET"] = m.worker_socket
+    names, stop = documented(), threading.Event()
+    thread = threading.Thread(target=count, args=(names["serve"], stop))
     thread.start()
     try:
         wait_for("fewer CUs", lambda: model(m)["input"] == "ok" and is_masked(m), timeout=40)
@@ -209,7 +218,7 @@ def a_program_beside_the_server_may_count_for_it(m):
     finally:
         stop.set()
         thread.join()
-        channel.close()
+        names["cofris"].cofris_close(names["channel"])
     wait_for("the rated rate again", lambda: model(m)["input"] == "missing-input")
     server.ends_well()
 
