@@ -3,10 +3,11 @@
 to its acknowledgement, and what the loaded tool costs kernel launches. For run.py, below
 cofris-sim.
 
-Two processes, without and with the tool, take turns of 1000 launches a few milliseconds apart and on
-the same CPU, so that what else the machine does meets both, and each pair of turns gives a ratio;
-several pairs of processes, as their memory lies differently. What is compared is the launching thread's own CPU
-time. The time until all have run is that of the simulated card as well and says little about 1 %."""
+Two processes, without and with the tool, take turns of 1000 launches a few milliseconds apart and
+on the same CPU, so that what else the machine does meets both, and each pair of turns gives a
+ratio; several pairs of processes, as their memory lies differently. What is compared is the
+launching thread's own CPU time. The time until all have run is that of the simulated card as well
+and says little about 1 %."""
 
 import contextlib
 import os
@@ -146,5 +147,5 @@ def show(d):
         print(f"  {text:<34}{q['plain_least_ns']:>10.0f}{q['loaded_least_ns']:>10.0f}"
               f"{q['plain_median_ns']:>10.0f}{q['loaded_median_ns']:>10.0f}{q['more_pct']:>10.2f}"
               f"{q['more_of_processes_pct'][0]:>8.1f}{q['more_of_processes_pct'][-1]:>8.1f}")
-    print(f"  ({PAIRS} pairs of processes, {TURNS} turns of {SIZE} launches each; more: the median of "
-          "the turns' ratios,\n  and that of the processes furthest apart)")
+    print(f"  ({PAIRS} pairs of processes, {TURNS} turns of {SIZE} launches each; more: the median of\n"
+          "  the turns' ratios, and that of the pairs of processes furthest apart)")

@@ -1,27 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The built libcofris-hsa.so under a table of functions that stands in for ROCr, and the daemon's
  * side of the channel. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-/* cmocka wants those first. */
-#include <cmocka.h>
-
-#include "base/units.h"
-#include "channel/channel.h"
 #include "cofris/cofris.h"
 #include "hsa-tool/hsa-abi.h"
+#include "support/channel-server.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 /* clang's spelling of gcc's macro. */
@@ -35,25 +25,6 @@
 #define SEED	       UINT64_C(0x5eed0a11)
 #define SHORT_LEASE_NS (NSEC_PER_SEC / 2)
 #define LONG_LEASE_NS  (300 * NSEC_PER_SEC)
-#define DEADLINE_NS    (20 * NSEC_PER_SEC)
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
-
-#define WAIT_UNTIL(condition)                                                                      \
-	do {                                                                                       \
-		uint64_t wait_until_ = now_ns() + DEADLINE_NS;                                     \
-		while (!(condition)) {                                                             \
-			if (now_ns() > wait_until_)                                                \
-				fail_msg("not in time: %s", #condition);                           \
-			poll(NULL, 0, 1);                                                          \
-		}                                                                                  \
-	} while (0)
 
 /* --- the runtime ---------------------------------------------------------------------------- */
 
@@ -371,24 +342,9 @@ static struct listener load_listening(void)
 	return l;
 }
 
-static struct channel_connection *accept_hello(struct fixture *f, struct channel_hello *ret_hello)
-{
-	struct channel_connection *c = NULL;
-	const struct channel_hello *hello;
-	const char *why = "";
-	int r = 0;
-
-	WAIT_UNTIL(channel_accept(f->listen_fd, now_ns(), &c) == 0);
-	WAIT_UNTIL((r = channel_connection_receive(c, &hello, &why)) != 0);
-	if (r != 1)
-		fail_msg("receive: %d %s", r, why);
-	*ret_hello = *hello;
-	return c;
-}
-
 static struct channel_connection *accept_one(struct fixture *f, struct channel_hello *ret_hello)
 {
-	struct channel_connection *c = accept_hello(f, ret_hello);
+	struct channel_connection *c = accept_hello(f->listen_fd, ret_hello);
 
 	assert_int_equal(channel_connection_welcome(c, f->lease_ns), 0);
 	channel_connection_beat(c);
@@ -403,14 +359,6 @@ static bool nobody_waits(struct fixture *f)
 		return true;
 	channel_connection_free(c);
 	return false;
-}
-
-static struct channel_sample sample_of(struct channel_connection *c)
-{
-	struct channel_sample s;
-
-	assert_int_equal(channel_connection_sample(c, &s), 0);
-	return s;
 }
 
 static uint64_t direct(struct fixture *f, uint32_t which, uint32_t n_bits, uint32_t low,
@@ -669,7 +617,7 @@ static void test_a_refusal_is_said_once(void **state)
 	l = listen_begin();
 	create(0x100);
 	for (unsigned int i = 0; i < 2; i++) {
-		struct channel_connection *c = accept_hello(f, &hello);
+		struct channel_connection *c = accept_hello(f->listen_fd, &hello);
 
 		channel_connection_refuse(c, -EACCES, "not today");
 		channel_connection_free(c);

@@ -1285,6 +1285,7 @@ static void test_a_follower_alone_is_missing_input_and_no_zero_demand(void **sta
 {
 	struct fixture *f = *state;
 	struct cofris_channel *counting;
+	json_t *value;
 
 	f->mask_surface = true;
 	f->applies = 1;
@@ -1305,6 +1306,12 @@ static void test_a_follower_alone_is_missing_input_and_no_zero_demand(void **sta
 	RUN_UNTIL(f, shown_cus(f, 0, "acknowledged") == 30);
 	assert_true(unit(f)->input.models[0].mask_follows);
 	assert_int_equal(unit(f)->input.models[0].state, GOVERNOR_INPUT_OK);
+	/* What only counts has no CUs to show. */
+	value = shown(f, "worker_list", 1, "wanted");
+	assert_true(json_is_object(value));
+	assert_true(json_is_null(json_object_get(value, "cus")));
+	assert_true(json_is_null(json_object_get(value, "shape")));
+	json_decref(value);
 	cofris_close(counting);
 	RUN_UNTIL(f, unit(f)->input.models[0].state == GOVERNOR_INPUT_MISSING);
 	RUN_UNTIL(f, shown_cus(f, 0, "acknowledged") == 60);
