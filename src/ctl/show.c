@@ -219,7 +219,6 @@ static int add_gpu(struct libscols_table *t, const json_t *gpu)
 	return 0;
 }
 
-/* What needs attention, in words, below the table. */
 static void print_group(const json_t *gpu)
 {
 	const char *bdf = string_of(gpu, "bdf");
@@ -237,6 +236,7 @@ static void print_group(const json_t *gpu)
 	(void)printf("\n");
 }
 
+/* What needs attention, in words, below the table. */
 static void print_remarks(const json_t *gpu)
 {
 	const json_t *flag, *model, *owner = json_object_get(gpu, "owner");
@@ -320,6 +320,8 @@ static void print_table_header(const json_t *table)
 		     json_is_true(json_object_get(table, "modelled"))
 			     ? " (power modelled, not measured)"
 			     : "");
+	if (json_is_true(json_object_get(table, "clock_alone")))
+		(void)puts("clock alone: not all of its workers follow masks");
 }
 
 static int show_one_table(const json_t *table)

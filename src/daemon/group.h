@@ -13,7 +13,7 @@ bool group_is_one(const struct unit *a, const struct unit *b);
 bool group_shared(const struct unit *u);
 
 /* The group's clock in u's own levels: at least the highest that any of its cards decides in this
- * tick.. */
+ * tick. */
 uint32_t group_max_mhz(const struct unit *u);
 /* Widens what u's own governor decided for a model to what any card of the group needs for it. */
 void group_widen(const struct unit *u, uint32_t model, struct sequence_directive *directive);

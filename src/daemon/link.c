@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <time.h>
 
 /* Two requests for each card (a setting and its sensors) and the list. */
 #define LINK_MAX_CALLS (2 * LINK_MAX_CARDS + 2)
@@ -33,6 +34,15 @@ struct link {
 	struct actuator_card cards[LINK_MAX_CARDS];
 	char bdfs[LINK_MAX_CARDS][16];
 };
+
+/* Not the loop's time, which stands still while one of its handlers derives tables. */
+static uint64_t fresh_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
+}
 
 static void arm_timer(struct link *l)
 {
@@ -129,11 +139,8 @@ static bool take_card(struct link *l, const struct actuator_reply *reply)
 	return card->index + 1 >= card->count;
 }
 
-static int on_readable(sd_event_source *s _unused_, int fd _unused_, uint32_t revents _unused_,
-		       void *userdata)
+static void receive_replies(struct link *l)
 {
-	struct link *l = userdata;
-
 	while (l->client) {
 		struct actuator_reply reply;
 		struct call *call;
@@ -144,12 +151,20 @@ static int on_readable(sd_event_source *s _unused_, int fd _unused_, uint32_t re
 			break;
 		if (r < 0) {
 			hang_up(l, r);
-			return 0;
+			return;
 		}
 		call = find_call(l, &reply);
 		if (call && (reply.op != ACTUATOR_LIST || take_card(l, &reply)))
 			end_call(call, 0, &reply);
 	}
+}
+
+static int on_readable(sd_event_source *s _unused_, int fd _unused_, uint32_t revents _unused_,
+		       void *userdata)
+{
+	struct link *l = userdata;
+
+	receive_replies(l);
 	arm_timer(l);
 	return 0;
 }
@@ -157,11 +172,12 @@ static int on_readable(sd_event_source *s _unused_, int fd _unused_, uint32_t re
 static int on_deadline(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata)
 {
 	struct link *l = userdata;
-	uint64_t now_us = 0;
+	uint64_t now_ns = fresh_ns();
 
-	(void)sd_event_now(l->event, CLOCK_MONOTONIC, &now_us);
+	/* What has come while the loop was busy is not late. */
+	receive_replies(l);
 	for (size_t i = 0; i < LINK_MAX_CALLS; i++)
-		if (l->calls[i].used && l->calls[i].deadline_ns <= now_us * NSEC_PER_USEC)
+		if (l->calls[i].used && l->calls[i].deadline_ns <= now_ns)
 			end_call(&l->calls[i], -ETIMEDOUT, NULL);
 	arm_timer(l);
 	return 0;
@@ -230,7 +246,7 @@ static int watch(struct link *l)
 	return 0;
 }
 
-void link_ask_cards(struct link *l, uint64_t now_ns)
+void link_ask_cards(struct link *l)
 {
 	struct actuator_request request = {.op = ACTUATOR_LIST};
 	int r = 0;
@@ -241,7 +257,7 @@ void link_ask_cards(struct link *l, uint64_t now_ns)
 		r = watch(l);
 	if (r >= 0) {
 		l->n_cards = 0;
-		r = link_call(l, &request, now_ns, LINK_LIST_NS, list_reply, l);
+		r = link_call(l, &request, LINK_LIST_NS, list_reply, l);
 	}
 	if (r >= 0 || r == -EAGAIN)
 		return;
@@ -251,8 +267,8 @@ void link_ask_cards(struct link *l, uint64_t now_ns)
 		l->events.down(l->events.userdata, r);
 }
 
-int link_call(struct link *l, struct actuator_request *request, uint64_t now_ns,
-	      uint64_t timeout_ns, link_reply_fn reply, void *userdata)
+int link_call(struct link *l, struct actuator_request *request, uint64_t timeout_ns,
+	      link_reply_fn reply, void *userdata)
 {
 	struct call *call = NULL;
 	uint32_t sequence;
@@ -272,7 +288,7 @@ int link_call(struct link *l, struct actuator_request *request, uint64_t now_ns,
 		.used = true,
 		.op = request->op,
 		.sequence = sequence,
-		.deadline_ns = now_ns + timeout_ns,
+		.deadline_ns = fresh_ns() + timeout_ns,
 		.reply = reply,
 		.userdata = userdata,
 	};

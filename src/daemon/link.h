@@ -38,11 +38,11 @@ DEFINE_CLEANUP(struct link *, link_free)
 
 /* Connects if need be, and asks for all cards. Answered by ->cards or ->down, the latter at once
  * if there is no actuator. */
-void link_ask_cards(struct link *l, uint64_t now_ns);
+void link_ask_cards(struct link *l);
 bool link_connected(const struct link *l);
 /* Drops all requests with this userdata, whose owner ends: their replies find nobody. */
 void link_forget(struct link *l, const void *userdata);
 /* Sends a request; reply is called exactly once, later, unless this fails: -ENOTCONN, -EAGAIN
  * (the socket is full or too many are under way), or an error of sending. */
-int link_call(struct link *l, struct actuator_request *request, uint64_t now_ns,
-	      uint64_t timeout_ns, link_reply_fn reply, void *userdata);
+int link_call(struct link *l, struct actuator_request *request, uint64_t timeout_ns,
+	      link_reply_fn reply, void *userdata);

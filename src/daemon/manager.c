@@ -149,7 +149,7 @@ static void ask_when_due(struct manager *m, uint64_t now_ns)
 	m->cards_changed = false;
 	m->ask_pause_ns = MIN(MAX(2 * m->ask_pause_ns, MANAGER_ASK_FIRST_NS), MANAGER_ASK_NS);
 	m->ask_ns = now_ns + m->ask_pause_ns;
-	link_ask_cards(m->link, now_ns);
+	link_ask_cards(m->link);
 }
 
 /* Only a tick that has come to its end says that the daemon lives. */
@@ -196,8 +196,9 @@ int manager_on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	if (m->stopping)
 		return 0;
 	tick(m, now_ns);
-	/* After a stop of the process, or an early tick, the rhythm begins anew. */
-	if (next * NSEC_PER_USEC <= now_ns)
+	/* After a tick that came late the rhythm begins anew: one count in an interval of a
+	 * fraction of the usual length is the bound of a rate that row 0 does not hold. */
+	if (next * NSEC_PER_USEC < now_ns + m->config->daemon.poll_ns / 2)
 		next = now_ns / NSEC_PER_USEC + poll_usec;
 	(void)sd_event_source_set_time(source, next);
 	(void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);

@@ -22,50 +22,57 @@ static pid_t pid_of(const struct session *s)
 	return channel_connection_peer(s->connection)->pid;
 }
 
-static bool same_model(const struct session *a, const struct session *b)
+/* Whether another connection is of the same model, on this card. */
+static bool is_beside(const struct session *other, const struct unit *u, const struct session *s)
 {
-	return a->unit == b->unit && a->model_index == b->model_index;
+	return session_on(other, u) && other->model_index == s->model_index;
 }
 
 /* A process may have several connections: its HSA tool's follows masks and counts nothing, that of
- * the server itself counts. Its queues are masked if one of them follows. */
-static bool process_follows(const struct session *s)
+ * the server itself counts. Its queues on a card are masked if one of them follows there. */
+static bool process_follows(const struct unit *u, const struct session *s)
 {
 	const struct session *other;
 
 	TAILQ_FOREACH(other, &s->manager->sessions, entry)
-	if (same_model(other, s) && other->follows_mask && pid_of(other) == pid_of(s))
+	if (is_beside(other, u, s) && other->follows_mask && pid_of(other) == pid_of(s))
 		return true;
 	return false;
 }
 
-static bool process_counts(const struct session *s)
+static bool process_counts(const struct unit *u, const struct session *s)
 {
 	const struct session *other;
 
 	TAILQ_FOREACH(other, &s->manager->sessions, entry)
-	if (same_model(other, s) && other->counts && pid_of(other) == pid_of(s))
+	if (is_beside(other, u, s) && other->counts && pid_of(other) == pid_of(s))
 		return true;
 	return false;
 }
 
 /* Or the two are of two processes: where one follows and nothing in it counts, what does nothing
  * but count stands beside it and has no queues of its own. */
-static bool counts_for_a_follower(const struct session *s)
+static bool counts_for_a_follower(const struct unit *u, const struct session *s)
 {
 	const struct session *other;
 
 	if (s->follows_batch)
 		return false;
 	TAILQ_FOREACH(other, &s->manager->sessions, entry)
-	if (same_model(other, s) && other->follows_mask && !other->counts && !process_counts(other))
+	if (is_beside(other, u, s) && other->follows_mask && !other->counts &&
+	    !process_counts(u, other))
 		return true;
 	return false;
 }
 
-bool masks_of_another(const struct session *s)
+bool masks_of_another(const struct unit *u, const struct session *s)
 {
-	return !s->follows_mask && (process_follows(s) || counts_for_a_follower(s));
+	return !s->follows_mask && (process_follows(u, s) || counts_for_a_follower(u, s));
+}
+
+static bool given_up(const struct session *s)
+{
+	return sequence_worker_clock_alone(s->unit->sequence, s->worker);
 }
 
 static enum masks_reason model_off(const struct manager *m, uint32_t model)
@@ -80,24 +87,25 @@ const char *masks_model_off(const struct manager *m, uint32_t model)
 	return reason_texts[model_off(m, model)];
 }
 
-enum masks_reason masks_reason(const struct session *s)
+enum masks_reason masks_reason(const struct unit *u, const struct session *s)
 {
 	enum masks_reason off = model_off(s->manager, s->model_index);
 
 	if (off != MASKS_FOLLOWED)
 		return off;
-	if (!s->follows_mask && !masks_of_another(s))
+	if (!s->follows_mask && !masks_of_another(u, s))
 		return MASKS_NOT_FOLLOWED;
-	return sequence_worker_clock_alone(s->unit->sequence, s->worker) ? MASKS_NOT_ACKNOWLEDGED
-									 : MASKS_FOLLOWED;
+	return s->follows_mask && given_up(s) ? MASKS_NOT_ACKNOWLEDGED : MASKS_FOLLOWED;
 }
 
-/* Once for a model: who connects again and again must not fill the log. */
+/* Once for a model: who connects again and again must not fill the log. Not before a whole
+ * interval: the connection of a process's HSA tool may come after its server's own. */
 static void log_reason(struct unit *u, const struct session *s, enum masks_reason r)
 {
 	struct unit_masks *masks = &u->masks[s->model_index];
 
-	if ((r != MASKS_NOT_FOLLOWED && r != MASKS_NOT_ACKNOWLEDGED) || masks->logged & (1u << r))
+	if ((r != MASKS_NOT_FOLLOWED && r != MASKS_NOT_ACKNOWLEDGED) || !s->meter.whole ||
+	    masks->logged & (1u << r))
 		return;
 	masks->logged |= 1u << r;
 	log_info("%s: model %s is governed by clock alone: worker %s (pid %d) %s", u->bdf, s->model,
@@ -111,6 +119,16 @@ static bool is_masked(const struct session *s)
 
 	return (wanted && wanted->mask.n_bits > 0) ||
 	       (acknowledged && acknowledged->mask.n_bits > 0);
+}
+
+/* Given up on while it may run under a mask. Who never confirmed any has all CUs, as started. */
+static bool may_be_left_masked(const struct session *s)
+{
+	const struct session_directive *acknowledged = session_acknowledged(s);
+
+	if (!s->follows_mask || !given_up(s) || s->meter.last.applied_epoch == 0)
+		return false;
+	return !acknowledged || acknowledged->mask.n_bits > 0;
 }
 
 static void judge_stall(struct unit *u, uint32_t model, bool masked, uint64_t now_ns)
@@ -154,13 +172,16 @@ void masks_judge(struct unit *u, uint64_t now_ns)
 		judge_stall(u, i, masked[i], now_ns);
 	TAILQ_FOREACH(s, &u->manager->sessions, entry)
 	{
+		struct governor_model_input *model;
 		enum masks_reason r;
 
 		if (!session_on(s, u) || s->model_index >= u->plan->n_models)
 			continue;
-		r = masks_reason(s);
+		model = &in->models[s->model_index];
+		r = masks_reason(u, s);
 		if (r != MASKS_FOLLOWED)
-			in->models[s->model_index].mask_follows = false;
+			model->mask_follows = false;
+		model->mask_unknown |= may_be_left_masked(s);
 		log_reason(u, s, r);
 	}
 }

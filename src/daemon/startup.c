@@ -284,7 +284,7 @@ int manager_start(struct manager *m)
 		if (r < 0)
 			return r;
 	}
-	link_ask_cards(m->link, manager_now_ns(m));
+	link_ask_cards(m->link);
 	return 0;
 }
 

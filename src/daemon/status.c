@@ -91,6 +91,7 @@ static void add_model_decision(const struct unit *u, uint32_t i, json_t *model)
 	(void)json_object_set_new(model, "rate_rps", status_number(d->rate_rps));
 	(void)json_object_set_new(model, "demand_rps", status_number(d->demand_rps));
 	(void)json_object_set_new(model, "row", status_integer_if(d->row != UINT32_MAX, d->row));
+	(void)json_object_set_new(model, "clock_alone", json_boolean(d->clock_alone));
 	(void)json_object_set_new(model, "cus",
 				  json_integer(cus > 0 ? cus : cu_topology_cus(&u->topology)));
 	(void)json_object_set_new(model, "shape",
@@ -290,7 +291,9 @@ static json_t *row_json(const struct table_row *r)
 
 static json_t *table_json(const struct unit *u, uint32_t i)
 {
-	const struct response_table *t = u->plan->tables[i].table;
+	bool clock_alone = u->decided && u->decision.models[i].clock_alone;
+	const struct response_table *t =
+		clock_alone ? u->plan->tables[i].clock_table : u->plan->tables[i].table;
 	json_t *table = json_object(), *rows = json_array();
 
 	(void)json_object_set_new(table, "bdf", json_string(u->bdf));
@@ -302,6 +305,7 @@ static json_t *table_json(const struct unit *u, uint32_t i)
 	if (!t)
 		return table;
 	(void)json_object_set_new(table, "simulated", json_boolean(t->simulated));
+	(void)json_object_set_new(table, "clock_alone", json_boolean(clock_alone));
 	(void)json_object_set_new(table, "gating", json_string(config_gating_name(t->gating)));
 	(void)json_object_set_new(table, "modelled", json_boolean(t->gating != TABLE_GATING_NONE));
 	(void)json_object_set_new(table, "percentile", json_integer(t->percentile));

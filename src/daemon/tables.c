@@ -9,6 +9,7 @@
 void model_table_done(struct model_table *t)
 {
 	free(TAKE_PTR(t->table));
+	free(TAKE_PTR(t->clock_table));
 	free(TAKE_PTR(t->path));
 	free(TAKE_PTR(t->why));
 }
@@ -86,6 +87,29 @@ static struct table_options options_of(const struct config *c, const struct conf
 	return o;
 }
 
+static bool has_masks(const struct response_table *t)
+{
+	for (uint32_t i = 0; i < t->n_rows; i++)
+		if (!cu_shape_equal(t->rows[i].shape, t->baseline.shape))
+			return true;
+	return false;
+}
+
+static int derive(const struct surface *surface, struct table_options *options,
+		  struct model_table *ret, struct surface_error *ret_error)
+{
+	int r;
+
+	r = response_table_derive(surface, options, &ret->table, ret_error);
+	if (r < 0 || !has_masks(ret->table))
+		return r;
+	options->free_mask = false;
+	r = response_table_derive(surface, options, &ret->clock_table, ret_error);
+	if (r < 0)
+		free(TAKE_PTR(ret->table));
+	return r;
+}
+
 int tables_derive(const struct tables_place *place, const struct config *c,
 		  const struct config_model *m, const struct config_gpu *g,
 		  const struct actuator_card *card, struct model_table *ret)
@@ -116,6 +140,6 @@ int tables_derive(const struct tables_place *place, const struct config *c,
 		ret->foreign = true;
 		return refuse(ret, r, &error);
 	}
-	r = response_table_derive(surface, &options, &ret->table, &error);
+	r = derive(surface, &options, ret, &error);
 	return r < 0 ? refuse(ret, r, &error) : 0;
 }

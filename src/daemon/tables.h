@@ -13,9 +13,11 @@ struct tables_place {
 
 struct model_table {
 	struct response_table *table; /* NULL: not usable, and why says so */
-	int error;		      /* 0, or the negative errno */
-	bool foreign;		      /* there is a surface, but of another card */
-	char *path, *why;	      /* why: with file:line */
+	/* For workers that follow no masks; NULL: table has no mask in any row. */
+	struct response_table *clock_table;
+	int error;	  /* 0, or the negative errno */
+	bool foreign;	  /* there is a surface, but of another card */
+	char *path, *why; /* why: with file:line */
 };
 void model_table_done(struct model_table *t);
 

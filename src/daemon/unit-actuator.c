@@ -41,7 +41,7 @@ static bool call(struct unit *u, struct actuator_request *request)
 	int r;
 
 	(void)snprintf(request->bdf, sizeof(request->bdf), "%s", u->bdf);
-	r = link_call(u->manager->link, request, now_ns, UNIT_REPLY_NS, on_reply, u);
+	r = link_call(u->manager->link, request, UNIT_REPLY_NS, on_reply, u);
 	if (r < 0) {
 		if (u->unanswered_ns == 0)
 			u->unanswered_ns = now_ns;
@@ -158,8 +158,7 @@ void unit_abandon_claim(struct unit *u)
 		return;
 	(void)snprintf(request.bdf, sizeof(request.bdf), "%s", u->bdf);
 	/* The claim's own answer may still be under way; requests are served in order. */
-	(void)link_call(u->manager->link, &request, manager_now_ns(u->manager), UNIT_REPLY_NS,
-			ignore_reply, NULL);
+	(void)link_call(u->manager->link, &request, UNIT_REPLY_NS, ignore_reply, NULL);
 }
 
 /* --- replies -------------------------------------------------------------------------------- */

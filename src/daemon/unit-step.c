@@ -124,7 +124,7 @@ static void add_workers(struct unit *u, uint64_t now_ns, struct governor_input *
 			continue;
 		model = &in->models[s->model_index];
 		meter_add_to(&s->meter, now_ns, poll_ns, model);
-		if (!s->follows_batch)
+		if (!s->follows_batch || sequence_worker_clock_alone(s->unit->sequence, s->worker))
 			model->batch_follows = false;
 	}
 }

@@ -61,6 +61,19 @@ const char *governor_reason_name(enum governor_reason r)
 	return (unsigned int)r < GOVERNOR_REASON_MAX ? reason_names[r] : "unknown";
 }
 
+/* What is known by a row's number (the pacer's state) has to hold in both. */
+static bool clock_table_fits(const struct response_table *t, const struct response_table *clock)
+{
+	if (!clock)
+		return true;
+	if (!t || t->n_rows != clock->n_rows || t->rated_rps != clock->rated_rps)
+		return false;
+	for (uint32_t i = 0; i < t->n_rows; i++)
+		if (t->rows[i].rate_rps != clock->rows[i].rate_rps)
+			return false;
+	return true;
+}
+
 static bool config_is_valid(const struct governor_config *c)
 {
 	if (c->n_levels == 0 || c->n_levels > SURFACE_MAX_LEVELS ||
@@ -75,6 +88,8 @@ static bool config_is_valid(const struct governor_config *c)
 		if (!c->models[i].policy || !policy_find(c->models[i].policy))
 			return false;
 		if (t && (t->n_rows == 0 || t->n_rows > TABLE_MAX_ROWS))
+			return false;
+		if (!clock_table_fits(t, c->models[i].clock_table))
 			return false;
 	}
 	return true;
@@ -213,18 +228,32 @@ static enum governor_reason precedence(const struct governor_input *input, const
 
 /* Decide: one model. */
 
+static bool may_mask(const struct governor_model_config *c, const struct governor_model_input *in)
+{
+	return c->use_mask && in->mask_follows;
+}
+
+/* Under a mask that nobody can lift, the clock that goes with a mask is the better guess. */
+static const struct response_table *table_in_force(const struct governor_model_config *c,
+						   const struct governor_model_input *in)
+{
+	return c->clock_table && !may_mask(c, in) && !in->mask_unknown ? c->clock_table : c->table;
+}
+
 static void describe(const struct governor *g, uint32_t i, const struct governor_model_input *in,
 		     uint32_t row, struct governor_model_decision *d)
 {
 	const struct governor_model_config *config = &g->config.models[i];
+	const struct response_table *t = table_in_force(config, in);
 	const struct table_row *r;
 
 	d->row = row;
 	d->boost_wait_ns = UINT64_MAX;
-	if (!config->table)
+	if (!t)
 		return;
-	r = planner_row(config->table, row);
-	if (row != PACER_ROW_BASELINE && config->use_mask && in->mask_follows &&
+	d->clock_alone = t == config->clock_table;
+	r = planner_row(t, row);
+	if (row != PACER_ROW_BASELINE && may_mask(config, in) &&
 	    !cu_shape_equal(r->shape, g->full_shape))
 		d->shape = r->shape;
 	if (in->batch_follows)
@@ -232,12 +261,13 @@ static void describe(const struct governor *g, uint32_t i, const struct governor
 	d->tail_ns = r->tail_ns;
 }
 
-static void policy_view_fill(const struct governor *g, uint32_t i, struct policy_view *ret)
+static void policy_view_fill(const struct governor *g, uint32_t i, const struct response_table *t,
+			     struct policy_view *ret)
 {
 	const struct model *m = &g->models[i];
 
 	*ret = (struct policy_view){
-		.table = g->config.models[i].table,
+		.table = t,
 		.rate_rps = m->rate_rps,
 		.mean_rps = demand_mean_rps(&m->demand),
 		.upper_rps = demand_upper_rps(&m->demand),
@@ -252,15 +282,15 @@ static enum governor_reason first(enum governor_reason a, enum governor_reason b
 
 /* The row wanted for the demand, doubt included. */
 static struct policy_plan model_want(const struct governor *g, uint32_t i,
+				     const struct response_table *t,
 				     const struct governor_input *input)
 {
-	const struct response_table *t = g->config.models[i].table;
 	const struct policy *policy = g->models[i].policy;
 	enum governor_reason why = doubt(input, &input->models[i]);
 	struct policy_plan plan = {0};
 	struct policy_view view;
 
-	policy_view_fill(g, i, &view);
+	policy_view_fill(g, i, t, &view);
 	policy->plan(&view, &plan);
 	if (!policy->estimates || why == GOVERNOR_REASON_NONE)
 		return plan;
@@ -271,10 +301,9 @@ static struct policy_plan model_want(const struct governor *g, uint32_t i,
 }
 
 /* The row to run: the wanted one, raised by the guard and held by the pacer. */
-static void model_pace(struct governor *g, uint32_t i, const struct governor_input *input,
-		       struct policy_plan *plan)
+static void model_pace(struct governor *g, uint32_t i, const struct response_table *t,
+		       const struct governor_input *input, struct policy_plan *plan)
 {
-	const struct response_table *t = g->config.models[i].table;
 	const struct governor_model_input *in = &input->models[i];
 	struct model *m = &g->models[i];
 	bool dwelling;
@@ -296,15 +325,15 @@ static void model_pace(struct governor *g, uint32_t i, const struct governor_inp
 static void model_decide(struct governor *g, uint32_t i, const struct governor_input *input,
 			 struct governor_decision *ret)
 {
-	const struct response_table *t = g->config.models[i].table;
 	const struct governor_model_input *in = &input->models[i];
+	const struct response_table *t = table_in_force(&g->config.models[i], in);
 	struct governor_model_decision *d = &ret->models[i];
-	struct policy_plan plan = model_want(g, i, input);
+	struct policy_plan plan = model_want(g, i, t, input);
 	uint32_t row;
 
 	ret->max_mhz = g->config.level_mhz[g->config.n_levels - 1];
 	if (t) {
-		model_pace(g, i, input, &plan);
+		model_pace(g, i, t, input, &plan);
 		if (!in->batch_follows && plan.row != PACER_ROW_BASELINE)
 			plan.row = planner_with_own_batch(t, plan.row);
 		row = planner_inside_cap(t, plan.row, g->config.power_cap_uw);
@@ -331,7 +360,7 @@ static void decide_without_plan(struct governor *g, const struct governor_input 
 				const struct active *a, struct governor_decision *ret)
 {
 	const struct governor_config *c = &g->config;
-	const struct response_table *t = a->n == 1 ? c->models[a->last].table : NULL;
+	const struct governor_model_config *only = a->n == 1 ? &c->models[a->last] : NULL;
 
 	for (uint32_t i = 0; i < c->n_models; i++) {
 		struct governor_model_decision *d = &ret->models[i];
@@ -350,7 +379,10 @@ static void decide_without_plan(struct governor *g, const struct governor_input 
 		return;
 	ret->max_mhz = c->level_mhz[c->n_levels - 1];
 	/* The operator's hold outranks the operator's cap; the card still enforces that. */
-	if (t && ret->reason != GOVERNOR_REASON_HOLD) {
+	if (only && only->table && ret->reason != GOVERNOR_REASON_HOLD) {
+		/* All CUs, whoever follows: their power counts, not that of a masked row. */
+		const struct response_table *t =
+			only->clock_table ? only->clock_table : only->table;
 		uint32_t row = planner_inside_cap(t, PACER_ROW_BASELINE, c->power_cap_uw);
 
 		ret->max_mhz = planner_level_mhz(c, t, row);

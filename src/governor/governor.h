@@ -20,9 +20,13 @@ struct governor_model_config {
 	char name[MODEL_NAME_MAX + 1];
 	const struct response_table *table; /* borrowed, must outlive the governor; NULL: no usable
 					     * profile, the card runs at full speed for it */
-	const char *policy;		    /* a name of policy.h's table */
-	uint32_t priority;		    /* larger is more important; 100 */
-	bool use_mask;			    /* cu_mask = auto */
+	/* In force while masks are not followed: all CUs in every row, at the same rates as in
+	 * table, so that a row's number means the same demand in both. Borrowed; NULL: table
+	 * itself has no mask. */
+	const struct response_table *clock_table;
+	const char *policy; /* a name of policy.h's table */
+	uint32_t priority;  /* larger is more important; 100 */
+	bool use_mask;	    /* cu_mask = auto */
 };
 
 struct governor_config {
@@ -51,6 +55,7 @@ struct governor_model_input {
 	uint64_t service_p95_ns;      /* of this interval; 0 unknown */
 	bool whole_interval;	      /* false in the interval in which a worker came or went */
 	bool mask_follows;	      /* all its workers can follow CU masks now */
+	bool mask_unknown; /* one that no longer answers may still be under a partial mask */
 	bool batch_follows;
 	bool acknowledged; /* all its workers run under the last directive */
 };
@@ -112,7 +117,8 @@ const char *governor_reason_name(enum governor_reason r);
 struct governor_model_decision {
 	double rate_rps;       /* measured in the interval */
 	double demand_rps;     /* the bound planned for */
-	uint32_t row;	       /* of the table; UINT32_MAX: baseline B */
+	uint32_t row;	       /* of the table in force; UINT32_MAX: baseline B */
+	bool clock_alone;      /* that is clock_table */
 	struct cu_shape shape; /* {0, 0}: leave the mask alone (all CUs) */
 	uint32_t max_batch;
 	uint64_t max_wait_ns;

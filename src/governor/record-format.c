@@ -103,6 +103,7 @@ static const struct record_field in_fields[] = {
 	FIELD(service_p95_ns, RECORD_U64, UINT64_MAX),
 	FIELD(whole_interval, RECORD_BOOL, 1),
 	FIELD(mask_follows, RECORD_BOOL, 1),
+	FIELD(mask_unknown, RECORD_BOOL, 1),
 	FIELD(batch_follows, RECORD_BOOL, 1),
 	FIELD(acknowledged, RECORD_BOOL, 1),
 };
@@ -126,6 +127,7 @@ static const struct record_field out_fields[] = {
 	FIELD(rate_rps, RECORD_DOUBLE, 0),
 	FIELD(demand_rps, RECORD_DOUBLE, 0),
 	FIELD(row, RECORD_U32, UINT32_MAX),
+	FIELD(clock_alone, RECORD_BOOL, 1),
 	FIELD(shape.n_se, RECORD_U16, UINT16_MAX),
 	FIELD(shape.cus_per_se, RECORD_U16, UINT16_MAX),
 	FIELD(max_batch, RECORD_U32, UINT32_MAX),

@@ -286,9 +286,9 @@ static int read_table(struct record_reader *r, uint32_t card, struct cursor *c,
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return refuse(error, r->line, -ENOMEM, "out of memory");
-	index = take_u32(c, "table", GOVERNOR_MAX_MODELS - 1);
-	if (c->r == 0 && (index >= config->config.n_models || config->tables[index]))
-		CURSOR_REFUSE(c, "table %" PRIu32 " is beyond the models or given twice", index);
+	index = take_u32(c, "table", RECORD_MAX_TABLES - 1);
+	if (c->r == 0 && (index >= 2 * config->config.n_models || config->tables[index]))
+		CURSOR_REFUSE(c, "table %" PRIu32 " is beyond the models' or given twice", index);
 	n = take_fields(c, &record_line_table, t);
 	if (n < 0)
 		return n;
@@ -301,18 +301,20 @@ static int read_table(struct record_reader *r, uint32_t card, struct cursor *c,
 	return 0;
 }
 
-static void take_table_reference(struct cursor *c, struct record_config *config, uint32_t model)
+/* A table of the record, or "-": none. */
+static const struct response_table *take_table(struct cursor *c, const char *what,
+					       const struct record_config *config)
 {
 	uint32_t index;
 
-	if (c->rest && strcmp(c->rest, "-") == 0) {
-		c->rest = NULL;
-		return;
+	if (c->rest && c->rest[0] == '-' && (!c->rest[1] || c->rest[1] == ' ')) {
+		(void)take_text(c, what);
+		return NULL;
 	}
-	index = take_u32(c, "table", GOVERNOR_MAX_MODELS - 1);
+	index = take_u32(c, what, RECORD_MAX_TABLES - 1);
 	if (c->r == 0 && !config->tables[index])
-		CURSOR_REFUSE(c, "table %" PRIu32 " is not in the record", index);
-	config->config.models[model].table = config->tables[index];
+		CURSOR_REFUSE(c, "%s %" PRIu32 " is not in the record", what, index);
+	return config->tables[index];
 }
 
 static int read_model(struct cursor *c, uint32_t i, struct record_config *config)
@@ -329,7 +331,8 @@ static int read_model(struct cursor *c, uint32_t i, struct record_config *config
 	m->policy = config->policy[i];
 	m->priority = take_u32(c, "priority", UINT32_MAX);
 	m->use_mask = take_u64(c, "use_mask", 1);
-	take_table_reference(c, config, i);
+	m->table = take_table(c, "table", config);
+	m->clock_table = take_table(c, "clock table", config);
 	return take_end(c);
 }
 

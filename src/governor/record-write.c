@@ -141,14 +141,29 @@ static void put_table(struct output *o, uint32_t card, uint32_t index,
 	}
 }
 
-/* The first model with the same table; a table is written there. */
-static uint32_t table_index(const struct governor_config *c, uint32_t model)
+/* The models' tables by number: first those in force with masks, then those without. */
+static const struct response_table *table_at(const struct governor_config *c, uint32_t index)
+{
+	return index < c->n_models ? c->models[index].table
+				   : c->models[index - c->n_models].clock_table;
+}
+
+/* The first number with the same table; a table is written there. */
+static uint32_t table_index(const struct governor_config *c, uint32_t index)
 {
 	uint32_t i = 0;
 
-	while (c->models[i].table != c->models[model].table)
+	while (table_at(c, i) != table_at(c, index))
 		i++;
 	return i;
+}
+
+static void put_reference(struct output *o, const struct governor_config *c, uint32_t index)
+{
+	if (table_at(c, index))
+		put(o, " %" PRIu32, table_index(c, index));
+	else
+		put(o, " -");
 }
 
 static void put_model(struct output *o, uint32_t card, uint32_t index,
@@ -160,10 +175,9 @@ static void put_model(struct output *o, uint32_t card, uint32_t index,
 		o->r = o->r < 0 ? o->r : -EINVAL;
 	put(o, "model %" PRIu32 " %" PRIu32 " %s %s %" PRIu32 " %d", card, index, m->name,
 	    m->policy, m->priority, m->use_mask);
-	if (m->table)
-		put(o, " %" PRIu32 "\n", table_index(c, index));
-	else
-		put(o, " -\n");
+	put_reference(o, c, index);
+	put_reference(o, c, c->n_models + index);
+	put(o, "\n");
 }
 
 int record_format_config(char *buffer, size_t size, uint32_t card, const char *bdf, bool inherit,
@@ -172,9 +186,9 @@ int record_format_config(char *buffer, size_t size, uint32_t card, const char *b
 	struct output o = {buffer, size};
 
 	put_card(&o, card, bdf, inherit, config);
-	for (uint32_t i = 0; i < config->n_models; i++)
-		if (config->models[i].table && table_index(config, i) == i)
-			put_table(&o, card, i, config->models[i].table);
+	for (uint32_t i = 0; i < 2 * config->n_models; i++)
+		if (table_at(config, i) && table_index(config, i) == i)
+			put_table(&o, card, i, table_at(config, i));
 	for (uint32_t i = 0; i < config->n_models; i++)
 		put_model(&o, card, i, config);
 	put(&o, "ready %" PRIu32 "\n", card);

@@ -2,9 +2,10 @@
 /* The record of governors: everything each one gets and decides, as text, so that the same inputs
  * can be fed to new governors and give the same bytes. One file may hold several cards (numbered)
  * and several configurations of one card (a reload); tables are written in full, so nothing else is
- * needed. Lines, fields separated by one blank, in a fixed order:
+ * needed: those in force with masks first, then those without. Lines, fields separated by one
+ * blank, in a fixed order:
  *
- *	cofris-record 1
+ *	cofris-record 2
  *	card, table, row, model, ready	one configuration of a card, ended by "ready"
  *	input, in			one step's input, a line "in" for each model
  *	decision, out			its decision, a line "out" for each model
@@ -16,12 +17,13 @@
 #include "governor/governor.h"
 #include <stdio.h>
 
-#define RECORD_VERSION	 1
+#define RECORD_VERSION	 2
 #define RECORD_MAX_CARDS 64
 #define RECORD_LINE_MAX	 4096 /* bytes with the newline */
 /* Enough for any single call below. */
 #define RECORD_STEP_BYTES_MAX	((GOVERNOR_MAX_MODELS + 1) * 640)
-#define RECORD_CONFIG_BYTES_MAX (4096 + GOVERNOR_MAX_MODELS * (TABLE_MAX_ROWS + 4) * 512)
+#define RECORD_MAX_TABLES	(2 * GOVERNOR_MAX_MODELS)
+#define RECORD_CONFIG_BYTES_MAX (4096 + RECORD_MAX_TABLES * (TABLE_MAX_ROWS + 4) * 512)
 
 /* Each formats whole lines into buffer and returns their length (a NUL follows), -ENOSPC with
  * buffer undefined, or -EINVAL for a model's name that is none. No allocation; the same arguments
@@ -42,7 +44,7 @@ enum record_kind { RECORD_END, RECORD_CONFIG, RECORD_INPUT, RECORD_DECISION };
 struct record_config {
 	struct governor_config config;
 	char policy[GOVERNOR_MAX_MODELS][24];
-	struct response_table *tables[GOVERNOR_MAX_MODELS];
+	struct response_table *tables[RECORD_MAX_TABLES];
 };
 struct record_config *record_config_free(struct record_config *c);
 DEFINE_CLEANUP(struct record_config *, record_config_free)

@@ -9,6 +9,7 @@ struct worker {
 	bool used, follows_mask, follows_batch;
 	bool clock_alone;
 	bool repeat;	    /* send again although nothing differs */
+	bool moved;	    /* to another of models[], which the latest decision knows not of */
 	bool mask_changing; /* the change that is not confirmed is (also) one of the mask */
 	bool gives;	    /* it gives capacity, so taking steps wait for it */
 	bool missed;	    /* its deadline has passed */
@@ -111,7 +112,9 @@ static bool directive_equal(const struct sequence_directive *a, const struct seq
 
 static struct sequence_directive worker_wanted(const struct sequence *s, const struct worker *w)
 {
-	struct sequence_directive d = w->model < s->n_models ? s->models[w->model] : as_started;
+	struct sequence_directive d = w->moved		       ? w->sent
+				      : w->model < s->n_models ? s->models[w->model]
+							       : as_started;
 
 	if (!w->follows_mask || w->clock_alone) {
 		d.shape = as_started.shape;
@@ -151,9 +154,13 @@ void sequence_want(struct sequence *s, const struct sequence_clock *clock, uint3
 	memcpy(s->models, models, s->n_models * sizeof(*models));
 	s->cancelled = false;
 	s->clock_repeat = s->clock_failed || (s->clock_in_flight && s->clock_late);
-	for (uint32_t i = 0; i < s->n_slots; i++)
-		if (worker_unconfirmed(&s->workers[i]) && s->workers[i].missed)
-			s->workers[i].repeat = true;
+	for (uint32_t i = 0; i < s->n_slots; i++) {
+		struct worker *w = &s->workers[i];
+
+		w->moved = false;
+		if (worker_unconfirmed(w) && w->missed)
+			w->repeat = true;
+	}
 }
 
 void sequence_boost(struct sequence *s, const struct sequence_clock *clock)
@@ -418,8 +425,10 @@ void sequence_worker_set_model(struct sequence *s, uint32_t worker, uint32_t mod
 {
 	struct worker *w = find(s, worker);
 
-	if (w)
-		w->model = model;
+	if (!w || w->model == model)
+		return;
+	w->model = model;
+	w->moved = true;
 }
 
 bool sequence_worker_clock_alone(const struct sequence *s, uint32_t worker)

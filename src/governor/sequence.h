@@ -106,7 +106,8 @@ void sequence_mask_acked(struct sequence *s, uint32_t worker, uint64_t epoch);
  * -ENOSPC. It gets its first directive with the next sequence_next(). */
 int sequence_worker_add(struct sequence *s, uint32_t model, bool follows_mask, bool follows_batch);
 void sequence_worker_remove(struct sequence *s, uint32_t worker);
-/* After a reload the same worker may belong to another entry of models[]. */
+/* After a reload the same worker may belong to another entry of models[]: of the next decision's,
+ * until which it keeps what it was told. */
 void sequence_worker_set_model(struct sequence *s, uint32_t worker, uint32_t model);
 
 /* Whether SEQUENCE_MAX_MISSES made it a worker governed by clock alone (all CUs, nothing awaited);

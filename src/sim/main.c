@@ -487,7 +487,8 @@ static int find_hsakmt(char ret[PATH_MAX])
 	return -ENOENT;
 }
 
-/* HSA programs take the first libhsakmt that the loader finds. */
+/* HSA programs take the first libhsakmt that the loader finds. Called before there are namespaces:
+ * the path of a program that was started in another mount namespace ignores a chroot. */
 static void prepend_library_path(void)
 {
 	char folder[PATH_MAX], value[2 * PATH_MAX];
@@ -514,7 +515,6 @@ static _Noreturn void run_command(const struct options *o, const struct simulato
 	(void)sigprocmask(SIG_SETMASK, original_mask, NULL);
 	(void)setenv(SIM_ENV, s->machine_path, 1);
 	(void)setenv(CONTROL_ENV, s->control_path, 1);
-	prepend_library_path();
 	(void)execvp(o->command[0], o->command);
 	(void)log_error_errno(-errno, "%s: %m", o->command[0]);
 	_exit(errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN);
@@ -569,6 +569,7 @@ static int run(const struct options *o)
 	pid_t simulator;
 
 	(void)sigprocmask(SIG_BLOCK, &set, &original_mask);
+	prepend_library_path();
 	if (sandbox_unshare() < 0)
 		return EXIT_SIMULATOR;
 	simulator = fork_waiting(&wake_fd);

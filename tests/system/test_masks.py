@@ -71,9 +71,60 @@ def a_worker_that_follows_no_masks_is_governed_by_clock_alone(m):
     check(w["clock_alone"] == "does not follow masks" and w["follows"] == ["batch"], w)
     check(w["wanted"]["mask"] is None and model(m)["cus"] == 60, w)
     check(m.card()["fewest_cus"] == 60, "all CUs")
+    check(model(m)["clock_alone"] and gpu(m)["predicted_power_w"] > 0, "its power is known")
     check("does not follow masks" in ctl(m, "status"), "the operator sees it")
+    wait_for("it is logged", lambda: "does not follow masks" in m.log("cofrisd"))
+    before = gpu(m)["decisions"]
+    wait_for("three more decisions", lambda: gpu(m)["decisions"] > before + 3)
     check(m.log("cofrisd").count("does not follow masks") == 1, "and it is logged once")
     check(worker.poll() is None, "the worker goes on")
+
+
+def table_of(m):
+    return json.loads(ctl(m, "table", "resnet50", "--json"))["tables"][0]
+
+
+@case(sim=["--gating", "cu"])
+def without_masks_clock_and_power_are_what_policy_frequency_would_choose(m):
+    m.start_bus()
+    m.surface()
+    m.write_config(extra="gating = cu", model_extra="policy = coordinated")
+    m.start_actuator()
+    record = os.path.join(m.dir, "run", "record")
+    daemon = m.start_daemon("--record", record)
+    wait_for("a table", lambda: json.loads(ctl(m, "table", "resnet50", "--json"))["tables"])
+    check(not table_of(m)["clock_alone"] and min(row["cus"] for row in table_of(m)["rows"]) < 60,
+          "with masks it is another one")
+    worker = m.start_worker("--rate", "60", "--duration", "600s", "--no-follow-mask", "--seed",
+                            "1")
+    wait_for("a lower clock limit", lambda: model(m).get("clock_alone")
+             and (gpu(m)["max_mhz"] or 1725) < 1725, timeout=20)
+    table = table_of(m)
+    rows = table["rows"]
+    check(table["clock_alone"] and {row["cus"] for row in rows} == {60}, table)
+    check("clock alone: not all of its workers follow masks" in ctl(m, "table", "resnet50"),
+          "the operator sees which")
+    before = gpu(m)["decisions"]
+    limits = 0
+    while gpu(m)["decisions"] < before + 10 or limits == 0:
+        g = gpu(m)
+        row = rows[g["models"][0]["row"]] if g["models"][0]["row"] is not None else None
+        if row is None:
+            continue
+        check(g["predicted_power_w"] == row["power_w"] and g["models"][0]["cus"] == 60, g)
+        check(g["models"][0]["predicted_tail_ms"] == row["tail_ms"], g)
+        limits += g["max_mhz"] == row["max_mhz"] < 1725
+    check(m.card()["fewest_cus"] == 60, "all CUs")
+    m.write_config(extra="gating = cu", model_extra="policy = frequency")
+    ctl(m, "reload")
+    check(table_of(m)["rows"] == rows and not table_of(m)["clock_alone"], table_of(m))
+    check(worker.poll() is None, "the worker goes on")
+    worker.kill()
+    daemon.terminate()
+    check(daemon.wait(10) == 0, "a clean stop exits 0")
+    result = m.capture([os.path.join(BIN, "cofris-replay"), "--inputs", record, "--json"])
+    replayed = json.loads(result.stdout)
+    check(replayed["differing"] == 0 and replayed["configurations"] == 2, replayed)
 
 
 @case()

@@ -163,15 +163,18 @@ static void test_a_configuration_comes_back_whole_with_shared_and_absent_tables(
 {
 	struct fixture *f = *state;
 	struct governor_config *c = &f->bench.config;
+	struct response_table clock = f->bench.table;
 	struct governor *g = NULL;
 	struct reading r;
 
+	clock.rows[3].power_w += 7;
 	c->n_models = 3;
 	c->models[2] = c->models[1] = c->models[0];
 	(void)snprintf(c->models[1].name, sizeof(c->models[1].name), "second/v2");
 	c->models[1].policy = "coordinated";
 	c->models[1].priority = 7;
 	c->models[2].table = NULL;
+	c->models[1].clock_table = &clock;
 	c->power_cap_uw = 123;
 	c->topology.active[1][0] = 14;
 	add(f, record_format_start(f->chunk, sizeof(f->chunk)));
@@ -191,6 +194,9 @@ static void test_a_configuration_comes_back_whole_with_shared_and_absent_tables(
 	assert_memory_equal(d->models[0].table, c->models[0].table, sizeof(struct response_table));
 	assert_ptr_equal(d->models[1].table, d->models[0].table);
 	assert_null(d->models[2].table);
+	assert_null(d->models[0].clock_table);
+	assert_memory_equal(d->models[1].clock_table, &clock, sizeof(clock));
+	assert_null(d->models[2].clock_table);
 	assert_string_equal(d->models[1].name, "second/v2");
 	assert_string_equal(d->models[1].policy, "coordinated");
 	assert_int_equal(d->models[1].priority, 7);
@@ -202,7 +208,7 @@ static void test_a_configuration_comes_back_whole_with_shared_and_absent_tables(
 
 static void test_the_largest_configuration_and_step_fit_their_buffers(void **state)
 {
-	static struct response_table tables[GOVERNOR_MAX_MODELS];
+	static struct response_table tables[RECORD_MAX_TABLES];
 	static struct governor_decision decision;
 	struct fixture *f = *state;
 	struct governor_config *c = &f->bench.config;
@@ -211,7 +217,7 @@ static void test_the_largest_configuration_and_step_fit_their_buffers(void **sta
 	c->n_models = GOVERNOR_MAX_MODELS;
 	memset(decision.models, 0xff, sizeof(decision.models));
 	decision.n_models = GOVERNOR_MAX_MODELS;
-	for (uint32_t i = 0; i < GOVERNOR_MAX_MODELS; i++) {
+	for (uint32_t i = 0; i < RECORD_MAX_TABLES; i++) {
 		tables[i] = f->bench.table;
 		tables[i].n_rows = TABLE_MAX_ROWS;
 		for (uint32_t j = 0; j < TABLE_MAX_ROWS; j++)
@@ -221,10 +227,14 @@ static void test_the_largest_configuration_and_step_fit_their_buffers(void **sta
 							       .tail_ns = 1.0 / 3e5,
 							       .tail_upper_ns = 1.0 / 3e5,
 							       .service_ns = 1.0 / 3e5};
+	}
+	for (uint32_t i = 0; i < GOVERNOR_MAX_MODELS; i++) {
 		c->models[i] = c->models[0];
 		c->models[i].table = &tables[i];
+		c->models[i].clock_table = &tables[GOVERNOR_MAX_MODELS + i];
 		memset(c->models[i].name, 'x', MODEL_NAME_MAX);
 		decision.models[i].reason = GOVERNOR_REASON_SEVERAL_MODELS;
+		decision.models[i].clock_alone = true;
 		decision.models[i].rate_rps = decision.models[i].demand_rps = -1.0 / 3e300;
 	}
 	memset(f->bench.input.models, 0xff, sizeof(f->bench.input.models));
@@ -232,7 +242,7 @@ static void test_the_largest_configuration_and_step_fit_their_buffers(void **sta
 		struct governor_model_input *in = &f->bench.input.models[i];
 
 		in->state = GOVERNOR_INPUT_MISSING;
-		in->whole_interval = in->mask_follows = true;
+		in->whole_interval = in->mask_follows = in->mask_unknown = true;
 		in->batch_follows = in->acknowledged = true;
 	}
 	add(f, record_format_start(f->chunk, sizeof(f->chunk)));
@@ -353,6 +363,39 @@ static void test_replay_follows_a_reload_that_inherits(void **state)
 	assert_non_null(strstr(f->chunk, "200 decisions compared: 0 differ"));
 }
 
+/* A worker that follows masks and then does not, and one that may be left under one. */
+static void test_replay_has_both_tables(void **state)
+{
+	struct fixture *f = *state;
+	struct bench *b = &f->bench;
+	struct response_table clock = b->table;
+	unsigned int by_clock = 0;
+
+	for (uint32_t i = 0; i < b->table.n_rows / 2; i++) {
+		b->table.rows[i].shape = (struct cu_shape){2, 15};
+		b->table.rows[i].max_mhz = 1725;
+		b->table.rows[i].power_w -= 8;
+	}
+	b->config.models[0].clock_table = &clock;
+	governor_free(TAKE_PTR(b->governor));
+	assert_int_equal(governor_new(&b->config, &b->governor), 0);
+	add(f, record_format_start(f->chunk, sizeof(f->chunk)));
+	add_config(f, "0000:43:00.0", false);
+	for (unsigned int i = 0; i < 300; i++) {
+		bench_queue_run(&b->queue, (double)b->config.poll_ns, &b->input.models[0]);
+		b->input.models[0].mask_follows = i / 40 % 2 == 0;
+		b->input.models[0].mask_unknown = i / 20 % 4 == 3;
+		b->input.now_ns += b->input.interval_ns = b->config.poll_ns;
+		governor_step(b->governor, &b->input, &b->decision);
+		by_clock += b->decision.models[0].clock_alone;
+		add_step(f);
+	}
+	(void)fflush(f->text.file);
+	assert_int_equal(by_clock, 80);
+	assert_int_equal(replay(f, ""), 0);
+	assert_non_null(strstr(f->chunk, "300 decisions compared: 0 differ"));
+}
+
 static void test_replay_names_the_first_line_that_differs(void **state)
 {
 	struct fixture *f = *state;
@@ -383,7 +426,7 @@ static void test_replay_of_what_is_no_record_fails(void **state)
 {
 	struct fixture *f = *state;
 
-	(void)fputs("cofris-record 1\n", f->text.file);
+	(void)fputs("cofris-record 2\n", f->text.file);
 	(void)fflush(f->text.file);
 	assert_int_equal(replay(f, ""), 2);
 	assert_non_null(strstr(f->chunk, "no decision to compare"));
@@ -414,10 +457,12 @@ static void test_refusals_name_the_line(void **state)
 		unsigned int line; /* 0: whichever */
 		const char *text;
 	} rows[] = {
-		{"cofris-record 1\n", "cofris-record 2\n", -EPROTONOSUPPORT, 1, "version 2"},
-		{"cofris-record 1\n", "cofris-record\n", -EBADMSG, 1, "'version' is missing"},
-		{"cofris-record 1\n", "cofris-record 1 1\n", -EBADMSG, 1, "after the last field"},
-		{"cofris-record 1\n", "cofris-surface 1\n", -EBADMSG, 1, "not a record"},
+		{"cofris-record 2\n", "cofris-record 1\n", -EPROTONOSUPPORT, 1,
+		 "record version 1: expected 2"},
+		{"cofris-record 2\n", "cofris-record 3\n", -EPROTONOSUPPORT, 1, "version 3"},
+		{"cofris-record 2\n", "cofris-record\n", -EBADMSG, 1, "'version' is missing"},
+		{"cofris-record 2\n", "cofris-record 2 2\n", -EBADMSG, 1, "after the last field"},
+		{"cofris-record 2\n", "cofris-surface 2\n", -EBADMSG, 1, "not a record"},
 		{"card 0 ", "card 64 ", -EBADMSG, 2, "card = '64'"},
 		{"card 0 ", "card -1 ", -EBADMSG, 2, "card = '-1'"},
 		{"card 0 ", "card  0 ", -EBADMSG, 2, "'card' is missing"},
@@ -429,8 +474,8 @@ static void test_refusals_name_the_line(void **state)
 		{" 4 1 1 0 15", " 4 3 1 0 15", -EBADMSG, 2, "n_sh_per_se"},
 		{" 4 1 1 0 15", " 4 1 1 0 256", -EBADMSG, 2, "active"},
 		{" 15 1\n", " 15 65\n", -EBADMSG, 2, "n_models"},
-		{"table 0 0 model ", "table 0 1 model ", -EBADMSG, 3, "beyond the models"},
-		{"table 0 0 model ", "table 0 64 model ", -EBADMSG, 3, "table = '64'"},
+		{"table 0 0 model ", "table 0 2 model ", -EBADMSG, 3, "beyond the models"},
+		{"table 0 0 model ", "table 0 128 model ", -EBADMSG, 3, "table = '128'"},
 		{"table 0 0 model ", "table 1 0 model ", -EBADMSG, 3, "card 1: expected 0"},
 		{"table 0 0 model ", "table 0 0 ../etc ", -EBADMSG, 3, "not a model's name"},
 		{"table 0 0 model 0 none", "table 0 0 model 0 some", -EBADMSG, 3, "gating"},
@@ -448,8 +493,13 @@ static void test_refusals_name_the_line(void **state)
 		{"model 0 0 model cofris", "model 0 0 .model cofris", -EBADMSG, 0, "model's name"},
 		{"model 0 0 model cofris", "model 0 0 model aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 		 -EBADMSG, 0, "so long a name"},
-		{"100 1 0\nready", "100 1 1\nready", -EBADMSG, 0, "not in the record"},
-		{"100 1 0\nready", "100 2 0\nready", -EBADMSG, 0, "use_mask"},
+		{"100 1 0 -\nready", "100 1 1 -\nready", -EBADMSG, 0, "table 1 is not in"},
+		{"100 1 0 -\nready", "100 1 0 1\nready", -EBADMSG, 0, "clock table 1 is not in"},
+		{"100 1 0 -\nready", "100 1 0 128\nready", -EBADMSG, 0, "clock table = '128'"},
+		{"100 1 0 -\nready", "100 1 0\nready", -EBADMSG, 0, "'clock table' is missing"},
+		{"100 1 0 -\nready", "100 1 0 - -\nready", -EBADMSG, 0, "after the last field"},
+		{"100 1 0 -\nready", "100 1 0 -1\nready", -EBADMSG, 0, "clock table = '-1'"},
+		{"100 1 0 -\nready", "100 2 0 -\nready", -EBADMSG, 0, "use_mask"},
 		{"ready 0\n", "ready 0 1\n", -EBADMSG, 0, "after the last field"},
 		{"ready 0\n", "", -EBADMSG, 0, "not expected here"},
 		{"input 0 ", "input 1 ", -EBADMSG, 0, "card 1 is not configured"},
@@ -489,8 +539,8 @@ static void test_lines_that_are_too_long_or_hold_a_nul_are_refused(void **state)
 	line[sizeof(line) - 1] = '\n';
 	assert_int_equal(read_all(line, sizeof(line), &error), -EBADMSG);
 	assert_int_equal(error.line, 1);
-	assert_int_equal(read_all("cofris-record 1\0\n", 17, &error), -EBADMSG);
-	assert_int_equal(read_all("cofris-record 1", 15, &error), -EBADMSG);
+	assert_int_equal(read_all("cofris-record 2\0\n", 17, &error), -EBADMSG);
+	assert_int_equal(read_all("cofris-record 2", 15, &error), -EBADMSG);
 	add_run(f, 1);
 	f->text.data[f->text.length - 20] = '\0';
 	assert_int_equal(read_all(f->text.data, f->text.length, &error), -EBADMSG);
@@ -532,7 +582,7 @@ static void test_random_damage_is_read_or_refused_and_nothing_else(void **state)
 		memcpy(copy, f->text.data, f->text.length);
 		for (unsigned int j = 0; j < 1 + i % 4; j++)
 			copy[(size_t)(bench_uniform(&seed) * (double)f->text.length)] =
-				(char)(256 * bench_uniform(&seed));
+				(char)(uint8_t)(256 * bench_uniform(&seed));
 		r = read_all(copy, f->text.length, &error);
 		assert_true(r == 0 || r == -EBADMSG || r == -EPROTONOSUPPORT);
 		refused += r < 0;
@@ -552,6 +602,7 @@ int main(void)
 		TEST(test_the_locale_does_not_change_the_bytes),
 		TEST(test_replay_gives_the_same_decisions),
 		TEST(test_replay_follows_a_reload_that_inherits),
+		TEST(test_replay_has_both_tables),
 		TEST(test_replay_names_the_first_line_that_differs),
 		TEST(test_replay_of_what_is_no_record_fails),
 		TEST(test_refusals_name_the_line),

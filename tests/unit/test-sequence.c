@@ -513,6 +513,37 @@ static void test_a_worker_that_follows_no_masks_is_never_sent_one_nor_awaited(vo
 	assert_true(sequence_settled(t->s));
 }
 
+/* Between a reload and the first decision after it the old one's entries are in another order. */
+static void test_a_worker_that_moves_keeps_its_directive_until_the_next_decision(void **state)
+{
+	struct test *t = *state;
+	struct sequence_directive both[] = {directive(2, 8), directive(4, 15)};
+	uint64_t epoch;
+
+	assert_int_equal(sequence_worker_add(t->s, 0, true, true), 0);
+	sequence_want(t->s, &high, 2, both);
+	settle(t);
+	epoch = sequence_worker_epoch(t->s, 0);
+	sequence_worker_set_model(t->s, 0, 1);
+	t->now_ns += NSEC_PER_SEC;
+	assert_int_equal(next(t), SEQUENCE_NONE);
+	assert_int_equal(sequence_worker_epoch(t->s, 0), epoch);
+	assert_true(sequence_settled(t->s));
+	both[1] = both[0];
+	sequence_want(t->s, &high, 2, both);
+	assert_int_equal(next(t), SEQUENCE_NONE);
+	both[1] = directive(4, 15);
+	sequence_want(t->s, &high, 2, both);
+	assert_int_equal(next(t), SEQUENCE_DIRECT_WORKER);
+	assert_int_equal(t->step.directive.shape.n_se, 4);
+	/* Beyond a shorter decision it has what a worker starts with. */
+	sequence_worker_set_model(t->s, 0, 7);
+	sequence_want(t->s, &high, 1, both);
+	settle(t);
+	assert_int_equal(t->step.kind, SEQUENCE_NONE);
+	assert_true(sequence_settled(t->s));
+}
+
 static void test_a_removed_worker_holds_nothing_up(void **state)
 {
 	struct test *t = *state;
@@ -759,6 +790,7 @@ int main(void)
 		TEST(test_three_misses_make_a_worker_governed_by_clock_alone),
 		TEST(test_a_confirmation_between_misses_starts_the_count_again),
 		TEST(test_a_worker_that_follows_no_masks_is_never_sent_one_nor_awaited),
+		TEST(test_a_worker_that_moves_keeps_its_directive_until_the_next_decision),
 		TEST(test_a_removed_worker_holds_nothing_up),
 		TEST(test_acknowledgements_of_epochs_never_sent_are_ignored),
 		TEST(test_a_clock_found_elsewhere_is_corrected),

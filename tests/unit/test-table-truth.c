@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Random cards whose truth is known: a profiler's finite, noisy samples are drawn from each, the
  * table is derived from those alone, and every row's choice is then judged by a long simulation of
- * the true queue, written apart from the one that the table uses. */
+ * the true queue, written apart from the one that the table uses. Two processes share the cards. */
 #include "response/table.h"
 #include "test-surface-fixture.h"
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define CARDS		24
 #define CELLS		288
+#define PROCESSES	2
 #define JUDGED_REQUESTS 60000
 #define SEED		UINT64_C(20240531)
 
@@ -217,8 +221,10 @@ static struct judgement judge_card(unsigned int i, double headroom, uint64_t *ra
 	o.gating = gatings[i / ARRAY_SIZE(factors) % ARRAY_SIZE(gatings)];
 	o.headroom = headroom;
 	o.seed = i;
-	if (response_table_derive(s, &o, &table, &error) < 0)
-		fail_msg("card %u: %s", i, error.text);
+	if (response_table_derive(s, &o, &table, &error) < 0) {
+		print_error("card %u: %s\n", i, error.text);
+		_exit(1);
+	}
 	judge(&t, s, table, random, &one);
 	print_message("card %2u: %.2fx, sigma %.2f, %4u samples, %u workers: %u of %u rows broken "
 		      "(worst %.2f of the SLO), %u masked, %u slower, %.0f %% power\n",
@@ -229,21 +235,57 @@ static struct judgement judge_card(unsigned int i, double headroom, uint64_t *ra
 	return one;
 }
 
-static struct judgement judge_cards(unsigned int cards, double headroom)
+static void add(struct judgement *all, const struct judgement *one)
 {
-	struct judgement all = {0};
+	all->rows += one->rows;
+	all->broken += one->broken;
+	all->slower += one->slower;
+	all->watts += one->watts;
+	all->baseline_watts += one->baseline_watts;
+}
 
-	print_message("seed %ju, headroom %.2f\n", (uintmax_t)SEED, headroom);
-	for (unsigned int i = 0; i < cards; i++) {
+/* Each PROCESSES-th card, from the one of this number on. Returns the process's id. */
+static pid_t judge_part(unsigned int part, unsigned int cards, double headroom, int to)
+{
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	for (unsigned int i = part; i < cards; i += PROCESSES) {
 		uint64_t random = SEED + i;
 		struct judgement one = judge_card(i, headroom, &random);
 
-		all.rows += one.rows;
-		all.broken += one.broken;
-		all.slower += one.slower;
-		all.watts += one.watts;
-		all.baseline_watts += one.baseline_watts;
+		if (write(to, &one, sizeof(one)) != sizeof(one))
+			_exit(1);
 	}
+	(void)fflush(NULL);
+	_exit(0);
+}
+
+/* Every card has a seed of its own, so that processes can share them. */
+static struct judgement judge_cards(unsigned int cards, double headroom)
+{
+	struct judgement all = {0}, one;
+	pid_t pids[PROCESSES];
+	unsigned int n = 0;
+	int fds[2], status;
+
+	print_message("seed %ju, headroom %.2f\n", (uintmax_t)SEED, headroom);
+	(void)fflush(NULL);
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	for (unsigned int i = 0; i < PROCESSES; i++) {
+		pids[i] = judge_part(i, cards, headroom, fds[1]);
+		assert_true(pids[i] > 0);
+	}
+	(void)close(fds[1]);
+	for (; read(fds[0], &one, sizeof(one)) == sizeof(one); n++)
+		add(&all, &one);
+	(void)close(fds[0]);
+	for (unsigned int i = 0; i < PROCESSES; i++) {
+		assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+		assert_int_equal(status, 0);
+	}
+	assert_int_equal(n, cards);
 	print_message("%u of %u rows broken\n", all.broken, all.rows);
 	return all;
 }

@@ -753,6 +753,52 @@ static void test_options_out_of_range_are_refused(void **state)
 	assert_null(t);
 }
 
+/* Whatever may be chosen, rows are for the same rates: the governor goes from one table to the
+ * other by the row's number. */
+static void test_rates_do_not_depend_on_what_may_be_chosen(void **state)
+{
+	static const struct {
+		enum table_gating gating;
+		uint32_t percentile;
+		uint64_t slo_ns, poll_ns;
+		double rated_rps;
+	} cases[] = {
+		{TABLE_GATING_CU, 95, 0, 500000000, 0},
+		{TABLE_GATING_SE, 90, 0, 500000000, 0},
+		{TABLE_GATING_NONE, 95, 200000000, 500000000, 1.5},
+		{TABLE_GATING_CU, 95, 0, 3000000000, 12.5},
+		{TABLE_GATING_NONE, 95, 300000000, 500000000, 500},
+	};
+	_cleanup_(free_surface) struct surface *s = new_surface();
+	unsigned int masked = 0;
+
+	(void)state;
+	(void)add_cell(s, 1725, 2, 15, 12e6, 120);
+	(void)add_cell(s, 925, 4, 15, 14e6, 130);
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_(freep) struct response_table *t = NULL, *clock = NULL;
+		struct table_options o = TABLE_OPTIONS_DEFAULT;
+		struct surface_error error = {0};
+
+		o.gating = cases[i].gating;
+		o.percentile = cases[i].percentile;
+		o.slo_ns = cases[i].slo_ns;
+		o.poll_ns = cases[i].poll_ns;
+		o.rated_rps = cases[i].rated_rps;
+		assert_int_equal(response_table_derive(s, &o, &t, &error), 0);
+		o.free_mask = false;
+		assert_int_equal(response_table_derive(s, &o, &clock, &error), 0);
+		assert_int_equal(t->n_rows, clock->n_rows);
+		assert_true(t->rated_rps == clock->rated_rps && t->slo_ns == clock->slo_ns);
+		for (uint32_t k = 0; k < t->n_rows; k++) {
+			assert_true(t->rows[k].rate_rps == clock->rows[k].rate_rps);
+			assert_int_equal(cu_shape_cus(clock->rows[k].shape), 60);
+			masked += cu_shape_cus(t->rows[k].shape) < 60;
+		}
+	}
+	assert_true(masked > 50);
+}
+
 static void test_a_seed_gives_the_same_bytes_again_and_another_seed_others(void **state)
 {
 	_cleanup_(free_surface) struct surface *s = sample_surface();
@@ -795,6 +841,7 @@ int main(void)
 		cmocka_unit_test(test_the_slo_is_a_factor_of_t0_or_absolute),
 		cmocka_unit_test(test_a_rated_rate_above_the_capacity_needs_an_absolute_slo),
 		cmocka_unit_test(test_options_out_of_range_are_refused),
+		cmocka_unit_test(test_rates_do_not_depend_on_what_may_be_chosen),
 		cmocka_unit_test(test_a_seed_gives_the_same_bytes_again_and_another_seed_others),
 	};
 
