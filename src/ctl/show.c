@@ -80,7 +80,8 @@ static char *cell_mask(const json_t *o, const char *key)
 {
 	const json_t *directive = json_object_get(o, key);
 
-	if (!json_is_object(directive))
+	/* No shape: the masks are another connection's. */
+	if (!json_is_object(directive) || json_is_null(json_object_get(directive, "shape")))
 		return strdup("-");
 	if (!json_is_array(json_object_get(directive, "mask")))
 		return strdup("all");

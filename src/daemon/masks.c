@@ -17,20 +17,57 @@ const char *masks_reason_text(enum masks_reason r)
 	return reason_texts[r];
 }
 
+static pid_t pid_of(const struct session *s)
+{
+	return channel_connection_peer(s->connection)->pid;
+}
+
+/* Whether another connection is of the same model, on this card. */
+static bool is_beside(const struct session *other, const struct unit *u, const struct session *s)
+{
+	return session_on(other, u) && other->model_index == s->model_index;
+}
+
 /* A process may have several connections: its HSA tool's follows masks and counts nothing, that of
  * the server itself counts. Its queues on a card are masked if one of them follows there. */
 static bool process_follows(const struct unit *u, const struct session *s)
 {
-	pid_t pid = channel_connection_peer(s->connection)->pid;
 	const struct session *other;
 
-	if (s->follows_mask)
-		return true;
 	TAILQ_FOREACH(other, &s->manager->sessions, entry)
-	if (session_on(other, u) && other->follows_mask && other->model_index == s->model_index &&
-	    channel_connection_peer(other->connection)->pid == pid)
+	if (is_beside(other, u, s) && other->follows_mask && pid_of(other) == pid_of(s))
 		return true;
 	return false;
+}
+
+static bool process_counts(const struct unit *u, const struct session *s)
+{
+	const struct session *other;
+
+	TAILQ_FOREACH(other, &s->manager->sessions, entry)
+	if (is_beside(other, u, s) && other->counts && pid_of(other) == pid_of(s))
+		return true;
+	return false;
+}
+
+/* Or the two are of two processes: where one follows and nothing in it counts, what does nothing
+ * but count stands beside it and has no queues of its own. */
+static bool counts_for_a_follower(const struct unit *u, const struct session *s)
+{
+	const struct session *other;
+
+	if (s->follows_batch)
+		return false;
+	TAILQ_FOREACH(other, &s->manager->sessions, entry)
+	if (is_beside(other, u, s) && other->follows_mask && !other->counts &&
+	    !process_counts(u, other))
+		return true;
+	return false;
+}
+
+bool masks_of_another(const struct unit *u, const struct session *s)
+{
+	return !s->follows_mask && (process_follows(u, s) || counts_for_a_follower(u, s));
 }
 
 static bool given_up(const struct session *s)
@@ -56,7 +93,7 @@ enum masks_reason masks_reason(const struct unit *u, const struct session *s)
 
 	if (off != MASKS_FOLLOWED)
 		return off;
-	if (!process_follows(u, s))
+	if (!s->follows_mask && !masks_of_another(u, s))
 		return MASKS_NOT_FOLLOWED;
 	return s->follows_mask && given_up(s) ? MASKS_NOT_ACKNOWLEDGED : MASKS_FOLLOWED;
 }
@@ -72,7 +109,7 @@ static void log_reason(struct unit *u, const struct session *s, enum masks_reaso
 		return;
 	masks->logged |= 1u << r;
 	log_info("%s: model %s is governed by clock alone: worker %s (pid %d) %s", u->bdf, s->model,
-		 s->instance, channel_connection_peer(s->connection)->pid, reason_texts[r]);
+		 s->instance, pid_of(s), reason_texts[r]);
 }
 
 static bool is_masked(const struct session *s)

@@ -23,6 +23,9 @@ struct unit_masks {
 
 /* Of a worker on u, which may have other cards as well. */
 enum masks_reason masks_reason(const struct unit *u, const struct session *s);
+/* Whether a connection follows none itself, and the queues on u that it counts for have their masks
+ * by another one: what is in force there is not its to say. */
+bool masks_of_another(const struct unit *u, const struct session *s);
 /* NULL for MASKS_FOLLOWED. */
 const char *masks_reason_text(enum masks_reason r);
 /* Why a model's masks are off whatever its workers can do, or NULL. */

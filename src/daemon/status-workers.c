@@ -28,8 +28,11 @@ static json_t *words_json(const struct cu_mask *mask)
 	return array;
 }
 
-static json_t *directive_json(const struct unit *u, const struct session_directive *d)
+/* The layout is that of the card whose sequence directs it. */
+static json_t *directive_json(const struct unit *on, const struct session *s,
+			      const struct session_directive *d)
 {
+	const struct unit *u = s->unit;
 	bool all = d && d->mask.n_bits == 0;
 	struct cu_shape shape;
 	json_t *json;
@@ -37,8 +40,14 @@ static json_t *directive_json(const struct unit *u, const struct session_directi
 	if (!d)
 		return json_null();
 	json = json_object();
-	shape = all ? cu_shape_full(&u->topology) : d->shape;
 	(void)json_object_set_new(json, "epoch", status_integer(d->epoch));
+	if (masks_of_another(on, s)) {
+		(void)json_object_set_new(json, "cus", json_null());
+		(void)json_object_set_new(json, "shape", json_null());
+		(void)json_object_set_new(json, "mask", json_null());
+		return json;
+	}
+	shape = all ? cu_shape_full(&u->topology) : d->shape;
 	(void)json_object_set_new(json, "cus",
 				  json_integer(all ? cu_topology_cus(&u->topology)
 						   : cu_mask_count(&d->mask)));
@@ -60,10 +69,9 @@ static json_t *worker_json(const struct unit *u, const struct session *s)
 	(void)json_object_set_new(worker, "pid", json_integer(peer->pid));
 	(void)json_object_set_new(worker, "uid", json_integer(peer->uid));
 	(void)json_object_set_new(worker, "follows", follows_json(s));
-	/* The layout is that of the card whose sequence directs it. */
-	(void)json_object_set_new(worker, "wanted", directive_json(s->unit, session_wanted(s)));
+	(void)json_object_set_new(worker, "wanted", directive_json(u, s, session_wanted(s)));
 	(void)json_object_set_new(worker, "acknowledged",
-				  directive_json(s->unit, session_acknowledged(s)));
+				  directive_json(u, s, session_acknowledged(s)));
 	(void)json_object_set_new(worker, "acknowledged_epoch",
 				  status_integer_if(applied, sample->applied_epoch));
 	(void)json_object_set_new(worker, "queues_changed",

@@ -10,6 +10,7 @@
  * Whatever is not as expected leaves the process as it would be without the tool, with one line on
  * stderr. The library is never unloaded (-z nodelete), as other tools may keep pointers to it. */
 #include "hsa-tool/card.h"
+#include "libcofris/internal.h"
 #include <errno.h>
 #include <link.h>
 #include <poll.h>
@@ -108,6 +109,9 @@ static void open_channel(struct card *c)
 			c->channel = NULL;
 			fprintf(stderr, FILE_NAME ": card %s: no masks are followed: %s\n",
 				c->device.bdf, strerror(-r));
+		} else {
+			/* The daemon's log may be out of its user's sight. */
+			channel_say_refusal(c->channel, FILE_NAME ": no masks are followed");
 		}
 	}
 	(void)pthread_mutex_unlock(&tool.lock);

@@ -331,7 +331,7 @@ static int handle(struct cofris_channel *c, struct received *m, uint64_t now)
 	if (!c->welcomed && header_is(m, CHANNEL_REFUSE, sizeof(refuse))) {
 		memcpy(&refuse, m->bytes, sizeof(refuse));
 		refuse.text[sizeof(refuse.text) - 1] = '\0';
-		snprintf(c->problem, sizeof(c->problem), "refused: %s", refuse.text);
+		channel_refused(c, refuse.text);
 		/* Nothing will be different in 50 ms. */
 		c->backoff_ns = BACKOFF_MAX_NS;
 		return -ECONNREFUSED;

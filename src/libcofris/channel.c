@@ -256,6 +256,30 @@ int cofris_problem(struct cofris_channel *c, char *ret_text, size_t size)
 	return n > 0;
 }
 
+/* Once, not with each of the attempts that follow. */
+static void say_refusal(struct cofris_channel *c)
+{
+	if (!c->says || !c->refused || c->said)
+		return;
+	c->said = true;
+	fprintf(stderr, "%s: %s\n", c->says, c->problem);
+}
+
+void channel_refused(struct cofris_channel *c, const char *why)
+{
+	snprintf(c->problem, sizeof(c->problem), "refused: %s", why);
+	c->refused = true;
+	say_refusal(c);
+}
+
+void channel_say_refusal(struct cofris_channel *c, const char *words)
+{
+	(void)pthread_mutex_lock(&c->lock);
+	c->says = words;
+	say_refusal(c);
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
 const char *cofris_version(void)
 {
 	return COFRIS_VERSION;

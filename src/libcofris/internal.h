@@ -129,6 +129,9 @@ struct cofris_channel {
 	bool stop;
 	int stop_fd; /* eventfd that ends the thread's sleep */
 	char problem[256];
+	const char *says; /* see channel_say_refusal() */
+	bool refused;	  /* ever */
+	bool said;
 
 	int socket;
 	bool welcomed;
@@ -166,6 +169,12 @@ void channel_put_in_force(struct cofris_channel *c, const struct channel_directi
 			  uint64_t shown_epoch);
 /* Makes private memory and the thread. With lock held. */
 int channel_start(struct cofris_channel *c, uint32_t generation);
+
+/* The daemon has refused, for this reason. With lock held. */
+void channel_refused(struct cofris_channel *c, const char *why);
+/* From now on, and for what has been before: the first refusal becomes a line on stderr behind
+ * these words, which are kept as a pointer. For where nobody can ask for the problem. */
+void channel_say_refusal(struct cofris_channel *c, const char *words);
 
 /* background.c */
 void *background_run(void *channel);

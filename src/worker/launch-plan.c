@@ -66,7 +66,8 @@ static int make_launch(struct launch *l, const struct plant_kernel *k, uint32_t 
 	double workgroups = (double)k->workgroups * batch;
 	double bytes = k->fixed_bytes + (k->bytes - k->fixed_bytes) * batch;
 
-	if (workgroups > MAX_WORKGROUPS || vectors(bytes) > LAYER_MAX_VECTORS)
+	if (workgroups > MAX_WORKGROUPS || vectors(bytes) > LAYER_MAX_VECTORS ||
+	    k->flop / k->workgroups > (double)LAYER_MAX_FLOP)
 		return -ERANGE;
 	*l = (struct launch){
 		.count = k->count,
@@ -124,7 +125,7 @@ void launch_args(const struct launch *l, uint32_t i, double factor, struct layer
 {
 	struct layer_args a = l->args;
 
-	a.flop = (unsigned long long)llround((double)a.flop * factor);
+	a.flop = (unsigned long long)MIN(round((double)a.flop * factor), (double)LAYER_MAX_FLOP);
 	a.bytes = (unsigned long long)llround((double)a.bytes * factor);
 	a.weights.first =
 		(unsigned int)(((uint64_t)a.weights.first + (uint64_t)i * l->weights_step) %

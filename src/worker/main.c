@@ -15,6 +15,10 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <time.h>
+#include <unistd.h>
+
+/* From the abort, or the end of the last batch, to the end of the process. */
+#define LEAVE_S 10
 
 struct worker {
 	struct worker_options options;
@@ -175,6 +179,23 @@ struct deadlines {
 	uint64_t stop_ns, abort_ns, line_ns;
 };
 
+static void on_alarm(int signal _unused_)
+{
+	static const char text[] =
+		"cofris-worker: The card does not end what it runs: left without waiting for it\n";
+
+	(void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+	_exit(EXIT_FAILURE);
+}
+
+/* A thread that waits for a hung queue cannot be told to stop, nor can a stream of one be
+ * destroyed: the process's end is what takes a queue away. */
+static void leave_soon(void)
+{
+	(void)signal(SIGALRM, on_alarm);
+	(void)alarm(LEAVE_S);
+}
+
 static void stop(struct worker *w, struct deadlines *d, uint64_t now_ns)
 {
 	serve_stop(w->serve);
@@ -188,6 +209,7 @@ static void on_deadlines(struct worker *w, struct deadlines *d, uint64_t now_ns)
 		stop(w, d, now_ns);
 	if (now_ns >= d->abort_ns) {
 		serve_abort(w->serve);
+		leave_soon();
 		d->abort_ns = UINT64_MAX;
 	}
 	if (now_ns >= d->line_ns) {
@@ -243,6 +265,7 @@ static void wait_for_end(struct worker *w)
 			on_signal(w, &d, now_ns);
 		on_deadlines(w, &d, now_ns);
 	}
+	leave_soon();
 }
 
 /* JSON has no NaN: what is not known is null. */

@@ -7,6 +7,8 @@
  *   hip-times stress SECONDS SEED              streams, masks and buffers come and go; every byte
  *                                              that is moved is checked
  *   hip-times launches COUNT | idle SECONDS    what launching and being idle cost (JSON)
+ *   hip-times block SIZE                       for each line read SIZE launches, and what one took:
+ *                                              ns of the thread's CPU time, ns until all had run
  *
  * Prints "ready", waits for a line, and prints "kernel STREAM START END", both CLOCK_MONOTONIC in
  * ns. */
@@ -249,6 +251,32 @@ static int launches(int count)
 	return 0;
 }
 
+static uint64_t thread_cpu_ns()
+{
+	timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static int block(int size)
+{
+	hipStream_t s = warm_stream();
+
+	for (int c; (c = getchar()) != EOF;) {
+		uint64_t wall = monotonic_ns(), cpu = thread_cpu_ns();
+
+		for (int k = 0; k < size; k++)
+			empty<<<1, 64, 0, s>>>();
+		cpu = thread_cpu_ns() - cpu;
+		HIP(hipStreamSynchronize(s));
+		wall = monotonic_ns() - wall;
+		printf("%.1f %.1f\n", (double)cpu / size, (double)wall / size);
+		fflush(stdout);
+	}
+	return 0;
+}
+
 static int idle(int seconds)
 {
 	hipStream_t s = warm_stream();
@@ -271,6 +299,8 @@ int main(int argc, char **argv)
 		return stress(atoi(argv[2]), strtoull(argv[3], nullptr, 10));
 	if (argc == 3 && strcmp(argv[1], "launches") == 0)
 		return launches(atoi(argv[2]));
+	if (argc == 3 && strcmp(argv[1], "block") == 0 && atoi(argv[2]) > 0)
+		return block(atoi(argv[2]));
 	if (argc == 3 && strcmp(argv[1], "idle") == 0)
 		return idle(atoi(argv[2]));
 	if (argc < 5) {

@@ -13,6 +13,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
 from machine import BDF, BIN, BUILD, case, check, main, wait_for  # noqa: E402
+from publisher import Publisher  # noqa: E402
 
 # Slowed down, a busy host still keeps the card's queues filled.
 SLOW = ("--time-scale", "8")
@@ -124,21 +125,15 @@ SHAPES = ((4, 15), (2, 15), (3, 10), (1, 8), (0, 0))
 
 def masked_times_ms(m, engine):
     """Median service time of a worker's requests under each mask, from its report."""
-    socket, path = os.path.join(m.dir, f"{engine}.sock"), os.path.join(m.dir, f"{engine}.csv")
-    publisher = subprocess.Popen([os.path.join(BUILD, "tests", "mask-publisher"), socket], text=True,
-                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    m.children.append(publisher)
-    wait_for("the publisher's socket", lambda: os.path.exists(socket))
+    path, publisher = os.path.join(m.dir, f"{engine}.csv"), Publisher(m, engine)
     child = m.spawn(f"worker-{engine}", [
         os.path.join(BIN, "cofris-worker"), "--engine", engine, "--gpu", BDF[0], "--model", "resnet50",
-        "--closed-loop", "1", "--jitter", "0", "--socket", socket, "--report", path])
-    check(publisher.stdout.readline() == "worker resnet50\n", "the worker has connected")
+        "--closed-loop", "1", "--jitter", "0", "--socket", publisher.socket, "--report",
+        path])
+    publisher.take_worker()
     times = {}
     for k, c in SHAPES:
-        publisher.stdin.write(f"{k} {c}\n")
-        publisher.stdin.flush()
-        answer = publisher.stdout.readline()
-        check(answer.startswith(f"{k} {c} queues="), f"the mask is acknowledged: {answer}")
+        publisher.publish(f"{k} {c}")
         cus, before = k * c or 60, len(served(path))
         wait_for("requests under the mask", lambda: len(served(path)) >= before + 60, timeout=60)
         # Those that ran when the directive came began under the one before.
@@ -220,6 +215,22 @@ def a_killed_hip_worker_leaves_nothing(m):
     check(sorted(os.listdir("/dev/shm")) == shm, f"/dev/shm is as before: {os.listdir('/dev/shm')}")
     after = worker(m, "hip", *load)
     near("the next run", after["mean_device_ms"], before["mean_device_ms"], 0.1)
+
+
+@case()
+def a_hung_queue_does_not_keep_a_stopped_worker(m):
+    model = os.path.join(m.dir, "endless.ini")
+    with open(model, "w") as f:
+        f.write("[model]\nname = endless\n[kernel endless]\ncount = 1\nworkgroups = 1000000\n"
+                "flop = 1e18\nbytes = 1000\nfixed_bytes = 0\n")
+    child = m.start_worker("--closed-loop", "1", "--drain", "100ms", governed=False, engine="hip",
+                           model=model, name="hung")
+    wait_for("the card is busy", lambda: m.card()["sensor_busy_percent"] > 50, timeout=30)
+    child.terminate()
+    check(child.wait(30) == 1, f"it ends, and not well: {m.log('hung')}")
+    check("does not end what it runs" in m.log("hung"), f"says why: {m.log('hung')}")
+    wait_for("its queues are gone", lambda: not processes(m))
+    wait_for("the card is idle", lambda: m.card()["sensor_busy_percent"] == 0)
 
 
 @case()

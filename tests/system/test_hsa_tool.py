@@ -5,11 +5,11 @@ card. The program (tests/hip/hip-app.hip) knows nothing of cofris and has only i
 import os
 import re
 import signal
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
 from machine import BUILD, case, check, main, wait_for  # noqa: E402
+from publisher import Publisher  # noqa: E402
 
 LIBRARY = os.path.join(BUILD, "lib", "libcofris-hsa.so")
 APP = os.path.join(BUILD, "tests", "hip-app")
@@ -19,30 +19,6 @@ MASKS = ["4 8", "1 1", "2 15", "4 1", "0 0", "3 5", "1 15", "4 14", "2 2", "0 0"
 if not all(map(os.path.exists, (APP, os.path.join(BUILD, "lib", "sim", "libhsakmt.so.1")))):
     print("built without HIP or without the simulated HSA")
     sys.exit(77)
-
-
-class Publisher:
-    """tests/support/mask-publisher.c"""
-
-    def __init__(self, m):
-        self.socket = os.path.join(m.dir, "publisher.sock")
-        self.process = subprocess.Popen([os.path.join(BUILD, "tests", "mask-publisher"),
-                                         self.socket], text=True, bufsize=1,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        m.children.append(self.process)
-        wait_for("the publisher's socket", lambda: os.path.exists(self.socket))
-
-    def take_worker(self):
-        line = self.process.stdout.readline()
-        check(line == "worker resnet50\n", f"a worker of the model: {line!r}")
-
-    def publish(self, mask):
-        """Returns the queues changed and the us until the acknowledgement was seen."""
-        self.process.stdin.write(mask + "\n")
-        line = self.process.stdout.readline()
-        found = re.fullmatch(rf"{mask} queues=(\d+) applied_us=\d+ waited_us=(\d+)\n", line)
-        check(found, f"mask {mask} is acknowledged: {line!r}")
-        return int(found[1]), int(found[2])
 
 
 def start_app(m, *options, socket, env=None, library=LIBRARY):

@@ -1,27 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The built libcofris-hsa.so under a table of functions that stands in for ROCr, and the daemon's
  * side of the channel. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-/* cmocka wants those first. */
-#include <cmocka.h>
-
-#include "base/units.h"
-#include "channel/channel.h"
 #include "cofris/cofris.h"
 #include "hsa-tool/hsa-abi.h"
+#include "support/channel-server.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 /* clang's spelling of gcc's macro. */
@@ -35,25 +25,6 @@
 #define SEED	       UINT64_C(0x5eed0a11)
 #define SHORT_LEASE_NS (NSEC_PER_SEC / 2)
 #define LONG_LEASE_NS  (300 * NSEC_PER_SEC)
-#define DEADLINE_NS    (20 * NSEC_PER_SEC)
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
-
-#define WAIT_UNTIL(condition)                                                                      \
-	do {                                                                                       \
-		uint64_t wait_until_ = now_ns() + DEADLINE_NS;                                     \
-		while (!(condition)) {                                                             \
-			if (now_ns() > wait_until_)                                                \
-				fail_msg("not in time: %s", #condition);                           \
-			poll(NULL, 0, 1);                                                          \
-		}                                                                                  \
-	} while (0)
 
 /* --- the runtime ---------------------------------------------------------------------------- */
 
@@ -324,38 +295,57 @@ static void load(void)
 	assert_true(on_load(rocr.api, 1, 0, NULL));
 }
 
-/* Loads and returns what was said. */
-static void load_listening(char text[512])
+/* Between the two, what is written to stderr goes to a file. */
+struct listener {
+	FILE *file;
+	int before;
+	char text[512];
+};
+
+static struct listener listen_begin(void)
 {
-	FILE *file = tmpfile();
-	int before = dup(STDERR_FILENO);
+	struct listener l = {.file = tmpfile(), .before = dup(STDERR_FILENO)};
+
+	assert_non_null(l.file);
+	fflush(stderr);
+	dup2(fileno(l.file), STDERR_FILENO);
+	return l;
+}
+
+static void listen_end(struct listener *l)
+{
 	size_t n;
 
-	assert_non_null(file);
 	fflush(stderr);
-	dup2(fileno(file), STDERR_FILENO);
+	dup2(l->before, STDERR_FILENO);
+	close(l->before);
+	rewind(l->file);
+	n = fread(l->text, 1, sizeof(l->text) - 1, l->file);
+	l->text[n] = '\0';
+	fclose(l->file);
+}
+
+static bool is_one_line(const struct listener *l)
+{
+	const char *end = strchr(l->text, '\n');
+
+	return end && end[1] == '\0';
+}
+
+/* Loads and returns what was said. */
+static struct listener load_listening(void)
+{
+	struct listener l = listen_begin();
+
 	load();
-	fflush(stderr);
-	dup2(before, STDERR_FILENO);
-	close(before);
-	rewind(file);
-	n = fread(text, 1, 511, file);
-	text[n] = '\0';
-	fclose(file);
+	listen_end(&l);
+	return l;
 }
 
 static struct channel_connection *accept_one(struct fixture *f, struct channel_hello *ret_hello)
 {
-	struct channel_connection *c = NULL;
-	const struct channel_hello *hello;
-	const char *why = "";
-	int r = 0;
+	struct channel_connection *c = accept_hello(f->listen_fd, ret_hello);
 
-	WAIT_UNTIL(channel_accept(f->listen_fd, now_ns(), &c) == 0);
-	WAIT_UNTIL((r = channel_connection_receive(c, &hello, &why)) != 0);
-	if (r != 1)
-		fail_msg("receive: %d %s", r, why);
-	*ret_hello = *hello;
 	assert_int_equal(channel_connection_welcome(c, f->lease_ns), 0);
 	channel_connection_beat(c);
 	return c;
@@ -369,14 +359,6 @@ static bool nobody_waits(struct fixture *f)
 		return true;
 	channel_connection_free(c);
 	return false;
-}
-
-static struct channel_sample sample_of(struct channel_connection *c)
-{
-	struct channel_sample s;
-
-	assert_int_equal(channel_connection_sample(c, &s), 0);
-	return s;
 }
 
 static uint64_t direct(struct fixture *f, uint32_t which, uint32_t n_bits, uint32_t low,
@@ -499,21 +481,21 @@ static void assert_passive(struct fixture *f)
 
 static void test_unknown_tables_leave_it_passive(void **state)
 {
-	char text[512];
+	struct listener l;
 
 	for (size_t i = 0; i < sizeof(odd_tables) / sizeof(odd_tables[0]); i++) {
 		fill_tables();
 		memcpy(rocr.api, odd_tables[i].api, 8);
 		memcpy(rocr.core, odd_tables[i].core, 8);
 		memcpy(rocr.amd, odd_tables[i].amd, 8);
-		load_listening(text);
-		if (!strstr(text, "unknown"))
-			fail_msg("table %zu: %s", i, text);
+		l = load_listening();
+		if (!strstr(l.text, "unknown"))
+			fail_msg("table %zu: %s", i, l.text);
 		assert_passive(*state);
 	}
 	fill_tables();
 	hsa_table_put(rocr.api, HSA_API_AMD, NULL);
-	load_listening(text);
+	l = load_listening();
 	assert_passive(*state);
 	assert_true(on_load(NULL, 1, 0, NULL));
 }
@@ -539,37 +521,37 @@ static void test_environment_that_leaves_it_passive(void **state)
 		{"HSA_CU_MASK", "0:0-3", "HSA_CU_MASK"},
 		{"ROC_GLOBAL_CU_MASK", "0xff", "ROC_GLOBAL_CU_MASK"},
 	};
-	char text[512];
+	struct listener l;
 
 	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
 		setenv(settings[i][0], settings[i][1], 1);
-		load_listening(text);
-		if (!strstr(text, settings[i][2]))
-			fail_msg("%s=%s: %s", settings[i][0], settings[i][1], text);
+		l = load_listening();
+		if (!strstr(l.text, settings[i][2]))
+			fail_msg("%s=%s: %s", settings[i][0], settings[i][1], l.text);
 		/* One line. */
-		assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+		assert_true(is_one_line(&l));
 		assert_passive(*state);
 		unsetenv(settings[i][0]);
 		setenv("COFRIS_MODEL", "resnet50", 1);
 	}
 	unsetenv("COFRIS_MODEL");
-	load_listening(text);
-	assert_non_null(strstr(text, "COFRIS_MODEL is not set"));
+	l = load_listening();
+	assert_non_null(strstr(l.text, "COFRIS_MODEL is not set"));
 	assert_passive(*state);
 }
 
 static void test_no_card_leaves_it_passive(void **state)
 {
-	char text[512];
+	struct listener l;
 
 	rocr.n_agents = 1;
-	load_listening(text);
-	assert_non_null(strstr(text, "no card"));
+	l = load_listening();
+	assert_non_null(strstr(l.text, "no card"));
 	assert_passive(*state);
 	rocr.n_agents = 3;
 	rocr.agents_fail = true;
-	load_listening(text);
-	assert_non_null(strstr(text, "no card"));
+	l = load_listening();
+	assert_non_null(strstr(l.text, "no card"));
 	assert_passive(*state);
 }
 
@@ -611,27 +593,41 @@ static void test_a_runtime_without_domains(void **state)
 
 static void test_a_bad_model_is_said_once(void **state)
 {
-	FILE *file = tmpfile();
-	int before = dup(STDERR_FILENO);
-	char text[512];
-	size_t n;
+	struct listener l;
 
 	setenv("COFRIS_MODEL", "no model", 1);
 	load();
-	fflush(stderr);
-	dup2(fileno(file), STDERR_FILENO);
+	l = listen_begin();
 	create(0x100);
 	create(0x100);
-	fflush(stderr);
-	dup2(before, STDERR_FILENO);
-	close(before);
-	rewind(file);
-	n = fread(text, 1, sizeof(text) - 1, file);
-	text[n] = '\0';
-	fclose(file);
-	assert_non_null(strstr(text, "0000:43:00.0"));
-	assert_ptr_equal(strchr(text, '\n'), text + n - 1);
+	listen_end(&l);
+	assert_non_null(strstr(l.text, "0000:43:00.0"));
+	assert_true(is_one_line(&l));
 	assert_true(nobody_waits(*state));
+}
+
+/* However often the daemon refuses. */
+static void test_a_refusal_is_said_once(void **state)
+{
+	struct fixture *f = *state;
+	struct channel_hello hello;
+	struct listener l;
+
+	load();
+	l = listen_begin();
+	create(0x100);
+	for (unsigned int i = 0; i < 2; i++) {
+		struct channel_connection *c = accept_hello(f->listen_fd, &hello);
+
+		channel_connection_refuse(c, -EACCES, "not today");
+		channel_connection_free(c);
+	}
+	/* It has taken the second refusal when it asks again. */
+	f->server[0] = accept_one(f, &hello);
+	listen_end(&l);
+	assert_string_equal(l.text,
+			    "libcofris-hsa.so: no masks are followed: refused: not today\n");
+	assert_int_equal(follow(f, 0, 60, 0x0f, 0), 1);
 }
 
 /* A process sees all cards of a machine and uses some. */
@@ -878,7 +874,8 @@ static void test_loaded_twice_works_once(void **state)
 static void test_another_copy_stays_passive(void **state)
 {
 	struct fixture *f = *state;
-	char path[128], command[512], text[512];
+	char path[128], command[512];
+	struct listener l;
 	on_load_fn other;
 	void *copy;
 
@@ -894,10 +891,10 @@ static void test_another_copy_stays_passive(void **state)
 		on_load_fn mine = on_load;
 
 		on_load = other;
-		load_listening(text);
+		l = load_listening();
 		on_load = mine;
 	}
-	assert_non_null(strstr(text, "another copy"));
+	assert_non_null(strstr(l.text, "another copy"));
 	create(0x100);
 	f->server[0] = accept_one(f, &(struct channel_hello){0});
 	assert_true(nobody_waits(f));
@@ -1101,6 +1098,7 @@ int main(void)
 		TEST(test_hello_names_the_card),
 		TEST(test_a_runtime_without_domains),
 		TEST(test_a_bad_model_is_said_once),
+		TEST(test_a_refusal_is_said_once),
 		TEST(test_only_cards_with_queues_have_a_worker),
 		TEST(test_follows_and_acknowledges),
 		TEST(test_new_queues_get_the_mask_in_force),

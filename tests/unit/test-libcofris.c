@@ -1,21 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The client library against the daemon's side of the channel, both in this process. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-/* cmocka wants those first. */
-#include <cmocka.h>
-
-#include "base/units.h"
 #include "channel/connection.h"
 #include "cofris/cofris.h"
+#include "support/channel-server.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -26,7 +18,6 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 
 /* Where a test is about the lease; elsewhere one that outlives every test. */
 #define SHORT_LEASE_NS (NSEC_PER_SEC / 2)
@@ -40,28 +31,6 @@
 #define __SANITIZE_ADDRESS__ 1
 #endif
 #endif
-
-/* For things that take milliseconds: long, as the machine may be busy. */
-#define DEADLINE_NS (20 * NSEC_PER_SEC)
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
-
-/* Evaluates condition about every millisecond until it holds; fails after the deadline. */
-#define WAIT_UNTIL(condition)                                                                      \
-	do {                                                                                       \
-		uint64_t wait_until_ = now_ns() + DEADLINE_NS;                                     \
-		while (!(condition)) {                                                             \
-			if (now_ns() > wait_until_)                                                \
-				fail_msg("not in time: %s", #condition);                           \
-			poll(NULL, 0, 1);                                                          \
-		}                                                                                  \
-	} while (0)
 
 #define MAX_APPLIED 32
 
@@ -171,26 +140,9 @@ static struct cofris_options options_for(struct fixture *f)
 	};
 }
 
-/* Accepts one connection and its HELLO; the caller owns the result. */
-static struct channel_connection *accept_one(struct fixture *f, struct channel_hello *ret_hello)
-{
-	struct channel_connection *c = NULL;
-	const struct channel_hello *hello;
-	const char *why = "";
-	int r = 0;
-
-	WAIT_UNTIL(channel_accept(f->listen_fd, now_ns(), &c) == 0);
-	WAIT_UNTIL((r = channel_connection_receive(c, &hello, &why)) != 0);
-	if (r != 1)
-		fail_msg("receive: %d %s", r, why);
-	if (ret_hello)
-		*ret_hello = *hello;
-	return c;
-}
-
 static void welcome(struct fixture *f)
 {
-	f->server = accept_one(f, NULL);
+	f->server = accept_hello(f->listen_fd, NULL);
 	assert_int_equal(channel_connection_welcome(f->server, f->lease_ns), 0);
 	WAIT_UNTIL((channel_connection_beat(f->server), cofris_connected(f->client)));
 }
@@ -208,14 +160,6 @@ static void connect_both(struct fixture *f)
 	connect_with(f, &o);
 }
 
-static struct channel_sample sample_of(struct channel_connection *c)
-{
-	struct channel_sample s;
-
-	assert_int_equal(channel_connection_sample(c, &s), 0);
-	return s;
-}
-
 static void test_hello_carries_what_was_opened(void **state)
 {
 	struct fixture *f = *state;
@@ -230,7 +174,7 @@ static void test_hello_carries_what_was_opened(void **state)
 	o.n_devices = 2;
 	o.slots = 4;
 	assert_int_equal(cofris_open(&o, &f->client), 0);
-	f->server = accept_one(f, &hello);
+	f->server = accept_hello(f->listen_fd, &hello);
 	assert_string_equal(hello.model, "resnet50");
 	assert_string_equal(hello.instance, "a");
 	assert_int_equal(hello.n_devices, 2);
@@ -430,7 +374,7 @@ static void test_the_socket_comes_from_the_environment(void **state)
 	assert_int_equal(setenv("COFRIS_SOCKET", f->path, 1), 0);
 	assert_int_equal(cofris_open(&o, &f->client), 0);
 	assert_int_equal(unsetenv("COFRIS_SOCKET"), 0);
-	f->server = accept_one(f, &hello);
+	f->server = accept_hello(f->listen_fd, &hello);
 	snprintf(pid, sizeof(pid), "%d", (int)getpid());
 	assert_string_equal(hello.instance, pid);
 }
@@ -1158,7 +1102,7 @@ static void test_a_refusal_is_told_and_tried_again(void **state)
 	char text[256];
 
 	assert_int_equal(cofris_open(&o, &f->client), 0);
-	f->server = accept_one(f, NULL);
+	f->server = accept_hello(f->listen_fd, NULL);
 	channel_connection_refuse(f->server, -EACCES, "uid 1000: add 'allow = alice'");
 	f->server = channel_connection_free(f->server);
 	WAIT_UNTIL(cofris_problem(f->client, text, sizeof(text)) == 1);
@@ -1256,7 +1200,7 @@ static void test_bad_answers_end_the_connection_without_a_leak(void **state)
 		int fds[3];
 
 		assert_int_equal(cofris_open(&o, &f->client), 0);
-		f->server = accept_one(f, NULL);
+		f->server = accept_hello(f->listen_fd, NULL);
 		m.header.type = cases[i].type;
 		m.header.version = cases[i].version;
 		fds[0] = make_memory(cases[i].memory_size, cases[i].sealed, cases[i].magic);
@@ -1379,7 +1323,7 @@ static void test_a_forked_child_counts_for_itself(void **state)
 	assert_true(f->child >= 0);
 	if (f->child == 0)
 		run_forked_child(f, r);
-	child_server = accept_one(f, NULL);
+	child_server = accept_hello(f->listen_fd, NULL);
 	assert_int_equal(channel_connection_peer(child_server)->pid, f->child);
 	assert_int_equal(channel_connection_welcome(child_server, LONG_LEASE_NS), 0);
 	WAIT_UNTIL(sample_of(child_server).completions == 2);
@@ -1457,7 +1401,7 @@ static void test_a_stopped_worker_stops_beating_and_goes_on(void **state)
 		for (;;)
 			pause();
 	}
-	f->server = accept_one(f, NULL);
+	f->server = accept_hello(f->listen_fd, NULL);
 	assert_int_equal(channel_connection_welcome(f->server, LONG_LEASE_NS), 0);
 	WAIT_UNTIL(sample_of(f->server).beat > 0);
 	WAIT_UNTIL(sample_of(f->server).completions == 1);
@@ -1523,7 +1467,7 @@ static void test_requests_make_no_system_call(void **state)
 		CHILD_CHECK(cofris_directive(f->client, 0, &seen) == 1, 13);
 		_exit(0);
 	}
-	f->server = accept_one(f, NULL);
+	f->server = accept_hello(f->listen_fd, NULL);
 	assert_int_equal(channel_connection_welcome(f->server, LONG_LEASE_NS), 0);
 	channel_connection_direct(f->server, &d);
 	assert_int_equal(waitpid(f->child, &status, 0), f->child);

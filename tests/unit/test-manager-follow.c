@@ -167,6 +167,7 @@ static void test_a_follower_alone_is_missing_input_and_no_zero_demand(void **sta
 {
 	struct fixture *f = *state;
 	struct cofris_channel *counting;
+	json_t *value;
 
 	f->mask_surface = true;
 	f->applies = 1;
@@ -186,6 +187,12 @@ static void test_a_follower_alone_is_missing_input_and_no_zero_demand(void **sta
 	/* One process, so the follower's masks are those of the queues that serve. */
 	RUN_UNTIL(f, shown_cus(f, 0, "acknowledged") == 30);
 	assert_true(unit(f)->input.models[0].mask_follows);
+	/* What only counts has no CUs to show. */
+	value = shown(f, "worker_list", 1, "wanted");
+	assert_true(json_integer_value(json_object_get(value, "epoch")) > 0);
+	assert_true(json_is_null(json_object_get(value, "cus")));
+	assert_true(json_is_null(json_object_get(value, "shape")));
+	json_decref(value);
 	assert_int_equal(unit(f)->input.models[0].state, GOVERNOR_INPUT_OK);
 	cofris_close(counting);
 	RUN_UNTIL(f, unit(f)->input.models[0].state == GOVERNOR_INPUT_MISSING);

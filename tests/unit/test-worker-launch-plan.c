@@ -229,6 +229,26 @@ static void test_what_no_launch_can_hold_is_refused(void **state)
 	free(p);
 }
 
+/* More than a lane can count would be less than the card is told to do. */
+static void test_flop_end_where_a_lane_counts_no_further(void **state)
+{
+	struct launch_plan *p = calloc(1, sizeof(*p));
+	struct plant_model *m = one_kernel(10, 0, 0);
+	struct launch_buffers b = buffers(m, 1);
+	struct layer_args args;
+
+	(void)state;
+	m->kernels[0].flop = 10 * (double)LAYER_MAX_FLOP;
+	assert_int_equal(launch_plan_make(p, m, 1, &b), 0);
+	launch_args(&p->launches[0], 0, 1.5, &args);
+	assert_int_equal(args.flop, LAYER_MAX_FLOP);
+	assert_int_equal((args.flop + 2 * LAYER_LANES - 1) / (2 * LAYER_LANES), UINT32_MAX);
+	m->kernels[0].flop *= 1.001;
+	assert_int_equal(launch_plan_make(p, m, 1, &b), -ERANGE);
+	free(m);
+	free(p);
+}
+
 static void test_a_model_without_weights_or_data_still_has_buffers(void **state)
 {
 	struct plant_model *m = one_kernel(1, 0, 0);
@@ -249,6 +269,7 @@ int main(void)
 		cmocka_unit_test(test_a_factor_is_on_flop_and_bytes_and_not_on_workgroups),
 		cmocka_unit_test(test_a_huge_factor_stays_in_the_kernels_numbers),
 		cmocka_unit_test(test_what_no_launch_can_hold_is_refused),
+		cmocka_unit_test(test_flop_end_where_a_lane_counts_no_further),
 		cmocka_unit_test(test_a_model_without_weights_or_data_still_has_buffers),
 	};
 

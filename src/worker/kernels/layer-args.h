@@ -11,6 +11,8 @@
  * where the buffer ends; its workgroups take each vectors, in order, until total are done. None of
  * the counts is over LAYER_MAX_VECTORS, so that sums of two fit. */
 #define LAYER_MAX_VECTORS 0x7fffffffu
+/* Of a workgroup: a lane counts its multiply-adds, of two each, in 32 bits. */
+#define LAYER_MAX_FLOP (2ull * LAYER_LANES * 0xffffffffu)
 
 struct layer_stream {
 	void *data;
