@@ -59,16 +59,17 @@ static bool reach(struct device_queue *q, uint64_t address, uint64_t size)
 
 static void signal_subtract(amd_signal_t *s)
 {
-	uint64_t mailbox;
+	/* Whoever waits may use the signal for something else as soon as it has its value. */
+	uint64_t mailbox = s->event_mailbox_ptr;
+	uint32_t event_id = s->event_id;
 
 	(void)__atomic_fetch_sub(&s->value, 1, __ATOMIC_ACQ_REL);
-	mailbox = s->event_mailbox_ptr;
 	if (mailbox == 0)
 		return;
 	if (memory_accessible((const void *)(uintptr_t)mailbox, sizeof(uint64_t)))
-		__atomic_store_n((uint64_t *)(uintptr_t)mailbox, (uint64_t)s->event_id,
+		__atomic_store_n((uint64_t *)(uintptr_t)mailbox, (uint64_t)event_id,
 				 __ATOMIC_RELEASE);
-	event_raise(s->event_id);
+	event_raise(event_id);
 }
 
 static void complete(struct device_queue *q, uint64_t signal, uint64_t start_ns, uint64_t end_ns)

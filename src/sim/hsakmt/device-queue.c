@@ -100,6 +100,41 @@ struct device_queue *device_queue_free(struct device_queue *q)
 	return NULL;
 }
 
+/* Whether the copy is under way in the range and lacks memory there by now. */
+static bool is_torn(struct copy *c, uint64_t start, uint64_t size, uint64_t *ret_fault)
+{
+	return !atomic_load(&c->done) && copy_reaches(c, start, size) &&
+	       copy_check(c, ret_fault) < 0;
+}
+
+static bool has_torn_copy(const struct device *d, struct device_queue *q, uint64_t start,
+			  uint64_t size, uint64_t *ret_fault)
+{
+	for (struct device_kernel *k = d->line.first; k; k = k->next)
+		if (k->queue == q && k->has_copy && is_torn(&k->copy, start, size, ret_fault))
+			return true;
+	return q->copying && is_torn(&q->copy, start, size, ret_fault);
+}
+
+void device_withdraw(struct device *d, const void *address, uint64_t size)
+{
+	uint64_t now_ns, fault;
+
+	(void)pthread_mutex_lock(&d->lock);
+	now_ns = sim_device_ns(d->machine, monotonic_ns());
+	for (struct device_queue *q = d->queues; q; q = q->next) {
+		if (!has_torn_copy(d, q, (uintptr_t)address, size, &fault))
+			continue;
+		device_queue_fault(q, fault);
+		timeline_drop(d, q, now_ns);
+		if (q->copying)
+			mover_cancel(d->mover, &q->copy);
+		q->copying = false;
+		timeline_publish(d, now_ns);
+	}
+	(void)pthread_mutex_unlock(&d->lock);
+}
+
 void device_queue_update(struct device_queue *q, uint32_t percentage, uint32_t priority)
 {
 	(void)pthread_mutex_lock(&q->device->lock);
