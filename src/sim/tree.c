@@ -800,9 +800,11 @@ static uint32_t occupied_cus(const struct tree *t, int32_t pid, uint32_t card)
 
 	for (uint32_t i = 0; i < SIM_SLOTS; i++) {
 		struct sim_slot *s = &shared->slots[i];
+		uint32_t shape = atomic_load(&s->shape);
+		uint32_t n = shape == 0 ? shared->n_cus : (shape >> 16) * (shape & 0xffff);
 
 		if (atomic_load(&s->pid) == pid && atomic_load(&s->running_until_ns) > now_ns)
-			cus = MAX(cus, atomic_load(&s->running_cus));
+			cus = MAX(cus, n);
 	}
 	return MIN(cus, shared->n_cus);
 }

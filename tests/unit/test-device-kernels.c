@@ -370,6 +370,72 @@ static void test_the_slot_adds_up_to_what_ran(void **state)
 	assert_near((double)s->bytes, 20 * 240 * (double)f->args->bytes, 0.001);
 }
 
+#define SHAPE(n_se, cus) ((uint32_t)(n_se) << 16 | (cus))
+
+/* Signals come before the slot is written. */
+static void wait_for_shape(struct sim_slot *s, uint32_t shape)
+{
+	for (int i = 0; i < 200000 && atomic_load(&s->shape) != shape; i++)
+		(void)usleep(100);
+	assert_int_equal(atomic_load(&s->shape), shape);
+}
+
+static void run_one(struct fixture *f, struct test_queue *q)
+{
+	amd_signal_t *done = signal_new(1);
+	struct launch l = {.object = code_kernel(&f->code, 0),
+			   .args = f->args,
+			   .workgroups = 24,
+			   .signal = done};
+
+	put_kernel(q, &l);
+	ring_doorbell(q);
+	signal_wait(done, 0);
+	card_free(done);
+}
+
+static void test_the_slot_shows_the_masks_of_what_runs(void **state)
+{
+	struct fixture *f = *state;
+	struct sim_slot *s = &f->machine.m->cards[0].slots[0];
+	amd_signal_t *blocks = signal_new(2);
+	struct test_queue resting, masked, other;
+	struct launch l = {.object = code_kernel(&f->code, 0),
+			   .args = f->args,
+			   .workgroups = 240000,
+			   .signal = blocks};
+
+	queue_open(f->device, &resting);
+	queue_open(f->device, &masked);
+	queue_open(f->device, &other);
+	assert_int_equal(device_queue_set_mask(masked.q, ses_0_1, 64), 0);
+	assert_int_equal(device_queue_set_mask(other.q, ses_2_3, 64), 0);
+	assert_int_equal(atomic_load(&s->shape), 0);
+	assert_int_equal(atomic_load(&s->n_queues), 3);
+	/* A queue without a mask is beside it, but rests. */
+	run_one(f, &masked);
+	wait_for_shape(s, SHAPE(2, 15));
+	run_one(f, &resting);
+	wait_for_shape(s, 0);
+	run_one(f, &masked);
+	wait_for_shape(s, SHAPE(2, 15));
+	/* The mask of what ran last has changed. */
+	assert_int_equal(device_queue_set_mask(masked.q, (const uint32_t[]){0x11111111, 0}, 64), 0);
+	wait_for_shape(s, SHAPE(1, 8));
+	assert_int_equal(device_queue_set_mask(masked.q, ses_0_1, 64), 0);
+	/* Two at a time hold what either does. */
+	put_kernel(&masked, &l);
+	put_kernel(&other, &l);
+	ring_doorbell(&masked);
+	ring_doorbell(&other);
+	wait_for_shape(s, 0);
+	queue_close(&other);
+	wait_for_shape(s, SHAPE(2, 15));
+	queue_close(&masked);
+	queue_close(&resting);
+	assert_int_equal(atomic_load(&s->n_queues), 0);
+}
+
 static void test_two_processes_share_as_two_queues_do(void **state)
 {
 	struct fixture *f = *state;
@@ -415,6 +481,7 @@ int main(void)
 		TEST(test_a_mask_without_cus_hangs_the_queue_until_another_comes),
 		TEST(test_a_queue_may_go_with_kernels_in_flight),
 		TEST(test_the_slot_adds_up_to_what_ran),
+		TEST(test_the_slot_shows_the_masks_of_what_runs),
 		TEST(test_two_processes_share_as_two_queues_do),
 	};
 

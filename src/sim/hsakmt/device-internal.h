@@ -45,6 +45,7 @@ struct device_queue {
 	bool stopped;	     /* by an error or a fault, for good */
 	uint32_t n_running;
 	bool barrier_running;
+	bool ran_last; /* one of those whose kernels run, or ran when last any did */
 	uint64_t last_end_ns;
 	/* SDMA */
 	uint64_t read_word, write_word;
@@ -72,6 +73,7 @@ struct timeline {
 	double flop, bytes; /* since the slot was taken */
 	uint64_t flop_k_before, bytes_before;
 	uint16_t load[SIM_MAX_CUS];
+	struct cu_mask shown;  /* whose shape it has */
 	bool changed;	       /* the set of running kernels or their masks */
 	uint64_t set_since_ns; /* when that last changed */
 	uint32_t clock_head;
