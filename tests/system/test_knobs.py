@@ -89,11 +89,7 @@ def with_modelled_gating_clock_and_mask_move(m):
 @case(sim=["--gating", "cu", "--time-scale", "4"])
 def through_hip_clock_and_mask_move(m):
     needs_hip()
-    m.start_bus()
-    m.surface(scale=4)
-    m.write_config(extra="gating = cu")
-    m.start_actuator()
-    m.start_daemon()
+    m.setup(scale=4, extra="gating = cu")
     worker = serve(m, "worker", steps_file(m, seconds_each=6), scale=4, engine="hip")
     clocks, shown = watch(m, worker)
     cus = sorted({int(r["cus"]) for r in requests(m, "worker")})
