@@ -46,7 +46,7 @@ static void count_processes(struct sim_card *shared, struct card_stat *s)
 	for (uint32_t i = 0; i < SIM_SLOTS; i++) {
 		uint32_t shape, cus;
 
-		if (atomic_load(&shared->slots[i].pid) == 0)
+		if (atomic_load(&shared->slots[i].pid) <= 0)
 			continue;
 		s->processes++;
 		s->queues += atomic_load(&shared->slots[i].n_queues);
