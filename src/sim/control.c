@@ -62,7 +62,7 @@ static struct card_stat card_stat(const struct control_targets *t, uint32_t i)
 	struct card_stat s = {
 		.card = t->cards[i],
 		.device = card_device(t->cards[i]),
-		.gating = gating_names[shared->gating],
+		.gating = gating_names[MIN(shared->gating, PLANT_GATING_CU + 0u)],
 		.writes = write_log_count(t->log, i),
 		.stuck = faults_has(t->faults, FAULT_STUCK_CLOCK, i, ""),
 		.absent = faults_has(t->faults, FAULT_ABSENT, i, ""),

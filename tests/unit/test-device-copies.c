@@ -407,6 +407,29 @@ static void test_shaders_of_the_runtime(void **state)
 	assert_expected(f, "fill shader");
 }
 
+/* By HIP's kernel; at return it has been taken. */
+static void begin_copy(struct fixture *f, struct test_queue *q, void *to, const void *from,
+		       uint64_t bytes, amd_signal_t *done)
+{
+	hsa_kernel_dispatch_packet_t p = {
+		.header = HSA_PACKET_TYPE_KERNEL_DISPATCH,
+		.setup = 1,
+		.workgroup_size_x = 256,
+		.grid_size_x = (uint32_t)(bytes / 16),
+		.kernel_object = code_kernel(&f->code, COPY_ALIGNED),
+		.kernarg_address = f->args,
+		.completion_signal.handle = (uintptr_t)done,
+	};
+
+	arg64(f, 0, (uintptr_t)from);
+	arg64(f, 8, (uintptr_t)to);
+	arg64(f, 32, bytes / 16);
+	arg32(f, 40, 16);
+	put_packet(q, &p);
+	ring_doorbell(q);
+	wait_until_taken(q, q->written);
+}
+
 static void test_a_large_copy_lets_other_queues_go_on(void **state)
 {
 	struct fixture *f = *state;
@@ -415,30 +438,15 @@ static void test_a_large_copy_lets_other_queues_go_on(void **state)
 	amd_signal_t *large = signal_new(1), *small = signal_new(1);
 	struct test_queue other;
 	bool passed = false;
-	hsa_kernel_dispatch_packet_t p = {
-		.header = HSA_PACKET_TYPE_KERNEL_DISPATCH,
-		.setup = 1,
-		.workgroup_size_x = 256,
-		.grid_size_x = (uint32_t)(bytes / 16),
-		.kernel_object = code_kernel(&f->code, COPY_ALIGNED),
-		.kernarg_address = f->args,
-		.completion_signal.handle = (uintptr_t)large,
-	};
 
 	queue_open(f->device, &other);
 	for (uint64_t i = 0; i < bytes; i += 4096)
 		from[i] = (uint8_t)(i / 4096);
-	arg64(f, 0, (uintptr_t)from);
-	arg64(f, 8, (uintptr_t)to);
-	arg64(f, 32, bytes / 16);
-	arg32(f, 40, 16);
 	/* This thread may be held up for longer than a copy takes, but not every time. */
 	for (int i = 1; i <= 20 && !passed; i++) {
 		__atomic_store_n(&large->value, 1, __ATOMIC_RELEASE);
 		__atomic_store_n(&small->value, 1, __ATOMIC_RELEASE);
-		put_packet(&f->aql, &p);
-		ring_doorbell(&f->aql);
-		wait_until_taken(&f->aql, f->aql.written);
+		begin_copy(f, &f->aql, to, from, bytes, large);
 		put_barrier(&other, HSA_PACKET_TYPE_BARRIER_AND, NULL, 0, small);
 		ring_doorbell(&other);
 		signal_wait(small, 0);
@@ -491,15 +499,6 @@ static void test_memory_that_goes_under_a_copy_is_a_page_fault(void **state)
 	uint64_t bytes = UINT64_C(256) << 20, fault = 0;
 	amd_signal_t *done = signal_new(1);
 	uint32_t n_faults = 0;
-	hsa_kernel_dispatch_packet_t p = {
-		.header = HSA_PACKET_TYPE_KERNEL_DISPATCH,
-		.setup = 1,
-		.workgroup_size_x = 256,
-		.grid_size_x = (uint32_t)(bytes / 16),
-		.kernel_object = code_kernel(&f->code, COPY_ALIGNED),
-		.kernarg_address = f->args,
-		.completion_signal.handle = (uintptr_t)done,
-	};
 
 	/* This thread may be held up for longer than a copy takes, but not every time. */
 	for (int i = 0; i < 20 && n_faults < 2; i++) {
@@ -508,15 +507,9 @@ static void test_memory_that_goes_under_a_copy_is_a_page_fault(void **state)
 		struct test_queue q;
 
 		events_reset();
-		arg64(f, 0, (uintptr_t)from);
-		arg64(f, 8, (uintptr_t)to);
-		arg64(f, 32, bytes / 16);
-		arg32(f, 40, 16);
 		__atomic_store_n(&done->value, 1, __ATOMIC_RELEASE);
 		queue_open(f->device, &q);
-		put_packet(&q, &p);
-		ring_doorbell(&q);
-		wait_until_taken(&q, q.written);
+		begin_copy(f, &q, to, from, bytes, done);
 		withdraw_and_free(f, goes, bytes);
 		if (faults_raised(&fault) > 0) {
 			assert_int_equal(fault, (uintptr_t)goes);

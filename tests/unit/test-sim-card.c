@@ -450,12 +450,9 @@ static void test_a_killed_process_loses_its_slot_before_anyone_waits_for_it(void
 	assert_near_ns(a.busy_ns, 500e6);
 }
 
-static void test_a_slot_torn_by_a_kill_is_freed(void **state)
+/* One that has ended, but for its parent's look. */
+static void make_dead_child(struct fixture *f)
 {
-	struct fixture *f = *state;
-	struct sim_activity_cursor cursor = {0};
-	struct sim_slot *s = &f->card->slots[0];
-	struct plant_activity a;
 	siginfo_t info;
 
 	f->child = fork();
@@ -463,6 +460,16 @@ static void test_a_slot_torn_by_a_kill_is_freed(void **state)
 	if (f->child == 0)
 		_exit(0);
 	assert_int_equal(waitid(P_PID, (id_t)f->child, &info, WEXITED | WNOWAIT), 0);
+}
+
+static void test_a_slot_torn_by_a_kill_is_freed(void **state)
+{
+	struct fixture *f = *state;
+	struct sim_activity_cursor cursor = {0};
+	struct sim_slot *s = &f->card->slots[0];
+	struct plant_activity a;
+
+	make_dead_child(f);
 	s->pid = f->child;
 	s->running_until_ns = UINT64_MAX;
 	s->sequence = 1;
@@ -509,13 +516,8 @@ static void test_a_slot_of_the_dead_gets_one_new_owner(void **state)
 	struct sim_activity_cursor cursor = {0};
 	pthread_barrier_t barrier;
 	struct plant_activity a;
-	siginfo_t info;
 
-	f->child = fork();
-	assert_true(f->child >= 0);
-	if (f->child == 0)
-		_exit(0);
-	assert_int_equal(waitid(P_PID, (id_t)f->child, &info, WEXITED | WNOWAIT), 0);
+	make_dead_child(f);
 	(void)pthread_barrier_init(&barrier, NULL, TAKERS + 1);
 	for (uint32_t i = 0; i < TAKERS; i++) {
 		takers[i] = (struct taker){.f = f, .barrier = &barrier};

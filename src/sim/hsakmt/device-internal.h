@@ -119,6 +119,8 @@ static inline uint64_t monotonic_ns(void)
 uint64_t device_ticks(const struct device *d, uint64_t device_ns);
 /* A page fault of this queue: it stops, and the process is told. */
 void device_queue_fault(struct device_queue *q, uint64_t address);
+/* Whether the queue may touch this memory; a page fault if not. */
+bool device_queue_reach(struct device_queue *q, uint64_t address, uint64_t size);
 
 /* Has the thread look at once. */
 void device_wake(struct device *d);
@@ -172,6 +174,9 @@ void timeline_follow(struct device *d, uint64_t now_ns);
 void timeline_publish(struct device *d, uint64_t now_ns);
 
 /* ---- aql.c, sdma.c: taking packets at a moment of device time ---- */
+
+/* What becomes of a packet: it is taken, waits for a value in memory, or stops its queue. */
+enum verdict { TAKE, WAIT, REFUSE };
 
 /* Whether anything was taken. */
 bool aql_pump(struct device_queue *q, uint64_t at_ns);
