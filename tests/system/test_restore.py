@@ -155,8 +155,14 @@ def a_terminated_actuator_restores(m):
 def residue(m):
     """What a process with work on the card could leave in this machine."""
     c = m.card()
-    return {"processes": c["processes"], "queues": c["queues"], "shm": sorted(os.listdir("/dev/shm")),
+    return {"processes": c["processes"], "queues": c["queues"], "vram": vram_used(),
+            "shm": sorted(os.listdir("/dev/shm")),
             "kfd": sorted(os.listdir("/sys/class/kfd/kfd/proc")), "mounts": mounts()}
+
+
+def vram_used():
+    with open("/sys/class/drm/card0/device/mem_info_vram_used") as f:
+        return int(f.read())
 
 
 def mounts():
