@@ -218,6 +218,15 @@ static void test_cards_let_go_of_what_is_freed(void **state _unused_)
 	for (uint32_t i = 0; i < FIXTURE_CARDS; i++)
 		assert_int_equal(fake_withdrawn(i) - before[i], 5 * PAGE);
 	(void)munmap(p, 2 * PAGE);
+	/* What a program registers of an allocation does not outlive it. */
+	p = allocate(CARD_0, 4 * PAGE);
+	assert_int_equal(hsaKmtRegisterMemoryWithFlags(p, PAGE, plain), HSAKMT_STATUS_SUCCESS);
+	assert_int_equal(hsaKmtRegisterMemoryWithFlags(p + PAGE, PAGE, plain),
+			 HSAKMT_STATUS_SUCCESS);
+	release(p);
+	assert_false(memory_accessible(p, 1));
+	assert_false(memory_accessible(p + PAGE, 1));
+	assert_int_equal(hsaKmtDeregisterMemory(p + PAGE), HSAKMT_STATUS_MEMORY_NOT_REGISTERED);
 }
 
 static void test_the_whole_allocation_is_found(void **state _unused_)

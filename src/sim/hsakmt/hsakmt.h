@@ -6,8 +6,8 @@
  * host, so that every byte that copies and fills move is right; of all other kernels only the time
  * and the power are simulated.
  *
- *   thunk.c, topology.c, memory.c, events.c   the hsaKmt* functions and what they keep
- *   device.c and what it uses                 queues, packets, kernels and their time
+ *   thunk.c, topology.c, memory.c, events.c, queues.c   the hsaKmt* functions, what they keep
+ *   device.c and what it uses                           packets, kernels and their time
  *
  * The parts meet here and nowhere else. */
 #pragma once

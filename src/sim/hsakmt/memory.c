@@ -149,6 +149,19 @@ void memory_unmap(struct region *region)
 	(void)pthread_mutex_unlock(&memory_tables.lock);
 }
 
+/* What was registered of an allocation goes with it. The lock is held. */
+static void drop_registered(const struct region *gone)
+{
+	struct regions *registered = &memory_tables.registered;
+
+	for (uint32_t i = registered->n; i-- > 0;) {
+		struct region *region = registered->by_start[i];
+
+		if ((uintptr_t)region->start - (uintptr_t)gone->start < gone->size)
+			free(regions_remove(registered, region));
+	}
+}
+
 HSAKMT_EXPORT HSAKMT_STATUS hsaKmtFreeMemory(void *address, HSAuint64 size _unused_)
 {
 	HSAKMT_STATUS status = thunk_check();
@@ -158,10 +171,12 @@ HSAKMT_EXPORT HSAKMT_STATUS hsaKmtFreeMemory(void *address, HSAuint64 size _unus
 		return status;
 	(void)pthread_mutex_lock(&memory_tables.lock);
 	region = regions_find_start(&memory_tables.allocated, address);
-	if (region && region->type == HSA_POINTER_ALLOCATED)
-		(void)regions_remove(&memory_tables.allocated, region);
-	else
+	if (region && region->type != HSA_POINTER_ALLOCATED)
 		region = NULL;
+	if (region) {
+		(void)regions_remove(&memory_tables.allocated, region);
+		drop_registered(region);
+	}
 	(void)pthread_mutex_unlock(&memory_tables.lock);
 	if (!region)
 		return HSAKMT_STATUS_ERROR;
