@@ -46,7 +46,7 @@ static void count_processes(struct sim_card *shared, struct card_stat *s)
 	for (uint32_t i = 0; i < SIM_SLOTS; i++) {
 		uint32_t shape, cus;
 
-		if (atomic_load(&shared->slots[i].pid) == 0)
+		if (atomic_load(&shared->slots[i].pid) <= 0)
 			continue;
 		s->processes++;
 		s->queues += atomic_load(&shared->slots[i].n_queues);
@@ -62,7 +62,7 @@ static struct card_stat card_stat(const struct control_targets *t, uint32_t i)
 	struct card_stat s = {
 		.card = t->cards[i],
 		.device = card_device(t->cards[i]),
-		.gating = gating_names[shared->gating],
+		.gating = gating_names[MIN(shared->gating, PLANT_GATING_CU + 0u)],
 		.writes = write_log_count(t->log, i),
 		.stuck = faults_has(t->faults, FAULT_STUCK_CLOCK, i, ""),
 		.absent = faults_has(t->faults, FAULT_ABSENT, i, ""),

@@ -469,7 +469,7 @@ static void wake(int *fd)
  * beside it, or where it was to be installed. */
 static int find_hsakmt(char ret[PATH_MAX])
 {
-	static const char *const places[] = {"%s/../lib/sim", "%s/../" COFRIS_SIM_LIBDIR,
+	static const char *const places[] = {"%s/../lib/sim", ("%s/../" COFRIS_SIM_LIBDIR),
 					     COFRIS_SIM_LIBDIR_INSTALLED};
 	char bin[PATH_MAX], folder[PATH_MAX + 64], library[PATH_MAX + 128];
 	ssize_t n = readlink("/proc/self/exe", bin, sizeof(bin) - 1);

@@ -106,8 +106,9 @@ uint64_t sim_device_ns(const struct sim_machine *m, uint64_t wall_ns)
 
 uint64_t sim_wall_ns(const struct sim_machine *m, uint64_t device_ns)
 {
-	/* Rounded up, so that whoever sleeps until then finds the device there. */
-	return m->wall_origin_ns + (uint64_t)ceil((double)device_ns * m->time_scale);
+	/* Rounded up, so that whoever sleeps until then finds the device there. What is as good as
+	 * never stays a moment to come. */
+	return m->wall_origin_ns + (uint64_t)fmin(ceil((double)device_ns * m->time_scale), 9e18);
 }
 
 struct sim_card *sim_card_find(struct sim_machine *m, const char *bdf)
@@ -253,8 +254,9 @@ static bool process_has_ended(int32_t pid)
 	return poll(&p, 1, 0) > 0;
 }
 
-/* Frees the slot of a dead process once its work has run out. */
-static void slot_reap(struct sim_slot *s, uint64_t now_ns)
+/* Frees the slot of a dead process once its work has run out; whether it has. Nobody else touches
+ * the slot meanwhile. */
+static bool slot_clear(struct sim_slot *s, uint64_t now_ns)
 {
 	struct slot_totals t;
 
@@ -273,7 +275,7 @@ static void slot_reap(struct sim_slot *s, uint64_t now_ns)
 		slot_write_end(s);
 	}
 	if (LOAD(s->running_until_ns) > now_ns || slot_totals(s, now_ns, &t) < 0)
-		return;
+		return false;
 	slot_write_begin(s);
 	STORE(s->busy_ns, t.busy_ns);
 	STORE(s->ungated_cu_ns, t.ungated_cu_ns);
@@ -282,7 +284,20 @@ static void slot_reap(struct sim_slot *s, uint64_t now_ns)
 	STORE(s->running_until_ns, 0);
 	STORE(s->load_until_ns, 0);
 	slot_write_end(s);
-	atomic_store(&s->pid, 0);
+	return true;
+}
+
+/* If the process that has the slot is dead, or the one that was about to free it. Simulator and
+ * processes may come to it at the same time, and the slot may have a new owner a moment later: so
+ * it is claimed first, by the negative PID of whoever does it. */
+static void slot_reap(struct sim_slot *s, uint64_t now_ns)
+{
+	int32_t pid = atomic_load(&s->pid);
+
+	if (pid == 0 || !process_has_ended(pid < 0 ? -pid : pid) ||
+	    !atomic_compare_exchange_strong(&s->pid, &pid, -getpid()))
+		return;
+	atomic_store(&s->pid, slot_clear(s, now_ns) ? 0 : pid);
 }
 
 static int slot_take(struct sim_card *c, struct sim_slot **ret)
@@ -303,12 +318,8 @@ int sim_slot_take(struct sim_card *c, uint64_t now_ns, struct sim_slot **ret)
 	int r = slot_take(c, ret);
 
 	if (r < 0) {
-		for (uint32_t i = 0; i < SIM_SLOTS; i++) {
-			int32_t pid = atomic_load(&c->slots[i].pid);
-
-			if (pid != 0 && process_has_ended(pid))
-				slot_reap(&c->slots[i], now_ns);
-		}
+		for (uint32_t i = 0; i < SIM_SLOTS; i++)
+			slot_reap(&c->slots[i], now_ns);
 		r = slot_take(c, ret);
 	}
 	if (r < 0)
@@ -387,8 +398,7 @@ void sim_card_activity(struct sim_card *c, struct sim_activity_cursor *cursor, u
 
 		if (pid == 0 && cursor->pid[i] == 0)
 			continue;
-		if (pid != 0 && process_has_ended(pid))
-			slot_reap(s, now_ns);
+		slot_reap(s, now_ns);
 		if (slot_totals(s, now_ns, &t) < 0)
 			continue;
 		busy = (double)since(t.busy_ns, cursor->busy_ns[i]);

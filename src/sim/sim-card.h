@@ -36,9 +36,10 @@ struct sim_clock {
 
 /* A process with queues on the card. Single writer: the owner, but for release after its death. */
 struct sim_slot {
-	_Alignas(64) _Atomic int32_t pid; /* 0: free */
+	_Alignas(64) _Atomic int32_t pid; /* 0: free; negative: being freed by that process */
 	_Atomic uint32_t n_queues;
-	_Atomic uint32_t shape;	   /* n_se << 16 | cus_per_se of the mask in force */
+	_Atomic uint32_t shape;	   /* n_se << 16 | cus_per_se of the mask under which it runs or
+				    * last ran; 0: all CUs */
 	_Atomic uint32_t sequence; /* odd while the fields below change (seqlock) */
 	/* Work finished or accounted for up to accounted_ns ... */
 	_Atomic uint64_t accounted_ns, busy_ns, ungated_cu_ns;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sim/tree.h"
 #include "base/units.h"
 #include "cu-mask/cu-mask.h"
 #include "sim/identity.h"
+#include "sim/tree-internal.h"
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -20,14 +20,7 @@
 #define NODE  KFD "/topology/nodes/%n"
 #define UP    "../" TREE_FOLDER "/"
 
-#define FIRST_HWMON  3
-#define FIRST_GPU_ID 51057 /* any will do: the real one is a hash */
-#define GPU_ID_STEP  1009
-
-struct text {
-	char *data; /* of TREE_FILE_SIZE */
-	size_t size;
-};
+#define FIRST_HWMON 3
 
 struct row {
 	const char *path;
@@ -50,18 +43,9 @@ struct node {
 	const struct row *row;
 };
 
-struct tree {
-	struct card *const *cards;
-	uint32_t n_cards;
-	uint32_t n_nodes, proc; /* proc: KFD's list of processes */
-	struct node *nodes;	/* nodes[0] is not used */
-};
-
 /* ---- contents ---- */
 
-static void print(struct text *out, const char *format, ...) _printf_(2, 3);
-
-static void print(struct text *out, const char *format, ...)
+void tree_print(struct text *out, const char *format, ...)
 {
 	size_t room = TREE_FILE_SIZE - out->size;
 	va_list ap;
@@ -74,14 +58,6 @@ static void print(struct text *out, const char *format, ...)
 		out->size += MIN((size_t)n, room - 1);
 }
 
-static struct card_view view_of(struct card *card)
-{
-	struct card_view v;
-
-	card_view(card, &v);
-	return v;
-}
-
 static uint64_t value_zero(struct card *card _unused_)
 {
 	return 0;
@@ -89,22 +65,22 @@ static uint64_t value_zero(struct card *card _unused_)
 
 static uint64_t value_busy(struct card *card)
 {
-	return view_of(card).plant.sensor_busy_percent;
+	return tree_card_view(card).plant.sensor_busy_percent;
 }
 
 static uint64_t value_mem_busy(struct card *card)
 {
-	return view_of(card).mem_busy_percent;
+	return tree_card_view(card).mem_busy_percent;
 }
 
 static uint64_t value_power_uw(struct card *card)
 {
-	return view_of(card).plant.sensor_power_uw;
+	return tree_card_view(card).plant.sensor_power_uw;
 }
 
 static uint64_t value_cap_uw(struct card *card)
 {
-	return view_of(card).cap_uw;
+	return tree_card_view(card).cap_uw;
 }
 
 static uint64_t value_cap_default_uw(struct card *card)
@@ -125,7 +101,7 @@ static uint64_t value_cap_min_uw(struct card *card)
 /* The plant has one temperature; the sensors show whole degrees. */
 static uint64_t value_temp_mc(struct card *card)
 {
-	return (uint64_t)fmax(0, floor(view_of(card).plant.temp_c)) * 1000;
+	return (uint64_t)fmax(0, floor(tree_card_view(card).plant.temp_c)) * 1000;
 }
 
 static uint64_t value_crit_mc(struct card *card)
@@ -140,17 +116,18 @@ static uint64_t value_emergency_mc(struct card *card)
 
 static uint64_t value_core_mv(struct card *card)
 {
-	return (uint64_t)lround(plant_voltage_mv(card_device(card), view_of(card).plant.sclk_mhz));
+	return (uint64_t)lround(
+		plant_voltage_mv(card_device(card), tree_card_view(card).plant.sclk_mhz));
 }
 
 static uint64_t value_sclk_hz(struct card *card)
 {
-	return view_of(card).plant.sensor_sclk_mhz * UINT64_C(1000000);
+	return tree_card_view(card).plant.sensor_sclk_mhz * UINT64_C(1000000);
 }
 
 static uint64_t value_mclk_hz(struct card *card)
 {
-	return view_of(card).current_mhz[DOMAIN_MCLK] * UINT64_C(1000000);
+	return tree_card_view(card).current_mhz[DOMAIN_MCLK] * UINT64_C(1000000);
 }
 
 static uint64_t value_vram_bytes(struct card *card)
@@ -163,14 +140,9 @@ static uint64_t value_vram_used(struct card *card)
 	return MIN(sim_card_vram_bytes(card_shared(card)), card_device(card)->vram_bytes);
 }
 
-static uint64_t gpu_id(uint32_t index)
-{
-	return FIRST_GPU_ID + GPU_ID_STEP * index;
-}
-
 static uint64_t value_gpu_id(struct card *card)
 {
-	return gpu_id(card_index(card));
+	return tree_gpu_id(card_index(card));
 }
 
 static uint64_t unique_id(const struct card *card)
@@ -181,66 +153,67 @@ static uint64_t unique_id(const struct card *card)
 static void show_device_id(const struct tree *t _unused_, struct card *card, int arg _unused_,
 			   struct text *out)
 {
-	print(out, "0x%04x\n", card_device(card)->pci_device_id);
+	tree_print(out, "0x%04x\n", card_device(card)->pci_device_id);
 }
 
 static void show_unique_id(const struct tree *t _unused_, struct card *card, int arg _unused_,
 			   struct text *out)
 {
-	print(out, "%016llx\n", (unsigned long long)unique_id(card));
+	tree_print(out, "%016llx\n", (unsigned long long)unique_id(card));
 }
 
 static void show_product(const struct tree *t _unused_, struct card *card, int arg _unused_,
 			 struct text *out)
 {
-	print(out, "%s\n", card_device(card)->product);
+	tree_print(out, "%s\n", card_device(card)->product);
 }
 
 static void show_gfx(const struct tree *t _unused_, struct card *card, int arg _unused_,
 		     struct text *out)
 {
-	print(out, "%s\n", card_device(card)->gfx);
+	tree_print(out, "%s\n", card_device(card)->gfx);
 }
 
 static void show_uevent(const struct tree *t _unused_, struct card *card, int arg _unused_,
 			struct text *out)
 {
-	print(out, "DRIVER=amdgpu\nPCI_CLASS=38000\nPCI_ID=1002:%04X\nPCI_SLOT_NAME=%s\n",
-	      card_device(card)->pci_device_id, card_bdf(card));
+	tree_print(out, "DRIVER=amdgpu\nPCI_CLASS=38000\nPCI_ID=1002:%04X\nPCI_SLOT_NAME=%s\n",
+		   card_device(card)->pci_device_id, card_bdf(card));
 }
 
 static void show_drm_dev(const struct tree *t _unused_, struct card *card, int first,
 			 struct text *out)
 {
-	print(out, "226:%u\n", (uint32_t)first + card_index(card));
+	tree_print(out, "226:%u\n", (uint32_t)first + card_index(card));
 }
 
 static void show_perf_level(const struct tree *t _unused_, struct card *card, int arg _unused_,
 			    struct text *out)
 {
-	print(out, "%s\n", view_of(card).perf_level);
+	tree_print(out, "%s\n", tree_card_view(card).perf_level);
 }
 
 /* The star only where the clock is a level exactly, and a blank at the end of the other lines. */
 static void show_levels(const struct tree *t _unused_, struct card *card, int domain,
 			struct text *out)
 {
-	struct card_view v = view_of(card);
+	struct card_view v = tree_card_view(card);
 	const uint32_t *mhz;
 	uint32_t n;
 
 	mhz = card_levels(card, (enum card_domain)domain, &n);
 	for (uint32_t i = 0; i < n; i++)
-		print(out, "%u: %uMhz %s\n", i, mhz[i], mhz[i] == v.current_mhz[domain] ? "*" : "");
+		tree_print(out, "%u: %uMhz %s\n", i, mhz[i],
+			   mhz[i] == v.current_mhz[domain] ? "*" : "");
 }
 
 static void show_pcie(const struct tree *t _unused_, struct card *card, int arg _unused_,
 		      struct text *out)
 {
-	uint32_t high = view_of(card).ranges[DOMAIN_PCIE].high;
+	uint32_t high = tree_card_view(card).ranges[DOMAIN_PCIE].high;
 
-	print(out, "0: 2.5GT/s, x16 619Mhz %s\n", high == 0 ? "*" : "");
-	print(out, "1: 16.0GT/s, x16 619Mhz %s\n", high == 1 ? "*" : "");
+	tree_print(out, "0: 2.5GT/s, x16 619Mhz %s\n", high == 0 ? "*" : "");
+	tree_print(out, "1: 16.0GT/s, x16 619Mhz %s\n", high == 1 ? "*" : "");
 }
 
 /* Version 1.0 as the kernel lays it out. */
@@ -268,7 +241,7 @@ _Static_assert(offsetof(struct gpu_metrics, throttle_status) == 68, "gpu_metrics
 static void show_metrics(const struct tree *t _unused_, struct card *card, int arg _unused_,
 			 struct text *out)
 {
-	struct card_view v = view_of(card);
+	struct card_view v = tree_card_view(card);
 	uint16_t temp = (uint16_t)fmax(0, floor(v.plant.temp_c));
 	uint16_t gfx = (uint16_t)v.plant.sclk_mhz, mem = (uint16_t)v.current_mhz[DOMAIN_MCLK];
 	uint16_t soc = (uint16_t)v.current_mhz[DOMAIN_SOCCLK];
@@ -310,7 +283,7 @@ struct property {
 static void print_properties(struct text *out, const struct property *p, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		print(out, "%s %llu\n", p[i].name, p[i].value);
+		tree_print(out, "%s %llu\n", p[i].name, p[i].value);
 }
 
 static void show_gpu_properties(const struct tree *t _unused_, struct card *card, int arg _unused_,
@@ -453,10 +426,8 @@ static int write_refused(struct card *card _unused_, int arg _unused_, const cha
 
 /* ---- the table ---- */
 
-#define RO   (S_IFREG | 0444)
 #define RW   (S_IFREG | 0644)
 #define LINK (S_IFLNK | 0777)
-#define DIR_ (S_IFDIR | 0755)
 
 #define POWER_PROFILES                                                                             \
 	"NUM        MODE_NAME BUSY_SET_POINT FPS USE_RLC_BUSY MIN_ACTIVE_LEVEL\n"                  \
@@ -714,107 +685,9 @@ bool tree_has_file(struct tree *t, uint32_t card, const char *file)
 	return false;
 }
 
-/* ---- KFD's list of processes ---- */
+/* ---- both parts ---- */
 
-enum process_kind {
-	PROCESS,
-	PROCESS_PASID,
-	PROCESS_VRAM,
-	PROCESS_SDMA,
-	PROCESS_STATS,
-	PROCESS_OCCUPANCY,
-	PROCESS_QUEUES,
-	PROCESS_QUEUE,
-	QUEUE_GPUID,
-	QUEUE_SIZE,
-	QUEUE_TYPE,
-};
-
-#define PROCESS_BIT   (UINT64_C(1) << 62)
-#define MAX_QUEUES    256 /* shown of one process on one card */
-#define MAX_PROCESSES (SIM_SLOTS * SIM_MAX_CARDS)
-
-struct process_node {
-	int32_t pid;
-	enum process_kind kind;
-	uint32_t card, queue;
-};
-
-static uint64_t process_encode(struct process_node p)
-{
-	return PROCESS_BIT | (uint64_t)p.kind << 56 | (uint64_t)(uint32_t)p.pid << 24 |
-	       (uint64_t)p.card << 20 | p.queue;
-}
-
-static struct process_node process_decode(uint64_t node)
-{
-	return (struct process_node){
-		.pid = (int32_t)(node >> 24 & UINT32_MAX),
-		.kind = (enum process_kind)(node >> 56 & 0xf),
-		.card = node >> 20 & 0xf,
-		.queue = node & 0xfffff,
-	};
-}
-
-/* Queues of a process on a card, from slots that any process may have written. */
-static uint32_t queues_of(const struct tree *t, int32_t pid, uint32_t card)
-{
-	struct sim_card *shared = card_shared(t->cards[card]);
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < SIM_SLOTS; i++)
-		if (atomic_load(&shared->slots[i].pid) == pid)
-			n += MIN(atomic_load(&shared->slots[i].n_queues), MAX_QUEUES + 0u);
-	return MIN(n, MAX_QUEUES + 0u);
-}
-
-static uint64_t vram_of(const struct tree *t, int32_t pid, uint32_t card)
-{
-	struct sim_card *shared = card_shared(t->cards[card]);
-	uint64_t bytes = 0;
-
-	for (uint32_t i = 0; i < SIM_SLOTS; i++)
-		if (atomic_load(&shared->slots[i].pid) == pid)
-			bytes += atomic_load(&shared->slots[i].vram_bytes);
-	return MIN(bytes, card_device(t->cards[card])->vram_bytes);
-}
-
-static bool process_exists(const struct tree *t, int32_t pid)
-{
-	if (pid <= 0)
-		return false;
-	for (uint32_t i = 0; i < t->n_cards; i++) {
-		/* Frees what the dead have left. */
-		(void)view_of(t->cards[i]);
-		if (queues_of(t, pid, i) > 0 || vram_of(t, pid, i) > 0)
-			return true;
-	}
-	return false;
-}
-
-static uint32_t occupied_cus(const struct tree *t, int32_t pid, uint32_t card)
-{
-	struct sim_card *shared = card_shared(t->cards[card]);
-	uint64_t now_ns = view_of(t->cards[card]).device_ns;
-	uint32_t cus = 0;
-
-	for (uint32_t i = 0; i < SIM_SLOTS; i++) {
-		struct sim_slot *s = &shared->slots[i];
-
-		if (atomic_load(&s->pid) == pid && atomic_load(&s->running_until_ns) > now_ns)
-			cus = MAX(cus, atomic_load(&s->running_cus));
-	}
-	return MIN(cus, shared->n_cus);
-}
-
-struct listing {
-	struct tree_entry *entries;
-	uint32_t n, room;
-};
-
-static int list_add(struct listing *l, uint64_t node, const char *format, ...) _printf_(3, 4);
-
-static int list_add(struct listing *l, uint64_t node, const char *format, ...)
+int tree_list_add(struct tree_listing *l, uint64_t node, const char *format, ...)
 {
 	struct tree_entry *e;
 	va_list ap;
@@ -836,152 +709,6 @@ static int list_add(struct listing *l, uint64_t node, const char *format, ...)
 	return 0;
 }
 
-static bool is_listed(const struct listing *l, uint64_t node)
-{
-	for (uint32_t i = 0; i < l->n; i++)
-		if (l->entries[i].node == node)
-			return true;
-	return false;
-}
-
-static int list_processes(const struct tree *t, struct listing *l)
-{
-	int r = 0;
-
-	for (uint32_t i = 0; i < t->n_cards; i++) {
-		struct sim_card *shared = card_shared(t->cards[i]);
-
-		(void)view_of(t->cards[i]);
-		for (uint32_t k = 0; k < SIM_SLOTS && r == 0 && l->n < MAX_PROCESSES; k++) {
-			int32_t pid = atomic_load(&shared->slots[k].pid);
-			struct process_node p = {.pid = pid, .kind = PROCESS};
-
-			if (pid > 0 &&
-			    (atomic_load(&shared->slots[k].n_queues) > 0 ||
-			     atomic_load(&shared->slots[k].vram_bytes) > 0) &&
-			    !is_listed(l, process_encode(p)))
-				r = list_add(l, process_encode(p), "%d", pid);
-		}
-	}
-	return r;
-}
-
-static uint64_t sibling(struct process_node p, enum process_kind kind)
-{
-	p.kind = kind;
-	return process_encode(p);
-}
-
-static int list_process(const struct tree *t, struct process_node p, struct listing *l)
-{
-	int r;
-
-	r = list_add(l, sibling(p, PROCESS_PASID), "pasid");
-	for (p.card = 0; p.card < t->n_cards && r == 0; p.card++) {
-		unsigned long long id = gpu_id(p.card);
-
-		r = list_add(l, sibling(p, PROCESS_VRAM), "vram_%llu", id);
-		if (r == 0)
-			r = list_add(l, sibling(p, PROCESS_SDMA), "sdma_%llu", id);
-		if (r == 0)
-			r = list_add(l, sibling(p, PROCESS_STATS), "stats_%llu", id);
-	}
-	p.card = 0;
-	return r < 0 ? r : list_add(l, sibling(p, PROCESS_QUEUES), "queues");
-}
-
-static int list_queues(const struct tree *t, struct process_node p, struct listing *l)
-{
-	uint32_t number = 0;
-	int r = 0;
-
-	for (p.card = 0; p.card < t->n_cards; p.card++) {
-		uint32_t n = queues_of(t, p.pid, p.card);
-
-		for (p.queue = 0; p.queue < n && r == 0; p.queue++)
-			r = list_add(l, sibling(p, PROCESS_QUEUE), "%u", number++);
-	}
-	return r;
-}
-
-static int list_queue(struct process_node p, struct listing *l)
-{
-	int r;
-
-	r = list_add(l, sibling(p, QUEUE_GPUID), "gpuid");
-	if (r == 0)
-		r = list_add(l, sibling(p, QUEUE_SIZE), "size");
-	return r < 0 ? r : list_add(l, sibling(p, QUEUE_TYPE), "type");
-}
-
-static int list_in_process(const struct tree *t, struct process_node p, struct listing *l)
-{
-	switch (p.kind) {
-	case PROCESS:
-		return list_process(t, p, l);
-	case PROCESS_STATS:
-		return list_add(l, sibling(p, PROCESS_OCCUPANCY), "cu_occupancy");
-	case PROCESS_QUEUES:
-		return list_queues(t, p, l);
-	case PROCESS_QUEUE:
-		return list_queue(p, l);
-	default:
-		return -ENOTDIR;
-	}
-}
-
-static bool process_node_exists(const struct tree *t, struct process_node p)
-{
-	if (p.card >= t->n_cards || !process_exists(t, p.pid))
-		return false;
-	return p.kind < PROCESS_QUEUE || p.queue < queues_of(t, p.pid, p.card);
-}
-
-static bool process_node_is_folder(struct process_node p)
-{
-	return p.kind == PROCESS || p.kind == PROCESS_STATS || p.kind == PROCESS_QUEUES ||
-	       p.kind == PROCESS_QUEUE;
-}
-
-static ssize_t process_read(const struct tree *t, struct process_node p, struct text *out)
-{
-	if (!process_node_exists(t, p))
-		return -ENODEV;
-	switch (p.kind) {
-	case PROCESS_PASID:
-		print(out, "%d\n", 0x8000 + p.pid % 0x7fff);
-		break;
-	case PROCESS_OCCUPANCY:
-		print(out, "%u\n", occupied_cus(t, p.pid, p.card));
-		break;
-	case PROCESS_VRAM:
-		print(out, "%llu\n", (unsigned long long)vram_of(t, p.pid, p.card));
-		break;
-	case PROCESS_SDMA:
-		print(out, "0\n"); /* nobody says how long a process copied */
-		break;
-	case QUEUE_GPUID:
-		print(out, "%llu", (unsigned long long)gpu_id(p.card));
-		break;
-	case QUEUE_SIZE:
-		print(out, "4096");
-		break;
-	case QUEUE_TYPE:
-		print(out, "0");
-		break;
-	default:
-		return -EISDIR;
-	}
-	return (ssize_t)out->size;
-}
-
-/* ---- both parts ---- */
-
-static bool is_process(uint64_t node)
-{
-	return node & PROCESS_BIT;
-}
-
 static struct node *fixed_node(struct tree *t, uint64_t node)
 {
 	return node >= TREE_ROOT && node < t->n_nodes ? &t->nodes[node] : NULL;
@@ -991,18 +718,8 @@ int tree_info(struct tree *t, uint64_t node, struct tree_info *ret)
 {
 	const struct node *n = fixed_node(t, node);
 
-	if (is_process(node)) {
-		struct process_node p = process_decode(node);
-
-		if (!process_node_exists(t, p))
-			return -ENOENT;
-		*ret = (struct tree_info){
-			.mode = process_node_is_folder(p) ? DIR_ : RO,
-			.card = TREE_NO_CARD,
-			.path = "",
-		};
-		return 0;
-	}
+	if (process_is_node(node))
+		return process_info(t, node, ret);
 	if (!n)
 		return -ENOENT;
 	*ret = (struct tree_info){
@@ -1018,18 +735,16 @@ int tree_info(struct tree *t, uint64_t node, struct tree_info *ret)
 int tree_list(struct tree *t, uint64_t folder, struct tree_entry **ret)
 {
 	const struct node *n = fixed_node(t, folder);
-	struct listing l = {0};
+	struct tree_listing l = {0};
 	int r = 0;
 
-	if (is_process(folder)) {
-		struct process_node p = process_decode(folder);
-
-		r = process_node_exists(t, p) ? list_in_process(t, p, &l) : -ENOENT;
+	if (process_is_node(folder)) {
+		r = process_list(t, folder, &l);
 	} else if (n && folder == t->proc) {
-		r = list_processes(t, &l);
+		r = process_list_all(t, &l);
 	} else if (n && S_ISDIR(n->mode)) {
 		for (uint32_t i = n->child; i && r == 0; i = t->nodes[i].next)
-			r = list_add(&l, i, "%s", t->nodes[i].name);
+			r = tree_list_add(&l, i, "%s", t->nodes[i].name);
 	} else {
 		r = n ? -ENOTDIR : -ENOENT;
 	}
@@ -1047,7 +762,7 @@ int tree_lookup(struct tree *t, uint64_t folder, const char *name, uint64_t *ret
 	uint32_t index;
 	int n;
 
-	if (!is_process(folder) && folder != t->proc) {
+	if (!process_is_node(folder) && folder != t->proc) {
 		index = fixed_node(t, folder) ? child_named(t, (uint32_t)folder, name) : 0;
 		if (!index)
 			return -ENOENT;
@@ -1069,17 +784,17 @@ ssize_t tree_read(struct tree *t, uint64_t node, char buffer[TREE_FILE_SIZE])
 	const struct node *n = fixed_node(t, node);
 	struct card *card;
 
-	if (is_process(node))
-		return process_read(t, process_decode(node), &out);
+	if (process_is_node(node))
+		return process_read(t, node, &out);
 	if (!n || !n->row)
 		return -EISDIR;
 	card = n->card == TREE_NO_CARD ? NULL : t->cards[n->card];
 	if (n->row->show)
 		n->row->show(t, card, n->row->arg, &out);
 	else if (n->row->value)
-		print(&out, "%llu\n", (unsigned long long)n->row->value(card));
+		tree_print(&out, "%llu\n", (unsigned long long)n->row->value(card));
 	else
-		print(&out, "%s", n->row->text);
+		tree_print(&out, "%s", n->row->text);
 	return (ssize_t)out.size;
 }
 
@@ -1087,7 +802,7 @@ bool tree_is_writable(struct tree *t, uint64_t node)
 {
 	const struct node *n = fixed_node(t, node);
 
-	return !is_process(node) && n && n->row && n->row->write;
+	return !process_is_node(node) && n && n->row && n->row->write;
 }
 
 int tree_write(struct tree *t, uint64_t node, const char *text)

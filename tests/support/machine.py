@@ -223,10 +223,10 @@ class Machine:
             os.path.join(BIN, "cofris-worker"), "--model", model, "--engine", engine, "--gpu", gpu,
             "--socket", socket if governed else "/nonexistent/worker.sock", *options])
 
-    def setup(self, backend="rsmi", **config):
-        """Bus, actuator, surface, configuration and daemon."""
+    def setup(self, backend="rsmi", scale=1, **config):
+        """Bus, actuator, surface, configuration and daemon; scale: of the simulator's time."""
         self.start_bus()
-        self.surface(config.get("model", "resnet50"))
+        self.surface(config.get("model", "resnet50"), scale)
         self.write_config(**config)
         actuator = self.start_actuator(backend=backend)
         return actuator, self.start_daemon()

@@ -58,6 +58,30 @@ def killed_daemon_restores_within_one_lease(m):
     finish(m, worker)
 
 
+def served(m):
+    with open(os.path.join(m.dir, "report.csv")) as f:
+        return sum(line.rstrip().endswith(",ok") for line in f)
+
+
+@case(sim=["--gating", "cu", "--time-scale", "4"])
+def through_hip_a_killed_daemon_leaves_all_cus_until_the_next_takes_over(m):
+    needs_hip()
+    _, daemon = m.setup(scale=4, extra="gating = cu")
+    found = m.baseline()
+    worker = m.start_worker("--rate", "25", "--duration", "30s", "--seed", "1", "--report",
+                            os.path.join(m.dir, "report.csv"), engine="hip")
+    wait_for("a lower clock and a narrower mask", lambda: lowered(m) and not all_cus(m), timeout=30)
+    daemon.kill()
+    wait_for("full range and all CUs", lambda: full_range(m) and all_cus(m), timeout=LEASE_S + 0.5)
+    wait_for("baseline", lambda: m.baseline() == found, timeout=1)
+    before = served(m)
+    wait_for("requests on all CUs", lambda: served(m) > before + 20, timeout=10)
+    check(all_cus(m), "on all of them still")
+    m.start_daemon()
+    wait_for("governed again by both knobs", lambda: lowered(m) and not all_cus(m), timeout=30)
+    finish(m, worker)
+
+
 @case()
 def stopped_daemon_restores_within_one_lease(m):
     _, daemon, worker, found = under_a_mask(m)
@@ -131,8 +155,14 @@ def a_terminated_actuator_restores(m):
 def residue(m):
     """What a process with work on the card could leave in this machine."""
     c = m.card()
-    return {"processes": c["processes"], "queues": c["queues"], "shm": sorted(os.listdir("/dev/shm")),
+    return {"processes": c["processes"], "queues": c["queues"], "vram": vram_used(),
+            "shm": sorted(os.listdir("/dev/shm")),
             "kfd": sorted(os.listdir("/sys/class/kfd/kfd/proc")), "mounts": mounts()}
+
+
+def vram_used():
+    with open("/sys/class/drm/card0/device/mem_info_vram_used") as f:
+        return int(f.read())
 
 
 def mounts():

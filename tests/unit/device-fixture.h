@@ -19,6 +19,8 @@
 
 void *card_alloc(uint64_t size); /* page-aligned, zeroed, reachable by the card */
 void card_free(void *p);
+/* The card reaches it no more; it stays mapped. Returns p. */
+char *card_take_out(void *p);
 void card_free_all(void);
 uint32_t events_raised(uint32_t event_id);
 /* How many page faults there were, and where the last one was. */

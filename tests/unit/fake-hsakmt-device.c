@@ -11,6 +11,7 @@ struct device {
 	struct sim_slot *slot;
 	struct plant_device *profile;
 	uint32_t card;
+	uint64_t withdrawn; /* bytes */
 };
 
 struct device_queue {
@@ -112,6 +113,20 @@ const struct plant_device *device_profile(const struct device *d)
 void device_set_vram(struct device *d, uint64_t bytes)
 {
 	atomic_store(&d->slot->vram_bytes, bytes);
+}
+
+/* Called while the memory is still there, but not accessible any more. */
+void device_withdraw(struct device *d, const void *address, uint64_t size)
+{
+	if (memory_accessible(address, size))
+		abort();
+	*(volatile const char *)address;
+	d->withdrawn += size;
+}
+
+uint64_t fake_withdrawn(uint32_t card)
+{
+	return devices[card].withdrawn;
 }
 
 int device_queue_new(struct device *d _unused_, const struct device_queue_options *o,

@@ -15,6 +15,8 @@ struct fake_queue {
 const struct fake_queue *fake_queue(uint32_t index);
 uint32_t fake_queues_live(void);
 uint64_t fake_vram(uint32_t card);
+/* Bytes of memory that this card was told to let go of. */
+uint64_t fake_withdrawn(uint32_t card);
 uint32_t fake_devices_open(void), fake_devices_forgotten(void);
 /* What device_new() of this card returns from now on. */
 void fake_refuse(uint32_t card, int r);

@@ -6,6 +6,7 @@
 #include "support/cmocka-includes.h"
 #include <math.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define BUFFER_BYTES 65536
 #define LARGE_BYTES  (UINT64_C(3) << 20)
@@ -406,6 +407,29 @@ static void test_shaders_of_the_runtime(void **state)
 	assert_expected(f, "fill shader");
 }
 
+/* By HIP's kernel; at return it has been taken. */
+static void begin_copy(struct fixture *f, struct test_queue *q, void *to, const void *from,
+		       uint64_t bytes, amd_signal_t *done)
+{
+	hsa_kernel_dispatch_packet_t p = {
+		.header = HSA_PACKET_TYPE_KERNEL_DISPATCH,
+		.setup = 1,
+		.workgroup_size_x = 256,
+		.grid_size_x = (uint32_t)(bytes / 16),
+		.kernel_object = code_kernel(&f->code, COPY_ALIGNED),
+		.kernarg_address = f->args,
+		.completion_signal.handle = (uintptr_t)done,
+	};
+
+	arg64(f, 0, (uintptr_t)from);
+	arg64(f, 8, (uintptr_t)to);
+	arg64(f, 32, bytes / 16);
+	arg32(f, 40, 16);
+	put_packet(q, &p);
+	ring_doorbell(q);
+	wait_until_taken(q, q->written);
+}
+
 static void test_a_large_copy_lets_other_queues_go_on(void **state)
 {
 	struct fixture *f = *state;
@@ -414,30 +438,15 @@ static void test_a_large_copy_lets_other_queues_go_on(void **state)
 	amd_signal_t *large = signal_new(1), *small = signal_new(1);
 	struct test_queue other;
 	bool passed = false;
-	hsa_kernel_dispatch_packet_t p = {
-		.header = HSA_PACKET_TYPE_KERNEL_DISPATCH,
-		.setup = 1,
-		.workgroup_size_x = 256,
-		.grid_size_x = (uint32_t)(bytes / 16),
-		.kernel_object = code_kernel(&f->code, COPY_ALIGNED),
-		.kernarg_address = f->args,
-		.completion_signal.handle = (uintptr_t)large,
-	};
 
 	queue_open(f->device, &other);
 	for (uint64_t i = 0; i < bytes; i += 4096)
 		from[i] = (uint8_t)(i / 4096);
-	arg64(f, 0, (uintptr_t)from);
-	arg64(f, 8, (uintptr_t)to);
-	arg64(f, 32, bytes / 16);
-	arg32(f, 40, 16);
 	/* This thread may be held up for longer than a copy takes, but not every time. */
 	for (int i = 1; i <= 20 && !passed; i++) {
 		__atomic_store_n(&large->value, 1, __ATOMIC_RELEASE);
 		__atomic_store_n(&small->value, 1, __ATOMIC_RELEASE);
-		put_packet(&f->aql, &p);
-		ring_doorbell(&f->aql);
-		wait_until_taken(&f->aql, f->aql.written);
+		begin_copy(f, &f->aql, to, from, bytes, large);
 		put_barrier(&other, HSA_PACKET_TYPE_BARRIER_AND, NULL, 0, small);
 		ring_doorbell(&other);
 		signal_wait(small, 0);
@@ -475,6 +484,68 @@ static void test_a_queue_may_go_with_a_copy_under_way(void **state)
 	}
 }
 
+/* As the thunk frees: out of the tables, withdrawn from the card, and only then unmapped. */
+static void withdraw_and_free(struct fixture *f, void *p, uint64_t bytes)
+{
+	char *start = card_take_out(p);
+
+	device_withdraw(f->device, start, bytes);
+	(void)munmap(start, bytes);
+}
+
+static void test_memory_that_goes_under_a_copy_is_a_page_fault(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t bytes = UINT64_C(256) << 20, fault = 0;
+	amd_signal_t *done = signal_new(1);
+	uint32_t n_faults = 0;
+
+	/* This thread may be held up for longer than a copy takes, but not every time. */
+	for (int i = 0; i < 20 && n_faults < 2; i++) {
+		uint8_t *from = card_alloc(bytes), *to = card_alloc(bytes);
+		void *goes = i % 2 ? from : to, *stays = i % 2 ? to : from;
+		struct test_queue q;
+
+		events_reset();
+		__atomic_store_n(&done->value, 1, __ATOMIC_RELEASE);
+		queue_open(f->device, &q);
+		begin_copy(f, &q, to, from, bytes, done);
+		withdraw_and_free(f, goes, bytes);
+		if (faults_raised(&fault) > 0) {
+			assert_int_equal(fault, (uintptr_t)goes);
+			n_faults++;
+		} else {
+			signal_wait(done, 0);
+		}
+		/* Others go on, and the queue that has faulted never completes it. */
+		finish(f);
+		if (faults_raised(&fault) > 0)
+			assert_int_equal(__atomic_load_n(&done->value, __ATOMIC_ACQUIRE), 1);
+		queue_close(&q);
+		withdraw_and_free(f, stays, bytes);
+	}
+	assert_int_equal(n_faults, 2);
+}
+
+static void test_memory_that_goes_elsewhere_leaves_copies_alone(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t bytes = UINT64_C(4) << 20, fault;
+	uint8_t *from = card_alloc(bytes), *to = card_alloc(bytes);
+	const uint32_t copy[] = {1, 0x3fffff, 0, low(from), high(from), low(to), high(to)};
+
+	memset(from, 9, bytes);
+	put_sdma(&f->sdma, copy, 7);
+	ring_doorbell(&f->sdma);
+	for (int i = 0; i < 20; i++)
+		withdraw_and_free(f, card_alloc(4096), 4096);
+	/* Taken out of one table, but reachable by another. */
+	device_withdraw(f->device, from, bytes);
+	finish(f);
+	assert_int_equal(faults_raised(&fault), 0);
+	assert_memory_equal(from, to, bytes);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -488,6 +559,8 @@ int main(void)
 		TEST(test_shaders_of_the_runtime),
 		TEST(test_a_large_copy_lets_other_queues_go_on),
 		TEST(test_a_queue_may_go_with_a_copy_under_way),
+		TEST(test_memory_that_goes_under_a_copy_is_a_page_fault),
+		TEST(test_memory_that_goes_elsewhere_leaves_copies_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

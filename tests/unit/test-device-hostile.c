@@ -24,7 +24,8 @@ struct fixture {
 	pid_t child;
 };
 
-static const char *const names[] = {"k", "__amd_rocclr_copyBuffer", NULL};
+static const char *const names[] = {"k", "__amd_rocclr_copyBuffer", "__amd_rocclr_copyBufferRect",
+				    NULL};
 static const char note[] = "k flop=@0 bytes=@8\n";
 
 static int setup(void **state)
@@ -177,6 +178,24 @@ static void test_wild_pointers_are_page_faults(void **state)
 	copy_args[1] = (uintptr_t)copy_args;
 	copy_args[0] = UINT64_MAX - 3;
 	assert_int_equal(try(f, &p, &fault), FAULTED);
+}
+
+/* More rows than anyone could count, without a byte in any of them, take no time of the host. */
+static void test_boxes_without_a_byte_are_done_at_once(void **state)
+{
+	struct fixture *f = *state;
+	hsa_kernel_dispatch_packet_t p = sane(f);
+	uint64_t fault, *args = card_alloc(4096);
+
+	p.setup = 3;
+	p.workgroup_size_y = p.workgroup_size_z = 1;
+	p.grid_size_y = p.grid_size_z = UINT32_MAX;
+	p.kernel_object = code_kernel(&f->code, 2);
+	p.kernarg_address = args;
+	args[0] = args[1] = (uintptr_t)args;
+	args[13] = args[14] = UINT32_MAX;
+	assert_int_equal(try(f, &p, &fault), 0);
+	assert_alive(f);
 }
 
 static uint64_t random_u64(uint64_t *n)
@@ -523,6 +542,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		TEST(test_packets_that_cannot_be_are_refused_as_the_hardware_does),
 		TEST(test_wild_pointers_are_page_faults),
+		TEST(test_boxes_without_a_byte_are_done_at_once),
 		TEST(test_random_packets_never_crash),
 		TEST(test_random_bytes_for_the_copy_engines_never_crash),
 		TEST(test_random_code_objects_never_crash),

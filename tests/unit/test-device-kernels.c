@@ -140,33 +140,49 @@ static void test_stamps_are_in_the_time_of_the_host(void **state)
 	free(slow.profile);
 }
 
-/* Runs one kernel on each of two masked queues at the same time. */
+/* Where a kernel runs: on a queue of its own. */
+struct place {
+	struct device *device;
+	const uint32_t *words; /* of its mask */
+};
+
+/* Runs a kernel at each of two places at the same time. */
+static void run_at_once(struct fixture *f, uint32_t workgroups, const struct place places[2],
+			amd_signal_t *done[2])
+{
+	struct test_queue q[2];
+	amd_signal_t *gate = signal_new(1);
+
+	for (int i = 0; i < 2; i++) {
+		struct launch l = {.object = code_kernel(&f->code, 0),
+				   .args = f->args,
+				   .workgroups = workgroups,
+				   .signal = done[i] = signal_new(1)};
+
+		queue_open(places[i].device, &q[i]);
+		assert_int_equal(device_queue_set_mask(q[i].q, places[i].words, 64), 0);
+		put_barrier(&q[i], HSA_PACKET_TYPE_BARRIER_AND, &gate, 1, NULL);
+		put_kernel(&q[i], &l);
+	}
+	for (int i = 0; i < 2; i++)
+		ring_doorbell(&q[i]);
+	__atomic_store_n(&gate->value, 0, __ATOMIC_RELEASE);
+	for (int i = 0; i < 2; i++)
+		signal_wait(done[i], 0);
+	for (int i = 0; i < 2; i++)
+		queue_close(&q[i]);
+}
+
+/* ... on two queues of a process. */
 static void run_two(struct fixture *f, const uint32_t *words_a, const uint32_t *words_b,
 		    double *ret_a_ns, double *ret_b_ns)
 {
-	struct test_queue a, b;
-	amd_signal_t *gate = signal_new(1), *done[] = {signal_new(1), signal_new(1)};
-	struct launch l = {.object = code_kernel(&f->code, 0), .args = f->args, .workgroups = 2400};
+	const struct place places[] = {{f->device, words_a}, {f->device, words_b}};
+	amd_signal_t *done[2];
 
-	queue_open(f->device, &a);
-	queue_open(f->device, &b);
-	assert_int_equal(device_queue_set_mask(a.q, words_a, 64), 0);
-	assert_int_equal(device_queue_set_mask(b.q, words_b, 64), 0);
-	put_barrier(&a, HSA_PACKET_TYPE_BARRIER_AND, &gate, 1, NULL);
-	put_barrier(&b, HSA_PACKET_TYPE_BARRIER_AND, &gate, 1, NULL);
-	l.signal = done[0];
-	put_kernel(&a, &l);
-	l.signal = done[1];
-	put_kernel(&b, &l);
-	ring_doorbell(&a);
-	ring_doorbell(&b);
-	__atomic_store_n(&gate->value, 0, __ATOMIC_RELEASE);
-	signal_wait(done[0], 0);
-	signal_wait(done[1], 0);
+	run_at_once(f, 2400, places, done);
 	*ret_a_ns = signal_ns(done[0]);
 	*ret_b_ns = signal_ns(done[1]);
-	queue_close(&a);
-	queue_close(&b);
 }
 
 static void test_masks_slow_and_queues_share_by_mask(void **state)
@@ -381,36 +397,85 @@ static void test_the_slot_adds_up_to_what_ran(void **state)
 	assert_near((double)s->bytes, 20 * 240 * (double)f->args->bytes, 0.001);
 }
 
+#define SHAPE(n_se, cus) ((uint32_t)(n_se) << 16 | (cus))
+
+/* Signals come before the slot is written. */
+static void wait_for_shape(struct sim_slot *s, uint32_t shape)
+{
+	for (int i = 0; i < 200000 && atomic_load(&s->shape) != shape; i++)
+		(void)usleep(100);
+	assert_int_equal(atomic_load(&s->shape), shape);
+}
+
+static void run_one(struct fixture *f, struct test_queue *q)
+{
+	amd_signal_t *done = signal_new(1);
+	struct launch l = {.object = code_kernel(&f->code, 0),
+			   .args = f->args,
+			   .workgroups = 24,
+			   .signal = done};
+
+	put_kernel(q, &l);
+	ring_doorbell(q);
+	signal_wait(done, 0);
+	card_free(done);
+}
+
+static void test_the_slot_shows_the_masks_of_what_runs(void **state)
+{
+	struct fixture *f = *state;
+	struct sim_slot *s = &f->machine.m->cards[0].slots[0];
+	amd_signal_t *blocks = signal_new(2);
+	struct test_queue resting, masked, other;
+	struct launch l = {.object = code_kernel(&f->code, 0),
+			   .args = f->args,
+			   .workgroups = 240000,
+			   .signal = blocks};
+
+	queue_open(f->device, &resting);
+	queue_open(f->device, &masked);
+	queue_open(f->device, &other);
+	assert_int_equal(device_queue_set_mask(masked.q, ses_0_1, 64), 0);
+	assert_int_equal(device_queue_set_mask(other.q, ses_2_3, 64), 0);
+	assert_int_equal(atomic_load(&s->shape), 0);
+	assert_int_equal(atomic_load(&s->n_queues), 3);
+	/* A queue without a mask is beside it, but rests. */
+	run_one(f, &masked);
+	wait_for_shape(s, SHAPE(2, 15));
+	run_one(f, &resting);
+	wait_for_shape(s, 0);
+	run_one(f, &masked);
+	wait_for_shape(s, SHAPE(2, 15));
+	/* The mask of what ran last has changed. */
+	assert_int_equal(device_queue_set_mask(masked.q, (const uint32_t[]){0x11111111, 0}, 64), 0);
+	wait_for_shape(s, SHAPE(1, 8));
+	assert_int_equal(device_queue_set_mask(masked.q, ses_0_1, 64), 0);
+	/* Two at a time hold what either does. */
+	put_kernel(&masked, &l);
+	put_kernel(&other, &l);
+	ring_doorbell(&masked);
+	ring_doorbell(&other);
+	wait_for_shape(s, 0);
+	queue_close(&other);
+	wait_for_shape(s, SHAPE(2, 15));
+	queue_close(&masked);
+	queue_close(&resting);
+	assert_int_equal(atomic_load(&s->n_queues), 0);
+}
+
 static void test_two_processes_share_as_two_queues_do(void **state)
 {
 	struct fixture *f = *state;
-	struct test_queue a, b;
-	amd_signal_t *gate = signal_new(1), *done[] = {signal_new(1), signal_new(1)};
-	struct launch l = {.object = code_kernel(&f->code, 0),
-			   .args = f->args,
-			   .workgroups = 24000};
+	amd_signal_t *done[2];
 	double full = formula_ns(f, 24000, 1725, all_cus), offset;
 
 	assert_int_equal(device_new(f->machine.m, 0, 1, &f->second), 0);
-	queue_open(f->device, &a);
-	queue_open(f->second, &b);
-	put_barrier(&a, HSA_PACKET_TYPE_BARRIER_AND, &gate, 1, NULL);
-	put_barrier(&b, HSA_PACKET_TYPE_BARRIER_AND, &gate, 1, NULL);
-	l.signal = done[0];
-	put_kernel(&a, &l);
-	l.signal = done[1];
-	put_kernel(&b, &l);
-	ring_doorbell(&a);
-	ring_doorbell(&b);
-	__atomic_store_n(&gate->value, 0, __ATOMIC_RELEASE);
-	signal_wait(done[0], 0);
-	signal_wait(done[1], 0);
+	run_at_once(f, 24000,
+		    (const struct place[]){{f->device, full_words}, {f->second, full_words}}, done);
 	/* Each thread sees the gate at its own time; the difference counts for both. */
 	offset = fabs(signal_start_ns(done[0]) - signal_start_ns(done[1]));
 	assert_near(signal_ns(done[0]), 2 * full - offset, TOLERANCE);
 	assert_near(signal_ns(done[1]), 2 * full - offset, TOLERANCE);
-	queue_close(&a);
-	queue_close(&b);
 }
 
 int main(void)
@@ -426,6 +491,7 @@ int main(void)
 		TEST(test_a_mask_without_cus_hangs_the_queue_until_another_comes),
 		TEST(test_a_queue_may_go_with_kernels_in_flight),
 		TEST(test_the_slot_adds_up_to_what_ran),
+		TEST(test_the_slot_shows_the_masks_of_what_runs),
 		TEST(test_two_processes_share_as_two_queues_do),
 	};
 

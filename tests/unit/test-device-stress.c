@@ -218,6 +218,14 @@ static void round_of(struct worker *w)
 	w->rounds++;
 }
 
+static void free_buffers(struct worker *w)
+{
+	char *buffers[] = {w->src, w->middle, w->dst};
+
+	for (size_t i = 0; i < ARRAY_SIZE(buffers); i++)
+		check(w, hsaKmtFreeMemory(buffers[i], BYTES) == HSAKMT_STATUS_SUCCESS);
+}
+
 static void *work(void *userdata)
 {
 	struct worker *w = userdata;
@@ -251,10 +259,14 @@ static void *work(void *userdata)
 			arm_signal(w);
 			put_copy(w);
 		}
-		close_queues(w);
-		check(w, hsaKmtFreeMemory(w->src, BYTES) == HSAKMT_STATUS_SUCCESS);
-		check(w, hsaKmtFreeMemory(w->middle, BYTES) == HSAKMT_STATUS_SUCCESS);
-		check(w, hsaKmtFreeMemory(w->dst, BYTES) == HSAKMT_STATUS_SUCCESS);
+		/* And with the memory that they are at: a page fault, if they still are. */
+		if (draw(w) % 2) {
+			free_buffers(w);
+			close_queues(w);
+		} else {
+			close_queues(w);
+			free_buffers(w);
+		}
 	}
 	return NULL;
 }

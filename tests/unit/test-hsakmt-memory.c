@@ -198,6 +198,37 @@ static void test_registered_memory_is_reachable_while_it_is(void **state _unused
 	assert_int_equal(hsaKmtRegisterMemoryWithFlags(p, UINT64_MAX, plain), HSAKMT_STATUS_ERROR);
 }
 
+/* Before memory goes, every card has let go of it; the fake aborts where it was too late or early.
+ */
+static void test_cards_let_go_of_what_is_freed(void **state _unused_)
+{
+	char *p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t before[FIXTURE_CARDS];
+
+	for (uint32_t i = 0; i < FIXTURE_CARDS; i++)
+		before[i] = fake_withdrawn(i);
+	release(allocate(CARD_0, 3 * PAGE));
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(hsaKmtRegisterMemoryWithFlags(p, 2 * PAGE, plain),
+				 HSAKMT_STATUS_SUCCESS);
+	assert_int_equal(hsaKmtDeregisterMemory(p), HSAKMT_STATUS_SUCCESS);
+	for (uint32_t i = 0; i < FIXTURE_CARDS; i++)
+		assert_int_equal(fake_withdrawn(i) - before[i], 3 * PAGE);
+	assert_int_equal(hsaKmtDeregisterMemory(p), HSAKMT_STATUS_SUCCESS);
+	for (uint32_t i = 0; i < FIXTURE_CARDS; i++)
+		assert_int_equal(fake_withdrawn(i) - before[i], 5 * PAGE);
+	(void)munmap(p, 2 * PAGE);
+	/* What a program registers of an allocation does not outlive it. */
+	p = allocate(CARD_0, 4 * PAGE);
+	assert_int_equal(hsaKmtRegisterMemoryWithFlags(p, PAGE, plain), HSAKMT_STATUS_SUCCESS);
+	assert_int_equal(hsaKmtRegisterMemoryWithFlags(p + PAGE, PAGE, plain),
+			 HSAKMT_STATUS_SUCCESS);
+	release(p);
+	assert_false(memory_accessible(p, 1));
+	assert_false(memory_accessible(p + PAGE, 1));
+	assert_int_equal(hsaKmtDeregisterMemory(p + PAGE), HSAKMT_STATUS_MEMORY_NOT_REGISTERED);
+}
+
 static void test_the_whole_allocation_is_found(void **state _unused_)
 {
 	char *p = allocate(CARD_0, 8 * PAGE);
@@ -457,6 +488,7 @@ int main(void)
 		OPEN(test_a_fixed_address_is_kept_or_refused),
 		OPEN(test_pointers_are_told_apart),
 		OPEN(test_registered_memory_is_reachable_while_it_is),
+		OPEN(test_cards_let_go_of_what_is_freed),
 		OPEN(test_the_whole_allocation_is_found),
 		OPEN(test_many_allocations_are_kept_apart),
 		OPEN(test_wrong_arguments_are_refused),

@@ -174,6 +174,9 @@ static void test_device_time_follows_the_scale_both_ways(void **state)
 		}
 	}
 	assert_int_equal(sim_device_ns(f->machine, 0), 0);
+	/* A kernel may be as long as its arguments say. */
+	for (uint64_t ns = UINT64_MAX; ns > UINT64_MAX / 4; ns -= UINT64_MAX / 16)
+		assert_true(sim_wall_ns(f->machine, ns) > UINT64_MAX / 4);
 }
 
 static void test_takes_what_the_plant_says_at_a_steady_clock(void **state)
@@ -447,12 +450,9 @@ static void test_a_killed_process_loses_its_slot_before_anyone_waits_for_it(void
 	assert_near_ns(a.busy_ns, 500e6);
 }
 
-static void test_a_slot_torn_by_a_kill_is_freed(void **state)
+/* One that has ended, but for its parent's look. */
+static void make_dead_child(struct fixture *f)
 {
-	struct fixture *f = *state;
-	struct sim_activity_cursor cursor = {0};
-	struct sim_slot *s = &f->card->slots[0];
-	struct plant_activity a;
 	siginfo_t info;
 
 	f->child = fork();
@@ -460,6 +460,16 @@ static void test_a_slot_torn_by_a_kill_is_freed(void **state)
 	if (f->child == 0)
 		_exit(0);
 	assert_int_equal(waitid(P_PID, (id_t)f->child, &info, WEXITED | WNOWAIT), 0);
+}
+
+static void test_a_slot_torn_by_a_kill_is_freed(void **state)
+{
+	struct fixture *f = *state;
+	struct sim_activity_cursor cursor = {0};
+	struct sim_slot *s = &f->card->slots[0];
+	struct plant_activity a;
+
+	make_dead_child(f);
 	s->pid = f->child;
 	s->running_until_ns = UINT64_MAX;
 	s->sequence = 1;
@@ -467,6 +477,72 @@ static void test_a_slot_torn_by_a_kill_is_freed(void **state)
 	assert_int_equal(a.busy_ns, 0);
 	assert_int_equal(s->pid, 0);
 	assert_int_equal(s->sequence % 2, 0);
+}
+
+#define TAKERS 3
+
+struct taker {
+	struct fixture *f;
+	pthread_barrier_t *barrier;
+	pthread_t thread;
+	struct sim_slot *slot;
+	uint32_t lost;
+};
+
+#define TAKE_ROUNDS 300
+
+/* Each takes a slot as all of them are the dead's, and keeps it until the others have theirs. */
+static void *take_and_keep(void *userdata)
+{
+	struct taker *t = userdata;
+
+	for (int i = 0; i < TAKE_ROUNDS; i++) {
+		struct sim_slot *slot = NULL;
+
+		(void)pthread_barrier_wait(t->barrier);
+		t->lost += sim_slot_take(t->f->card, NSEC_PER_SEC, &slot) < 0;
+		(void)pthread_barrier_wait(t->barrier);
+		t->lost += slot && slot->pid != getpid();
+		t->slot = slot;
+		(void)pthread_barrier_wait(t->barrier);
+	}
+	return NULL;
+}
+
+static void test_a_slot_of_the_dead_gets_one_new_owner(void **state)
+{
+	struct fixture *f = *state;
+	struct taker takers[TAKERS];
+	struct sim_activity_cursor cursor = {0};
+	pthread_barrier_t barrier;
+	struct plant_activity a;
+
+	make_dead_child(f);
+	(void)pthread_barrier_init(&barrier, NULL, TAKERS + 1);
+	for (uint32_t i = 0; i < TAKERS; i++) {
+		takers[i] = (struct taker){.f = f, .barrier = &barrier};
+		assert_int_equal(pthread_create(&takers[i].thread, NULL, take_and_keep, &takers[i]),
+				 0);
+	}
+	for (int i = 0; i < TAKE_ROUNDS; i++) {
+		for (uint32_t k = 0; k < SIM_SLOTS; k++)
+			f->card->slots[k].pid = f->child;
+		(void)pthread_barrier_wait(&barrier);
+		sim_card_activity(f->card, &cursor, 0, NSEC_PER_SEC, &a);
+		(void)pthread_barrier_wait(&barrier);
+		(void)pthread_barrier_wait(&barrier);
+		for (uint32_t k = 1; k < TAKERS; k++)
+			takers[k].lost += takers[k].slot == takers[k - 1].slot;
+	}
+	for (uint32_t i = 0; i < TAKERS; i++) {
+		assert_int_equal(pthread_join(takers[i].thread, NULL), 0);
+		assert_int_equal(takers[i].lost, 0);
+	}
+	(void)pthread_barrier_destroy(&barrier);
+	/* Whoever frees a slot may die at it. */
+	f->card->slots[5].pid = -f->child;
+	sim_card_activity(f->card, &cursor, 0, NSEC_PER_SEC, &a);
+	assert_int_equal(f->card->slots[5].pid, 0);
 }
 
 /* ---- work under way ---- */
@@ -618,6 +694,7 @@ int main(void)
 		TEST(test_busy_time_of_two_processes_is_never_more_than_the_time),
 		TEST(test_a_killed_process_loses_its_slot_before_anyone_waits_for_it),
 		TEST(test_a_slot_torn_by_a_kill_is_freed),
+		TEST(test_a_slot_of_the_dead_gets_one_new_owner),
 		TEST(test_a_change_published_late_still_counts_from_its_own_time),
 		TEST(test_a_mask_acts_on_work_under_way),
 		TEST(test_processes_on_a_card_share_it),

@@ -377,6 +377,33 @@ static void test_memory_that_processes_hold_is_shown(void **state)
 	assert_int_equal(read_number(f->tree, vram), UINT64_MAX);
 }
 
+static void test_occupied_cus_are_those_of_the_mask_while_it_runs(void **state)
+{
+	static const struct {
+		uint32_t shape;
+		uint64_t cus;
+	} cases[] = {{0, 60}, {2 << 16 | 15, 30}, {1 << 16 | 8, 8}, {UINT32_MAX, 60}};
+	struct fixture *f = *state;
+	struct sim_slot *slot = &f->machine->cards[0].slots[3];
+	char path[128];
+
+	(void)snprintf(path, sizeof(path),
+		       "devices/virtual/kfd/kfd/proc/%d/stats_51057/cu_occupancy", getpid());
+	atomic_store(&slot->pid, getpid());
+	atomic_store(&slot->n_queues, 1);
+	/* What gating leaves lit is another matter. */
+	atomic_store(&slot->running_cus, 60);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		atomic_store(&slot->shape, cases[i].shape);
+		atomic_store(&slot->running_until_ns, 0);
+		assert_int_equal(read_number(f->tree, path), 0);
+		atomic_store(&slot->running_until_ns, UINT64_MAX);
+		assert_int_equal(read_number(f->tree, path), cases[i].cus);
+	}
+	atomic_store(&slot->running_until_ns, 0);
+	atomic_store(&slot->pid, 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -392,6 +419,7 @@ int main(void)
 		TEST(test_bad_faults_are_refused_with_a_reason),
 		TEST(test_faults_of_the_driver_reach_the_shared_machine),
 		TEST(test_memory_that_processes_hold_is_shown),
+		TEST(test_occupied_cus_are_those_of_the_mask_while_it_runs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,37 +45,28 @@ union packet {
 };
 _Static_assert(sizeof(union packet) == PACKET_BYTES, "AQL packets have 64 bytes");
 
-enum verdict { TAKE, WAIT, REFUSE };
-
 /* ---- signals ---- */
-
-static bool reach(struct device_queue *q, uint64_t address, uint64_t size)
-{
-	if (memory_accessible((const void *)(uintptr_t)address, size))
-		return true;
-	device_queue_fault(q, address);
-	return false;
-}
 
 static void signal_subtract(amd_signal_t *s)
 {
-	uint64_t mailbox;
+	/* Whoever waits may use the signal for something else as soon as it has its value. */
+	uint64_t mailbox = s->event_mailbox_ptr;
+	uint32_t event_id = s->event_id;
 
 	(void)__atomic_fetch_sub(&s->value, 1, __ATOMIC_ACQ_REL);
-	mailbox = s->event_mailbox_ptr;
 	if (mailbox == 0)
 		return;
 	if (memory_accessible((const void *)(uintptr_t)mailbox, sizeof(uint64_t)))
-		__atomic_store_n((uint64_t *)(uintptr_t)mailbox, (uint64_t)s->event_id,
+		__atomic_store_n((uint64_t *)(uintptr_t)mailbox, (uint64_t)event_id,
 				 __ATOMIC_RELEASE);
-	event_raise(s->event_id);
+	event_raise(event_id);
 }
 
 static void complete(struct device_queue *q, uint64_t signal, uint64_t start_ns, uint64_t end_ns)
 {
 	amd_signal_t *s = (amd_signal_t *)(uintptr_t)signal;
 
-	if (signal == 0 || !reach(q, signal, sizeof(*s)))
+	if (signal == 0 || !device_queue_reach(q, signal, sizeof(*s)))
 		return;
 	s->start_ts = device_ticks(q->device, start_ns);
 	s->end_ts = device_ticks(q->device, end_ns);
@@ -150,7 +141,7 @@ static bool value_of(struct device_queue *q, const struct kernel_value *v, uint6
 		*ret = v->number;
 		return true;
 	}
-	if (!reach(q, arguments + v->offset, sizeof(value)))
+	if (!device_queue_reach(q, arguments + v->offset, sizeof(value)))
 		return false;
 	memcpy(&value, (const void *)(uintptr_t)(arguments + v->offset), sizeof(value));
 	*ret = (double)value;
@@ -257,7 +248,7 @@ static enum verdict dependency(struct device_queue *q, uint64_t signal)
 
 	if (signal == 0)
 		return TAKE;
-	if (!reach(q, signal, sizeof(*s)))
+	if (!device_queue_reach(q, signal, sizeof(*s)))
 		return REFUSE;
 	return __atomic_load_n(&s->value, __ATOMIC_ACQUIRE) == 0 ? TAKE : WAIT;
 }
@@ -289,7 +280,7 @@ static enum verdict barrier_value(struct device_queue *q, const hsa_amd_barrier_
 
 	if (!s)
 		return TAKE;
-	if (!reach(q, p->signal.handle, sizeof(*s)))
+	if (!device_queue_reach(q, p->signal.handle, sizeof(*s)))
 		return REFUSE;
 	value = __atomic_load_n(&s->value, __ATOMIC_ACQUIRE) & p->mask;
 	switch (p->cond) {
@@ -386,8 +377,8 @@ static bool take_next(struct device_queue *q, uint64_t at_ns)
 	uint16_t *header = (uint16_t *)(void *)slot;
 	union packet p;
 
-	if (!reach(q, (uintptr_t)slot, PACKET_BYTES) ||
-	    !reach(q, (uintptr_t)q->options.read_index, sizeof(uint64_t)))
+	if (!device_queue_reach(q, (uintptr_t)slot, PACKET_BYTES) ||
+	    !device_queue_reach(q, (uintptr_t)q->options.read_index, sizeof(uint64_t)))
 		return false;
 	p.header = __atomic_load_n(header, __ATOMIC_ACQUIRE);
 	if ((p.header >> HSA_PACKET_HEADER_TYPE & 0xff) == HSA_PACKET_TYPE_INVALID)

@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#define ARENA_BYTES   (UINT64_C(1) << 50)
+#define ARENA_BYTES   (UINT64_C(1) << 60)
 #define MAX_BYTES     (UINT64_C(1) << 46) /* of one allocation; half of the address space */
 #define SCRATCH_ALIGN (UINT64_C(64) << 10)
 #define SEALS	      (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)

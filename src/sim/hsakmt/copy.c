@@ -58,6 +58,26 @@ static int check_box(uint64_t address, const struct copy *c, uint64_t pitch, uin
 	return memory_accessible((const void *)(uintptr_t)address, extent) ? 0 : -EFAULT;
 }
 
+/* Whether a box that was checked reaches into the range. */
+static bool box_reaches(uint64_t address, const struct copy *c, uint64_t pitch, uint64_t slice,
+			uint64_t start, uint64_t size)
+{
+	uint64_t extent = (c->rows - 1) * pitch + (c->slices - 1) * slice + c->row_bytes;
+
+	return address < start + size && start < address + extent;
+}
+
+bool copy_reaches(const struct copy *c, uint64_t start, uint64_t size)
+{
+	if (copy_bytes(c) == 0)
+		return false;
+	if (box_reaches(c->dst, c, c->dst_pitch, c->dst_slice, start, size))
+		return true;
+	if (c->pattern_bytes == 0)
+		return box_reaches(c->src, c, c->src_pitch, c->src_slice, start, size);
+	return !c->pattern_is_own && c->src < start + size && start < c->src + c->pattern_bytes;
+}
+
 int copy_check(struct copy *c, uint64_t *ret_address)
 {
 	uint64_t bytes = copy_bytes(c);
@@ -121,7 +141,10 @@ static void move_row(const struct copy *c, char *dst, const char *src)
 
 static void move(const struct copy *c)
 {
-	for (uint64_t z = 0; z < c->slices; z++)
+	/* Rows without a byte may be more than anyone could count. */
+	if (c->row_bytes == 0)
+		return;
+	for (uint64_t z = 0; z < c->slices && !atomic_load(&c->cancelled); z++)
 		for (uint64_t y = 0; y < c->rows && !atomic_load(&c->cancelled); y++) {
 			uint64_t to = c->dst + z * c->dst_slice + y * c->dst_pitch;
 			uint64_t from = c->src + z * c->src_slice + y * c->src_pitch;

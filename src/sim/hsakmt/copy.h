@@ -31,6 +31,8 @@ uint64_t copy_bytes(const struct copy *c);
  * must be in memory of the card, is kept if it is short: kernels read it at their start, and it may
  * be gone at their end. */
 int copy_check(struct copy *c, uint64_t *ret_address);
+/* Whether a checked copy reads or writes in [start, start + size), or between two rows there. */
+bool copy_reaches(const struct copy *c, uint64_t start, uint64_t size);
 
 struct mover;
 /* wake_fd: an eventfd that is written after each copy that was not done at once. */

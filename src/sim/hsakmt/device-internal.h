@@ -45,6 +45,7 @@ struct device_queue {
 	bool stopped;	     /* by an error or a fault, for good */
 	uint32_t n_running;
 	bool barrier_running;
+	bool ran_last; /* one of those whose kernels run, or ran when last any did */
 	uint64_t last_end_ns;
 	/* SDMA */
 	uint64_t read_word, write_word;
@@ -72,6 +73,7 @@ struct timeline {
 	double flop, bytes; /* since the slot was taken */
 	uint64_t flop_k_before, bytes_before;
 	uint16_t load[SIM_MAX_CUS];
+	struct cu_mask shown;  /* whose shape it has */
 	bool changed;	       /* the set of running kernels or their masks */
 	uint64_t set_since_ns; /* when that last changed */
 	uint32_t clock_head;
@@ -117,6 +119,8 @@ static inline uint64_t monotonic_ns(void)
 uint64_t device_ticks(const struct device *d, uint64_t device_ns);
 /* A page fault of this queue: it stops, and the process is told. */
 void device_queue_fault(struct device_queue *q, uint64_t address);
+/* Whether the queue may touch this memory; a page fault if not. */
+bool device_queue_reach(struct device_queue *q, uint64_t address, uint64_t size);
 
 /* Has the thread look at once. */
 void device_wake(struct device *d);
@@ -170,6 +174,9 @@ void timeline_follow(struct device *d, uint64_t now_ns);
 void timeline_publish(struct device *d, uint64_t now_ns);
 
 /* ---- aql.c, sdma.c: taking packets at a moment of device time ---- */
+
+/* What becomes of a packet: it is taken, waits for a value in memory, or stops its queue. */
+enum verdict { TAKE, WAIT, REFUSE };
 
 /* Whether anything was taken. */
 bool aql_pump(struct device_queue *q, uint64_t at_ns);

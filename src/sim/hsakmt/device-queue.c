@@ -5,22 +5,6 @@
 
 #define MIN_RING_BYTES 64
 
-/* The shape that the card's files show of a process: that of all of its queues together. */
-static void publish_queues(struct device *d)
-{
-	uint32_t words[CU_MASK_WORDS] = {0};
-	struct cu_shape shape;
-
-	for (const struct device_queue *q = d->queues; q; q = q->next)
-		for (uint32_t i = 0; q->options.type == DEVICE_QUEUE_AQL && i < CU_MASK_WORDS; i++)
-			words[i] |= q->mask.words[i];
-	shape = cu_mask_effective_shape(&d->profile->topology, words, CU_MASK_WORDS);
-	if (cu_shape_equal(shape, cu_shape_full(&d->profile->topology)))
-		shape = (struct cu_shape){0, 0};
-	atomic_store(&d->slot->shape, (uint32_t)shape.n_se << 16 | shape.cus_per_se);
-	atomic_store(&d->slot->n_queues, d->n_queues);
-}
-
 static bool options_are_valid(const struct device_queue_options *o)
 {
 	if (o->ring_bytes < MIN_RING_BYTES || (o->ring_bytes & (o->ring_bytes - 1)) != 0 ||
@@ -66,7 +50,7 @@ int device_queue_new(struct device *d, const struct device_queue_options *o,
 	q->next = d->queues;
 	d->queues = q;
 	d->n_queues++;
-	publish_queues(d);
+	atomic_store(&d->slot->n_queues, d->n_queues);
 	(void)pthread_mutex_unlock(&d->lock);
 	*ret = q;
 	*ret_doorbell = q->doorbell;
@@ -93,11 +77,46 @@ struct device_queue *device_queue_free(struct device_queue *q)
 		}
 	d->n_queues--;
 	doorbells_give(&d->doorbells, q->doorbell_index);
-	publish_queues(d);
+	atomic_store(&d->slot->n_queues, d->n_queues);
 	timeline_publish(d, now_ns);
 	(void)pthread_mutex_unlock(&d->lock);
 	free(q);
 	return NULL;
+}
+
+/* Whether the copy is under way in the range and lacks memory there by now. */
+static bool is_torn(struct copy *c, uint64_t start, uint64_t size, uint64_t *ret_fault)
+{
+	return !atomic_load(&c->done) && copy_reaches(c, start, size) &&
+	       copy_check(c, ret_fault) < 0;
+}
+
+static bool has_torn_copy(const struct device *d, struct device_queue *q, uint64_t start,
+			  uint64_t size, uint64_t *ret_fault)
+{
+	for (struct device_kernel *k = d->line.first; k; k = k->next)
+		if (k->queue == q && k->has_copy && is_torn(&k->copy, start, size, ret_fault))
+			return true;
+	return q->copying && is_torn(&q->copy, start, size, ret_fault);
+}
+
+void device_withdraw(struct device *d, const void *address, uint64_t size)
+{
+	uint64_t now_ns, fault;
+
+	(void)pthread_mutex_lock(&d->lock);
+	now_ns = sim_device_ns(d->machine, monotonic_ns());
+	for (struct device_queue *q = d->queues; q; q = q->next) {
+		if (!has_torn_copy(d, q, (uintptr_t)address, size, &fault))
+			continue;
+		device_queue_fault(q, fault);
+		timeline_drop(d, q, now_ns);
+		if (q->copying)
+			mover_cancel(d->mover, &q->copy);
+		q->copying = false;
+		timeline_publish(d, now_ns);
+	}
+	(void)pthread_mutex_unlock(&d->lock);
 }
 
 void device_queue_update(struct device_queue *q, uint32_t percentage, uint32_t priority)
@@ -137,7 +156,6 @@ int device_queue_set_mask(struct device_queue *q, const uint32_t *words, uint32_
 	timeline_advance(d, now_ns);
 	timeline_remask(d, q, &mask, now_ns);
 	timeline_publish(d, now_ns);
-	publish_queues(d);
 	d->progress = true;
 	(void)pthread_mutex_unlock(&d->lock);
 	device_wake(d);

@@ -62,6 +62,14 @@ void device_queue_fault(struct device_queue *q, uint64_t address)
 	event_raise_fault(q->device->node, address);
 }
 
+bool device_queue_reach(struct device_queue *q, uint64_t address, uint64_t size)
+{
+	if (memory_accessible((const void *)(uintptr_t)address, size))
+		return true;
+	device_queue_fault(q, address);
+	return false;
+}
+
 static bool is_idle(const struct device_queue *q)
 {
 	return q->n_running == 0 && !q->copying && q->taken >= q->available;
@@ -88,8 +96,9 @@ static void look_at_doorbells(struct device *d, uint64_t now_ns)
 static bool waits_for_memory(const struct device *d)
 {
 	for (const struct device_queue *q = d->queues; q; q = q->next)
-		if (q->waits || (q->options.type == DEVICE_QUEUE_AQL && q->n_running == 0 &&
-				 !q->stopped && q->taken < q->available))
+		if (q->waits ||
+		    (q->options.type == DEVICE_QUEUE_AQL && q->n_running == 0 && !q->stopped &&
+		     q->options.percentage > 0 && q->taken < q->available))
 			return true;
 	return false;
 }

@@ -6,8 +6,8 @@
  * host, so that every byte that copies and fills move is right; of all other kernels only the time
  * and the power are simulated.
  *
- *   thunk.c, topology.c, memory.c, events.c   the hsaKmt* functions and what they keep
- *   device.c and what it uses                 queues, packets, kernels and their time
+ *   thunk.c, topology.c, memory.c, events.c, queues.c   the hsaKmt* functions, what they keep
+ *   device.c and what it uses                           packets, kernels and their time
  *
  * The parts meet here and nowhere else. */
 #pragma once
@@ -26,7 +26,9 @@
 /* ---- memory.c ---- */
 
 /* Whether [address, address + size) lies inside what was allocated for or registered with a card;
- * what a kernel or copy touches outside of that is a page fault on hardware. Thread-safe. */
+ * what a kernel or copy touches outside of that is a page fault on hardware. Thread-safe. The
+ * device may use what it found accessible as long as it holds its lock, and a copy under way until
+ * device_withdraw(). */
 bool memory_accessible(const void *address, uint64_t size);
 /* The whole allocation that holds address, for finding a code object's start. */
 bool memory_find(const void *address, void **ret_start, uint64_t *ret_size);
@@ -66,6 +68,9 @@ struct device *device_forget(struct device *d);
 const struct plant_device *device_profile(const struct device *d);
 /* Bytes of VRAM that the process holds, for the card's files. */
 void device_set_vram(struct device *d, uint64_t bytes);
+/* For memory that is accessible no more and about to go: at return the card does not touch it. A
+ * copy that still had to is a page fault there. Not to be called with the memory's lock. */
+void device_withdraw(struct device *d, const void *address, uint64_t size);
 
 /* -ENOMEM, or -EINVAL for a ring that is no power of two or not accessible. *ret_doorbell (8 bytes)
  * and the two index words stay valid until device_queue_free(). */

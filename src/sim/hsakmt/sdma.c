@@ -9,8 +9,6 @@
 #define PACKET_MAX_DWORDS 13
 #define ATOMIC_ADD64	  47
 
-enum verdict { TAKE, WAIT, REFUSE };
-
 enum op {
 	OP_NOP = 0,
 	OP_COPY = 1,
@@ -35,14 +33,6 @@ static uint64_t address(const struct packet *p, uint32_t dword)
 static uint8_t sub_op(const struct packet *p)
 {
 	return p->d[0] >> 8 & 0xff;
-}
-
-static enum verdict reach(struct device_queue *q, uint64_t at, uint64_t size)
-{
-	if (memory_accessible((const void *)(uintptr_t)at, size))
-		return TAKE;
-	device_queue_fault(q, at);
-	return REFUSE;
 }
 
 static enum verdict nop(struct device_queue *q, const struct packet *p)
@@ -120,11 +110,11 @@ static enum verdict fill(struct device_queue *q, const struct packet *p)
 static enum verdict fence(struct device_queue *q, const struct packet *p)
 {
 	uint64_t at = address(p, 1) & ~UINT64_C(3);
-	enum verdict v = reach(q, at, sizeof(uint32_t));
 
-	if (v == TAKE)
-		__atomic_store_n((uint32_t *)(uintptr_t)at, p->d[3], __ATOMIC_RELEASE);
-	return v;
+	if (!device_queue_reach(q, at, sizeof(uint32_t)))
+		return REFUSE;
+	__atomic_store_n((uint32_t *)(uintptr_t)at, p->d[3], __ATOMIC_RELEASE);
+	return TAKE;
 }
 
 static enum verdict trap(struct device_queue *q, const struct packet *p)
@@ -157,15 +147,13 @@ static bool compare(uint32_t function, uint32_t value, uint32_t reference)
 static enum verdict poll_memory(struct device_queue *q, const struct packet *p)
 {
 	uint64_t at = address(p, 1) & ~UINT64_C(3);
-	enum verdict v;
 	uint32_t value;
 
 	/* Of a register: the flush of the host's data path, which is never late here. */
 	if (!(p->d[0] >> 31))
 		return TAKE;
-	v = reach(q, at, sizeof(value));
-	if (v != TAKE)
-		return v;
+	if (!device_queue_reach(q, at, sizeof(value)))
+		return REFUSE;
 	value = __atomic_load_n((const uint32_t *)(uintptr_t)at, __ATOMIC_ACQUIRE) & p->d[4];
 	return compare(p->d[0] >> 28 & 7, value, p->d[3]) ? TAKE : WAIT;
 }
@@ -173,10 +161,9 @@ static enum verdict poll_memory(struct device_queue *q, const struct packet *p)
 static enum verdict atomic(struct device_queue *q, const struct packet *p)
 {
 	uint64_t at = address(p, 1) & ~UINT64_C(7);
-	enum verdict v = reach(q, at, sizeof(uint64_t));
 
-	if (v != TAKE)
-		return v;
+	if (!device_queue_reach(q, at, sizeof(uint64_t)))
+		return REFUSE;
 	if (p->d[0] >> 25 != ATOMIC_ADD64) {
 		q->stopped = true;
 		return REFUSE;
@@ -188,12 +175,12 @@ static enum verdict atomic(struct device_queue *q, const struct packet *p)
 static enum verdict timestamp(struct device_queue *q, const struct packet *p)
 {
 	uint64_t at = address(p, 1) & ~UINT64_C(7);
-	enum verdict v = reach(q, at, sizeof(uint64_t));
 
-	if (v == TAKE)
-		__atomic_store_n((uint64_t *)(uintptr_t)at, device_ticks(q->device, p->at_ns),
-				 __ATOMIC_RELEASE);
-	return v;
+	if (!device_queue_reach(q, at, sizeof(uint64_t)))
+		return REFUSE;
+	__atomic_store_n((uint64_t *)(uintptr_t)at, device_ticks(q->device, p->at_ns),
+			 __ATOMIC_RELEASE);
+	return TAKE;
 }
 
 /* ---- the ring ---- */
@@ -233,10 +220,8 @@ static bool take_next(struct device_queue *q, uint64_t at_ns)
 	const struct kind *k;
 	enum verdict v;
 
-	if (!memory_accessible(q->options.ring, q->options.ring_bytes)) {
-		device_queue_fault(q, (uintptr_t)q->options.ring);
+	if (!device_queue_reach(q, (uintptr_t)q->options.ring, q->options.ring_bytes))
 		return false;
-	}
 	p.d[0] = ring_dword(q, q->taken);
 	k = kind_of(&p);
 	if (!k) {

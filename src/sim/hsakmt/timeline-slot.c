@@ -141,6 +141,25 @@ static bool has_more(const struct device *d)
 	return false;
 }
 
+/* The shape that the card's files show of the process: of the masks under which it runs kernels or
+ * last did. Queues that rest say nothing: runtimes keep some without a mask. */
+static void show_shape(struct device *d)
+{
+	struct cu_mask mask = {.n_bits = d->cus.n};
+	struct cu_shape shape;
+
+	for (const struct device_queue *q = d->queues; q; q = q->next)
+		for (uint32_t i = 0; q->ran_last && i < CU_MASK_WORDS; i++)
+			mask.words[i] |= q->mask.words[i];
+	if (cu_mask_count(&mask) == 0 || cu_mask_equal(&mask, &d->line.shown))
+		return;
+	d->line.shown = mask;
+	shape = cu_mask_effective_shape(&d->profile->topology, mask.words, CU_MASK_WORDS);
+	if (cu_shape_equal(shape, cu_shape_full(&d->profile->topology)))
+		shape = (struct cu_shape){0, 0};
+	atomic_store(&d->slot->shape, (uint32_t)shape.n_se << 16 | shape.cus_per_se);
+}
+
 /* Whether the slot tells more than what is so by now. */
 static bool must_publish(const struct device *d, uint64_t now_ns)
 {
@@ -160,6 +179,7 @@ void timeline_publish(struct device *d, uint64_t now_ns)
 	if (!must_publish(d, now_ns))
 		return;
 	l->changed = false;
+	show_shape(d);
 	l->clock_head = atomic_load(&d->card->clock_head);
 	/* Nothing is settled for it: news of others that is late still counts from its own time. */
 	a->running_until_ns = running_until(d, a);

@@ -146,10 +146,25 @@ void timeline_settle(struct device *d, uint64_t now_ns)
 	settle(d, &s, timeline_walk(d, &s, now_ns, &ended));
 }
 
+/* Notes whose kernels run; where none do, it stays with those that did. */
+static void note_who_runs(struct device *d)
+{
+	bool any = false;
+
+	for (const struct device_kernel *k = d->line.first; k; k = k->next)
+		any |= !k->ended;
+	for (struct device_queue *q = d->queues; any && q; q = q->next)
+		q->ran_last = false;
+	for (const struct device_kernel *k = d->line.first; k; k = k->next)
+		if (!k->ended)
+			k->queue->ran_last = true;
+}
+
 static void count_ungated(struct device *d)
 {
 	struct cu_mask mask = union_mask(d);
 
+	note_who_runs(d);
 	d->line.account.running_cus =
 		plant_ungated_cus_of_mask(d->profile, (enum plant_gating)d->card->gating, &mask);
 	d->line.set_since_ns = d->line.at_ns;
