@@ -138,7 +138,8 @@ def wrapper(m, text):
     """A worker for --worker: a script that gets the load's options as "$@"."""
     path = os.path.join(m.dir, "wrapper.sh")
     with open(path, "w") as f:
-        f.write(f"worker='{BIN}/cofris-worker --model resnet50 --gpu {BDF[0]} --drain 0s'\n{text}\n")
+        f.write(f"worker='{BIN}/cofris-worker --engine plant --model resnet50 --gpu {BDF[0]} "
+                f"--drain 0s'\n{text}\n")
     return ["--worker", f"sh {path}"]
 
 
@@ -335,7 +336,7 @@ def workers_that_do_not_work_are_named(m):
     refused(m, "The worker was killed by SIGSEGV", "--worker", "kill -SEGV $$;:")
     refused(m, "not found", "--worker", "/nonexistent/worker")
     refused(m, "another model is being profiled", "--worker",
-            f"{BIN}/cofris-worker --model shufflenet --gpu {BDF[0]}")
+            f"{BIN}/cofris-worker --engine plant --model shufflenet --gpu {BDF[0]}")
     refused(m, "No model 'nonesuch'", model="nonesuch")
     refused(m, "Unknown engine 'nonesuch'", "--engine", "nonesuch")
     check(not profiler_folders(m), "no folder is left")
