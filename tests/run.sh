@@ -35,6 +35,7 @@ groups="build test"
 sh "$here/docs/dependencies.sh" $groups
 
 cmake -S "$here" -B "$build" -G Ninja -DCMAKE_C_COMPILER="$cc" -DCOFRIS_SANITIZE="$sanitize" \
+	-DBUILD_TESTING=ON \
 	-DCOFRIS_BENCH="$([ $bench = yes ] && echo ON || echo OFF)" >/dev/null
 cmake --build "$build"
 
