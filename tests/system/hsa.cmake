@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 # Ordinary HIP programs on Debian's unmodified ROCr and HIP, over the simulated libhsakmt.
-find_program(HIPCC hipcc)
-if(TARGET hsakmt AND HIPCC)
+if(TARGET hsakmt AND COFRIS_HIPCC)
   set(hsa_source ${PROJECT_SOURCE_DIR}/tests/hsa)
   set(hsa_build ${PROJECT_BINARY_DIR}/tests/hsa)
   file(MAKE_DIRECTORY ${hsa_build})
   add_custom_command(OUTPUT ${hsa_build}/hip-client
-    COMMAND ${HIPCC} --offload-arch=gfx906 -O1 -Wall -Werror -o ${hsa_build}/hip-client
+    COMMAND ${COFRIS_HIPCC} --offload-arch=gfx906 -O1 -Wall -Werror -o ${hsa_build}/hip-client
       ${hsa_source}/hip-client.hip -lpthread
     DEPENDS ${hsa_source}/hip-client.hip ${hsa_source}/kernels.hip VERBATIM)
   add_custom_command(OUTPUT ${hsa_build}/kernels.co
-    COMMAND ${HIPCC} --genco --offload-arch=gfx906 -O1 -o ${hsa_build}/kernels.co
+    COMMAND ${COFRIS_HIPCC} --genco --offload-arch=gfx906 -O1 -o ${hsa_build}/kernels.co
       ${hsa_source}/kernels.hip
     DEPENDS ${hsa_source}/kernels.hip VERBATIM)
   add_custom_target(hsa-clients ALL DEPENDS ${hsa_build}/hip-client ${hsa_build}/kernels.co)
