@@ -3,8 +3,8 @@
 #pragma once
 
 #include "profiler/checks.h"
-#include "profiler/grid.h"
 #include "profiler/rig.h"
+#include "response/grid.h"
 #include "response/surface.h"
 
 /* What is carried from one measurement to the next. */

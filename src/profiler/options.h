@@ -2,7 +2,7 @@
 /* The command lines of cofris-profile. */
 #pragma once
 
-#include "profiler/grid.h"
+#include "response/grid.h"
 #include "response/table.h"
 
 struct profile_options {

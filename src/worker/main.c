@@ -2,8 +2,8 @@
 /* cofris-worker: the reference worker. */
 #include "base/log.h"
 #include "base/units.h"
+#include "load/load-curve.h"
 #include "worker/engine.h"
-#include "worker/load-curve.h"
 #include "worker/options.h"
 #include "worker/serve.h"
 #include <errno.h>

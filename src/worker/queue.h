@@ -7,7 +7,7 @@
 #pragma once
 
 #include "cofris/cofris.h"
-#include "worker/arrivals.h"
+#include "load/arrivals.h"
 
 #define QUEUE_MAX_BATCH 256
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+cofris_test(test-grid SOURCES test-grid.c USES cofris-response LABELS unit)
 cofris_test(test-surface SOURCES test-surface.c USES cofris-response LABELS unit)
 cofris_test(test-table SOURCES test-table.c USES cofris-response LABELS unit TIMEOUT 120)
 # Random surfaces with a known truth; slow under a sanitizer.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "worker/load-curve.h"
+#include "load/load-curve.h"
 #include "base/parse.h"
 #include <errno.h>
 #include <stdarg.h>

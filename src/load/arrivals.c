@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "worker/arrivals.h"
+#include "load/arrivals.h"
 #include "base/units.h"
 #include "plant/plant.h"
 #include <math.h>

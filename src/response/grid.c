@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "profiler/grid.h"
+#include "response/grid.h"
 #include "base/macros.h"
 #include <errno.h>
 

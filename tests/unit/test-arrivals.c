@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Arrivals: a function of the seed, and Poisson at the curve's rate (chi-square at fixed seeds, so
  * these pass or fail for ever). */
+#include "load/arrivals.h"
 #include "support/cmocka-includes.h"
-#include "worker/arrivals.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The load curve's reader on good files and on all that may be wrong with one. */
+#include "load/load-curve.h"
 #include "support/cmocka-includes.h"
-#include "worker/load-curve.h"
 
 #include <errno.h>
 #include <string.h>

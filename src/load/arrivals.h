@@ -4,7 +4,7 @@
  * (seed, curve, rate), so paired runs see the same arrivals whatever happens to the requests. */
 #pragma once
 
-#include "worker/load-curve.h"
+#include "load/load-curve.h"
 #include <stdbool.h>
 #include <stdint.h>
 

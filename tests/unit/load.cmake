@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
+foreach(part IN ITEMS load-curve arrivals)
+  cofris_test(test-${part} SOURCES test-${part}.c USES cofris-load LABELS unit)
+endforeach()
