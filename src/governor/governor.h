@@ -25,6 +25,7 @@ struct governor_model_config {
 	 * itself has no mask. */
 	const struct response_table *clock_table;
 	const char *policy; /* a name of policy.h's table */
+	uint32_t max_batch; /* largest that a policy may order beyond its table; 0 counts as 1 */
 	uint32_t priority;  /* larger is more important; 100 */
 	bool use_mask;	    /* cu_mask = auto */
 };
@@ -53,6 +54,8 @@ struct governor_model_input {
 	uint64_t oldest_age_ns; /* age of the oldest unfinished request; 0 if none or unknown */
 	uint64_t busy_ns, executions; /* service time summed over executions in this interval */
 	uint64_t service_p95_ns;      /* of this interval; 0 unknown */
+	uint64_t sojourn_ns;	      /* summed over this interval's completions; 0 unknown */
+	uint64_t sojourn_p95_ns;      /* of this interval; 0 unknown */
 	bool whole_interval;	      /* false in the interval in which a worker came or went */
 	bool mask_follows;	      /* all its workers can follow CU masks now */
 	bool mask_unknown; /* one that no longer answers may still be under a partial mask */
@@ -76,6 +79,7 @@ struct governor_input {
 	uint64_t interval_ns;		 /* since the last step */
 	uint32_t flags;			 /* enum governor_card_flag */
 	uint64_t power_uw, power_cap_uw; /* sensor and cap in force; 0 unknown */
+	uint64_t power_max_uw;		 /* highest reading of this interval; 0 unknown */
 	uint32_t sclk_mhz, busy_percent;
 	uint32_t applied_max_mhz; /* limit in force now; 0: baseline */
 	struct governor_model_input models[GOVERNOR_MAX_MODELS];

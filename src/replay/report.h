@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An evaluation in every form that people read: all from one JSON object, so that they agree. */
+#pragma once
+
+#include "replay/evaluate.h"
+#include <jansson.h>
+#include <stdio.h>
+
+#define REPORT_SCHEMA 1
+
+/* The object that --json prints; NULL if there is no memory. Numbers that do not exist are null.
+ * Keys in a fixed order; the same evaluation gives the same bytes. */
+json_t *report_json(const struct evaluation *e);
+/* Tables for a terminal, of that object. */
+int report_text(const json_t *object, FILE *f);
+int report_csv(const json_t *object, FILE *f);
+/* folder/{report.html,results.csv,results.json}: one self-contained page with its plots inside (SVG
+ * by gnuplot). others: the same set-up at other SLOs, for the sensitivity plot; may be empty. */
+int report_write(const char *folder, const struct evaluation *e, const json_t *object,
+		 json_t *const *others, size_t n_others);
