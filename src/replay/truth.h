@@ -47,7 +47,9 @@ DEFINE_CLEANUP(struct costs *, costs_free)
 const struct cu_shape *costs_shapes(const struct costs *c, uint32_t *ret_n);
 /* {0, 0}: all CUs. -1 for a shape that the card has not. */
 int costs_shape_index(const struct costs *c, struct cu_shape shape);
-/* A part of a batch is counted exactly (it is computed for batches that are not in the options). */
+/* A part of a batch is counted exactly (it is computed for batches that are not in the options).
+ * The card's time factor is in it. Stepping a card with busy_ns = ns, uncore_ns, flop and bytes of
+ * this, or equal parts of them, gives the energy of stepping it launch by launch. */
 struct plant_cost costs_get(const struct costs *c, uint32_t level, uint32_t shape, uint32_t batch);
 /* Steady power while busy with it back to back, and between requests at this limit, W, at the
  * temperature of an idle card (leakage beyond it is the simulation's). */
