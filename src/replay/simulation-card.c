@@ -64,6 +64,22 @@ static void add_rates(struct plant_rates *sum, const struct execution *e)
 	sum->uncore_share += e->cost.uncore_ns * e->factor / e->full_ns;
 }
 
+static const struct plant_cost *cost_of(struct simulation *s, uint32_t level, uint32_t shape,
+					uint32_t batch)
+{
+	uint32_t key = (level * s->n_shapes + shape) * 257 + batch;
+	struct memo *m = &s->memo[key % SIMULATION_MEMO];
+
+	if (m->batch != batch || m->level != level || m->shape != shape)
+		*m = (struct memo){
+			.level = level,
+			.shape = shape,
+			.batch = batch,
+			.cost = costs_get(s->options.costs, level, shape, batch),
+		};
+	return &m->cost;
+}
+
 void simulation_retime(struct simulation *s)
 {
 	uint32_t level = plant_card_level(s->card), shape = s->configuration.shape;
@@ -84,7 +100,7 @@ void simulation_retime(struct simulation *s)
 		e->end_ns = UINT64_MAX;
 		if (!works)
 			continue;
-		e->cost = costs_get(s->options.costs, level, shape, e->n);
+		e->cost = *cost_of(s, level, shape, e->n);
 		e->full_ns = e->cost.ns * e->factor * s->n_running;
 		e->end_ns = s->now_ns + (uint64_t)llround(e->left * e->full_ns);
 		add_rates(&s->rates, e);

@@ -155,6 +155,7 @@ static uint64_t oldest_age_ns(const struct governing *g, const struct simulation
 static void fill_model(struct governing *g, struct simulation *s, struct governor_model_input *in)
 {
 	const struct counters *a = &g->base, *b = &s->counters;
+	bool whole = g->last_tick_ns > 0;
 
 	*in = (struct governor_model_input){
 		.state = GOVERNOR_INPUT_OK,
@@ -168,9 +169,10 @@ static void fill_model(struct governing *g, struct simulation *s, struct governo
 		.busy_ns = b->busy_ns - a->busy_ns,
 		.executions = b->executions - a->executions,
 		.service_p95_ns = latencies_p95_ns(&s->services),
-		.sojourn_ns = b->sojourn_ns - a->sojourn_ns,
-		.sojourn_p95_ns = latencies_p95_ns(&s->sojourns),
-		.whole_interval = g->last_tick_ns > 0,
+		/* The daemon's histograms have no beginning to the first interval. */
+		.sojourn_ns = whole ? b->sojourn_ns - a->sojourn_ns : 0,
+		.sojourn_p95_ns = whole ? latencies_p95_ns(&s->sojourns) : 0,
+		.whole_interval = whole,
 		.mask_follows = true,
 		.batch_follows = !sequence_worker_clock_alone(g->sequence, g->worker),
 		.acknowledged = sequence_model_acknowledged(g->sequence, 0),

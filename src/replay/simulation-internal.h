@@ -13,6 +13,7 @@
 #include "replay/simulation.h"
 
 #define SIMULATION_MAX_WORKERS 64
+#define SIMULATION_MEMO	       256 /* a power of two */
 
 /* One batch being executed. What is left of it is a share: it falls by dt / full_ns. */
 struct execution {
@@ -20,6 +21,12 @@ struct execution {
 	uint32_t first, n; /* requests */
 	uint64_t start_ns, since_ns, end_ns;
 	double factor, left, full_ns; /* left as of since_ns */
+	struct plant_cost cost;
+};
+
+/* Parts of large batches are computed whenever they are asked for. */
+struct memo {
+	uint32_t level, shape, batch; /* batch 0: empty */
 	struct plant_cost cost;
 };
 
@@ -65,6 +72,7 @@ struct simulation {
 	uint64_t *latency_ns;
 	struct execution *executions;
 
+	struct memo memo[SIMULATION_MEMO];
 	double cap_w;
 	struct plant_rates rates; /* of all that runs */
 	struct sums sums, before; /* before: at warm-up */
