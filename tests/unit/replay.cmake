@@ -2,3 +2,5 @@
 foreach(part IN ITEMS bench costs truth)
   cofris_test(test-replay-${part} SOURCES test-replay-${part}.c USES cofris-replay-core LABELS unit)
 endforeach()
+cofris_test(test-simulation SOURCES test-simulation.c USES cofris-replay-core cofris-worker-core
+  LABELS unit)
