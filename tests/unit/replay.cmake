@@ -4,3 +4,5 @@ foreach(part IN ITEMS bench costs truth)
 endforeach()
 cofris_test(test-simulation SOURCES test-simulation.c USES cofris-replay-core cofris-worker-core
   LABELS unit)
+cofris_test(test-simulation-steps SOURCES test-simulation-steps.c USES cofris-replay-core
+  LABELS unit)
