@@ -18,16 +18,10 @@ struct range {
 	uint32_t low, high;
 };
 
-struct level {
-	double cu_w;	  /* active-idle power of one CU */
-	double v2;	  /* (V/Vmax)^2 */
-	double between_w; /* drawn between requests beyond the idle power */
-};
-
 struct plant_card {
 	const struct plant_device *device;
 	struct plant_card_options options;
-	struct level levels[PLANT_MAX_LEVELS];
+	struct plant_level levels[PLANT_MAX_LEVELS];
 	uint32_t top;
 	double idle_c; /* where an idle card comes to rest */
 	uint64_t now_ns;
@@ -150,48 +144,29 @@ static void follow_load(struct plant_card *c, double busy_share, uint64_t dt_ns)
 
 /* ---- power ---- */
 
-/* Work per ns of a step. */
-struct rates {
-	double busy_share, ungated_cus, flop, bytes;
-};
-
-/* Of the time, that memory and fabric are awake: kernels that hardly touch the memory let them
- * sleep. So empty ones draw the CUs' active-idle power alone, which is what the paper's P_CU, their
- * power above idle over the number of CUs, takes it for. */
-static double uncore_share(const struct plant_device *d, const struct rates *a)
+static double power_at(const struct plant_card *c, uint32_t level, const struct plant_rates *a)
 {
-	return fmin(a->busy_share, a->bytes / d->uncore_gbps);
-}
-
-static double power_at(const struct plant_card *c, uint32_t level_index, const struct rates *a)
-{
-	const struct plant_device *d = c->device;
-	const struct level *level = &c->levels[level_index];
-	double power_w = d->idle_w + (1 - a->busy_share) * level->between_w;
-
-	power_w += uncore_share(d, a) * d->uncore_w + a->ungated_cus * level->cu_w;
-	/* pJ per ns is mW. */
-	power_w += (a->flop * d->pj_per_flop * level->v2 + a->bytes * d->pj_per_byte) * 1e-3;
-	power_w += d->leakage_w_per_k * level->v2 * fmax(0, c->temp_c - c->idle_c);
-	return power_w * c->options.power_factor;
+	return plant_power_w(c->device, &c->levels[level], a, c->temp_c - c->idle_c) *
+	       c->options.power_factor;
 }
 
 /* ---- limiters ---- */
 
 /* How much more the card would draw if the limiter let it go one level up. Work grows at most as
  * the clock does, so a step up that this allows is not taken back at once. */
-static double next_level_w(const struct plant_card *c, const struct rates *a)
+static double next_level_w(const struct plant_card *c, const struct plant_rates *a)
 {
 	const uint32_t *mhz = &c->device->level_mhz[c->power_limit];
 	double faster = (double)mhz[1] / mhz[0];
-	struct rates grown = *a;
+	struct plant_rates grown = *a;
 
 	grown.flop *= faster;
 	grown.bytes *= faster;
 	return power_at(c, c->power_limit + 1, &grown) - power_at(c, c->power_limit, a);
 }
 
-static void limit_power(struct plant_card *c, double power_w, const struct rates *a, uint64_t dt_ns)
+static void limit_power(struct plant_card *c, double power_w, const struct plant_rates *a,
+			uint64_t dt_ns)
 {
 	const struct plant_device *d = c->device;
 	double cap_w = (double)c->cap_uw * 1e-6;
@@ -256,7 +231,7 @@ static void feed_sensors(struct plant_card *c, double power_w, double busy_share
 
 /* ---- time ---- */
 
-static void slice(struct plant_card *c, uint64_t dt_ns, const struct rates *a)
+static void slice(struct plant_card *c, uint64_t dt_ns, const struct plant_rates *a)
 {
 	const struct plant_device *d = c->device;
 	double power_w = power_at(c, c->level, a);
@@ -276,15 +251,16 @@ void plant_card_step(struct plant_card *c, uint64_t now_ns, const struct plant_a
 {
 	uint64_t start_ns = c->now_ns;
 	double before_j = c->energy_j, length = (double)(now_ns - start_ns);
-	struct rates rates;
+	struct plant_rates rates;
 
 	if (now_ns <= start_ns)
 		return;
-	rates = (struct rates){
+	rates = (struct plant_rates){
 		.busy_share = fmin(1, (double)a->busy_ns / length),
 		.ungated_cus = a->ungated_cu_ns / length,
 		.flop = a->flop / length,
 		.bytes = a->bytes / length,
+		.uncore_share = a->uncore_ns / length,
 	};
 	while (c->now_ns < now_ns) {
 		uint64_t end_ns = MIN(now_ns, c->now_ns + SLICE_NS);
@@ -350,24 +326,6 @@ const struct plant_card_options *plant_card_get_options(const struct plant_card 
 	return &c->options;
 }
 
-static void fill_levels(struct plant_card *c)
-{
-	const struct plant_device *d = c->device;
-	uint32_t cus = cu_topology_cus(&d->topology);
-
-	for (uint32_t i = 0; i < d->n_levels; i++) {
-		double v = d->level_mv[i] / d->level_mv[c->top];
-		double cu_w = plant_cu_active_idle_w(d, d->level_mhz[i]);
-
-		c->levels[i] = (struct level){
-			.cu_w = cu_w,
-			.v2 = v * v,
-		};
-		if (i > d->dpm_idle_level)
-			c->levels[i].between_w = d->idle_active_share * (d->uncore_w + cus * cu_w);
-	}
-}
-
 static bool factor_is_valid(double factor)
 {
 	return isfinite(factor) && factor > 0;
@@ -386,8 +344,9 @@ int plant_card_new(const struct plant_device *d, const struct plant_card_options
 	c->device = d;
 	c->options = *o;
 	c->top = d->n_levels - 1;
-	fill_levels(c);
-	c->idle_c = d->ambient_c + d->idle_w * d->thermal_ohm_k_per_w;
+	for (uint32_t i = 0; i < d->n_levels; i++)
+		c->levels[i] = plant_level_of(d, i);
+	c->idle_c = plant_idle_c(d);
 	c->now_ns = now_ns;
 	c->perf_level = PLANT_PERF_AUTO;
 	c->written = c->active = c->pending = (struct range){0, c->top};

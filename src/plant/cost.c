@@ -138,9 +138,10 @@ struct plant_cost plant_request_cost(const struct plant_device *d, const struct 
 			.bytes = k->fixed_bytes + (k->bytes - k->fixed_bytes) * batch,
 		};
 		struct plant_execution e = plant_launch_execution(d, &l, sclk_mhz, shape);
-		double execution = execution_ns(&e, l.bytes);
+		double execution = execution_ns(&e, l.bytes), ns = launch_ns(d, execution);
 
-		cost.ns += k->count * launch_ns(d, execution);
+		cost.ns += k->count * ns;
+		cost.uncore_ns += k->count * fmin(ns, l.bytes / d->uncore_gbps);
 		cost.flop += k->count * k->flop * batch;
 		cost.bytes += k->count * l.bytes;
 		cu_ns += k->count * execution * l.workgroups / e.busiest;

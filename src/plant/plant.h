@@ -98,6 +98,7 @@ struct plant_cost {
 	double ns;	    /* service time without jitter, alone on the card */
 	double flop, bytes; /* work done */
 	double busy_cus;    /* mean CUs with a workgroup over ns (for occupancy) */
+	double uncore_ns;   /* of ns, launch by launch, that memory and fabric are awake */
 };
 /* shape must be a shape of the device ({0, 0} = all CUs); batch is 1..PLANT_MAX_BATCH. */
 struct plant_cost plant_request_cost(const struct plant_device *d, const struct plant_model *m,
@@ -135,6 +136,24 @@ uint32_t plant_ungated_cus(const struct plant_device *d, enum plant_gating gatin
 uint32_t plant_ungated_cus_of_mask(const struct plant_device *d, enum plant_gating gating,
 				   const struct cu_mask *mask);
 
+/* Power at one of the device's levels, as far as it does not depend on what runs. */
+struct plant_level {
+	double cu_w;	  /* active-idle power of one CU */
+	double v2;	  /* (V/Vmax)^2 */
+	double between_w; /* drawn between requests beyond the idle power */
+};
+struct plant_level plant_level_of(const struct plant_device *d, uint32_t level);
+/* What a card does per ns. */
+struct plant_rates {
+	double busy_share, ungated_cus, flop, bytes;
+	double uncore_share; /* of the time; 0: by the bytes */
+};
+/* kelvin: above the temperature of an idle card. */
+double plant_power_w(const struct plant_device *d, const struct plant_level *l,
+		     const struct plant_rates *a, double kelvin);
+/* Where an idle card comes to rest. */
+double plant_idle_c(const struct plant_device *d);
+
 /* Per-request service-time factor: lognormal with sigma (as 0.02) and mean 1, times stall_factor
  * with probability stall_p. A pure function of (seed, request), the same under every policy. */
 double plant_jitter(uint64_t seed, uint64_t request, double sigma, double stall_p,
@@ -151,6 +170,10 @@ struct plant_activity {
 	uint64_t busy_ns;     /* time with at least one kernel running */
 	double ungated_cu_ns; /* integral over busy time of the ungated CUs */
 	double flop, bytes;
+	/* Of busy_ns, that memory and fabric are awake. 0: as the bytes spread evenly over the
+	 * step tell, which is exact but where launches of less than uncore_gbps run between
+	 * others. */
+	double uncore_ns;
 };
 
 struct plant_card_options {

@@ -47,7 +47,9 @@ DEFINE_CLEANUP(struct costs *, costs_free)
 const struct cu_shape *costs_shapes(const struct costs *c, uint32_t *ret_n);
 /* {0, 0}: all CUs. -1 for a shape that the card has not. */
 int costs_shape_index(const struct costs *c, struct cu_shape shape);
-/* A part of a batch is counted exactly (it is computed for batches that are not in the options). */
+/* A part of a batch is counted exactly (it is computed for batches that are not in the options).
+ * The card's time factor is in it. Stepping a card with busy_ns = ns, uncore_ns, flop and bytes of
+ * this, or equal parts of them, gives the energy of stepping it launch by launch. */
 struct plant_cost costs_get(const struct costs *c, uint32_t level, uint32_t shape, uint32_t batch);
 /* Steady power while busy with it back to back, and between requests at this limit, W, at the
  * temperature of an idle card (leakage beyond it is the simulation's). */
@@ -64,6 +66,11 @@ struct bench_options {
 	bool noiseless; /* what a profiler without noise would find */
 };
 /* Sweeps the card as cofris-profile would: closed loop with one worker at every cell, through a
- * sensor with its real resolution, noise and staleness. */
+ * sensor with its real resolution, noise and staleness. Each cell is steady, its heat too.
+ *
+ * A surface holds what a card without gating draws, and the table's gating variant subtracts the
+ * CUs that are off; so a card with gating is swept as one that gates nothing, not even half of its
+ * SEs, and the table has to be derived with the same gating. 0, -EINVAL for options out of range,
+ * or -ENOMEM. */
 int bench_sweep(const struct truth *bench, const struct plant_model *m,
 		const struct bench_options *o, struct surface **ret);
