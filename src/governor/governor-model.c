@@ -191,7 +191,7 @@ static void model_order(struct governor *g, uint32_t i, const struct governor_in
 	d->reason = plan->reason;
 	ret->max_mhz = g->config.level_mhz[plan->level];
 	limit_mhz = governor_full_speed_mhz(g, &g->config.models[i], &power_w);
-	/* A policy of batches holds the cap by them. */
+	/* A policy of batches holds the cap by itself. */
 	if (!m->policy->batches && ret->max_mhz > limit_mhz) {
 		ret->max_mhz = limit_mhz;
 		d->reason = governor_first_reason(d->reason, GOVERNOR_REASON_POWER_CAP);
