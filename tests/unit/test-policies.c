@@ -665,17 +665,15 @@ static void test_doubt_is_the_baseline_and_not_learnt_from(void **state _unused_
 {
 	static const struct {
 		enum governor_input_state state;
-		bool whole, maximum;
+		bool whole;
 		uint32_t flag;
 		enum governor_reason reason;
 	} cases[] = {
-		{GOVERNOR_INPUT_MISSING, true, true, 0, GOVERNOR_REASON_MISSING_INPUT},
-		{GOVERNOR_INPUT_OK, false, true, 0, GOVERNOR_REASON_FIRST_INTERVAL},
-		{GOVERNOR_INPUT_OK, true, true, GOVERNOR_CARD_HOLD_FULL, GOVERNOR_REASON_HOLD},
-		{GOVERNOR_INPUT_OK, true, true, GOVERNOR_CARD_SENSORS_LOST,
-		 GOVERNOR_REASON_SENSORS_LOST},
-		{GOVERNOR_INPUT_OK, true, true, GOVERNOR_CARD_FOREIGN_LOAD,
-		 GOVERNOR_REASON_FOREIGN_LOAD},
+		{GOVERNOR_INPUT_MISSING, true, 0, GOVERNOR_REASON_MISSING_INPUT},
+		{GOVERNOR_INPUT_OK, false, 0, GOVERNOR_REASON_FIRST_INTERVAL},
+		{GOVERNOR_INPUT_OK, true, GOVERNOR_CARD_HOLD_FULL, GOVERNOR_REASON_HOLD},
+		{GOVERNOR_INPUT_OK, true, GOVERNOR_CARD_SENSORS_LOST, GOVERNOR_REASON_SENSORS_LOST},
+		{GOVERNOR_INPUT_OK, true, GOVERNOR_CARD_FOREIGN_LOAD, GOVERNOR_REASON_FOREIGN_LOAD},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(orderers) * ARRAY_SIZE(cases); i++) {
