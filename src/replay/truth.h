@@ -24,7 +24,9 @@ struct truth_options {
 
 #define TRUTH_ENSEMBLE 20 /* members 1 .. 20 beside the file itself */
 
-/* The card on the bench: small jitter, no stalls, no drift. */
+/* The card on the bench: small jitter, no stalls, no drift. 0; -EINVAL for options out of range (a
+ * member above TRUTH_ENSEMBLE, too); -ENOENT for a member of a device without
+ * devices/NAME-ensemble.csv among the profiles, -EBADMSG for a broken one. */
 int truth_bench(const struct plant_device *d, const struct truth_options *o, struct truth *ret);
 /* Service card number n of this bench card: each time constant x U(0.9, 1.15), power x U(0.95,
  * 1.1), drift, jitter of 1 to 5 %, stalls of 1.5 x on 0.2 % of requests. */
