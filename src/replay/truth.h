@@ -16,8 +16,8 @@ struct truth {
 
 struct truth_options {
 	enum plant_gating gating;
+	uint32_t member; /* of the ensemble; 0: the device's file as it is */
 	uint64_t seed;
-	uint32_t member;		       /* of the ensemble; 0: the device's file as it is */
 	double switch_ms;		       /* < 0: the device's own */
 	double dpm_ramp_ms, idle_active_share; /* likewise */
 };

@@ -179,15 +179,22 @@ static void test_rows_of_service_alone_are_the_cheapest_that_hold(void **state)
 	}
 }
 
+/* Too slow for half of R, but within the SLO; cheap. */
+static struct surface *slow_surface(void)
+{
+	struct surface *s = new_surface();
+
+	(void)add_cell(s, 925, 4, 15, 40e6, 60);
+	return s;
+}
+
 static void test_row_0_of_service_alone_survives_no_step(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = new_surface();
+	_cleanup_(free_surface) struct surface *s = slow_surface();
 	_cleanup_(freep) struct response_table *queued = NULL, *alone = NULL;
 	struct table_options o = service_only(8);
 
 	(void)state;
-	/* Too slow for half of R, but within the SLO; cheap. */
-	(void)add_cell(s, 925, 4, 15, 40e6, 60);
 	o.rated_rps = 70;
 	alone = derive(s, &o);
 	assert_int_equal(alone->rows[0].max_mhz, 925);
