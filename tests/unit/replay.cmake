@@ -11,3 +11,7 @@ add_test(NAME profiles-ensemble-satisfies-the-facts
   COMMAND ${COFRIS_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/test-ensemble.py)
 set_tests_properties(profiles-ensemble-is-generated profiles-ensemble-satisfies-the-facts
   PROPERTIES TIMEOUT 120 LABELS unit)
+cofris_test(test-simulation SOURCES test-simulation.c USES cofris-replay-core cofris-worker-core
+  LABELS unit)
+cofris_test(test-simulation-steps SOURCES test-simulation-steps.c USES cofris-replay-core
+  LABELS unit)
