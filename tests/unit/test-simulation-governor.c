@@ -16,10 +16,8 @@ static struct {
 	uint32_t n;
 	struct step {
 		uint64_t now_ns, interval_ns, power_uw, power_max_uw, cap_uw;
-		uint32_t applied_max_mhz, sclk_mhz, busy_percent;
 		struct governor_model_input in;
-		uint32_t max_mhz, row;
-		enum governor_action action;
+		uint32_t applied_max_mhz, max_mhz, row;
 	} steps[MAX_STEPS];
 } seen;
 
@@ -37,13 +35,10 @@ static void keep(const struct governor_input *input, const struct governor_decis
 		.power_uw = input->power_uw,
 		.power_max_uw = input->power_max_uw,
 		.cap_uw = input->power_cap_uw,
-		.applied_max_mhz = input->applied_max_mhz,
-		.sclk_mhz = input->sclk_mhz,
-		.busy_percent = input->busy_percent,
 		.in = input->models[0],
+		.applied_max_mhz = input->applied_max_mhz,
 		.max_mhz = d->max_mhz,
 		.row = d->models[0].row,
-		.action = d->action,
 	};
 }
 
@@ -329,6 +324,32 @@ static void test_batches_are_those_of_the_directive(void **state)
 	assert_close("the last does not wait", (double)l[9], fixture_service_ns(TOP, full_shape, 1),
 		     1);
 	assert_close("batch", fixture.result.mean_batch, 10.0 / 5, 1e-9);
+}
+
+static void test_a_saturated_worker_takes_batches_of_the_directive(void **state)
+{
+	uint64_t completions = 0;
+
+	(void)state;
+	follow(in_batches, 4);
+	fixture.options.saturated = true;
+	fixture.options.warm_up_ns = 1 * SEC;
+	fixture_run(0);
+	assert_close("batch", fixture.result.mean_batch, 4, 0);
+	assert_close("busy", fixture.result.busy_s, fixture.result.length_s, 1e-6);
+	for (uint32_t i = 2; i < seen.n; i++) {
+		const struct governor_model_input *in = &seen.steps[i].in;
+
+		completions += in->completions;
+		assert_int_equal(in->arrivals, in->starts);
+		assert_int_equal(in->starts, 4 * in->executions);
+		assert_int_equal(in->in_flight, 4);
+		assert_int_equal(in->oldest_age_ns, 0);
+		assert_close("mean latency", (double)in->sojourn_ns / (double)in->completions,
+			     fixture_service_ns(TOP, fixture_full_shape(), 4), 1);
+	}
+	/* The last batch may end after the last step. */
+	assert_close("completed", (double)fixture.result.completed, (double)completions, 4);
 }
 
 static void back_to_the_driver(uint32_t step, struct governor_decision *d)
@@ -628,6 +649,7 @@ int main(void)
 		TEST(test_a_clock_acts_after_the_switch_time_in_mid_service),
 		TEST(test_masks_change_when_acknowledged_and_stall_what_runs),
 		TEST(test_batches_are_those_of_the_directive),
+		TEST(test_a_saturated_worker_takes_batches_of_the_directive),
 		TEST(test_a_release_gives_the_card_back),
 		TEST(test_who_waits_too_long_brings_the_next_step_forward),
 		TEST(test_a_wake_soon_after_a_step_waits_for_a_tenth_of_a_second),
