@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-foreach(part IN ITEMS costs truth)
+foreach(part IN ITEMS bench costs truth)
   cofris_test(test-replay-${part} SOURCES test-replay-${part}.c USES cofris-replay-core LABELS unit)
 endforeach()
