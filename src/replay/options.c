@@ -67,23 +67,10 @@ static const char *const default_models[] = {
 };
 
 /* In the order of reports. */
-static const struct known_policy {
-	const char *name;
-	bool replay_only;
-	bool needs_cap; /* and batches */
-} known_policies[] = {
-	{"auto"},
-	{"maximum"},
-	{"frequency"},
-	{"resource"},
-	{"coordinated"},
-	{"adapter"},
-	{"adapter-tail"},
-	{"batchsizer", .needs_cap = true},
-	{"batchsizer-fixed", .needs_cap = true},
-	{"cofris"},
-	{"oracle", .replay_only = true},
-	{"oracle-rate", .replay_only = true},
+static const char *const known_policies[] = {
+	"auto",	   "maximum",	   "frequency",	  "resource",	"coordinated",
+	"adapter", "adapter-tail", "dvfs",	  "batchsizer", "batchsizer-fixed",
+	"cofris",  "oracle",	   "oracle-rate",
 };
 
 struct option_row {
@@ -316,29 +303,19 @@ static int set_models(struct replay_options *o, const struct option_row *row, co
 	return each_word(o, row, list, take_model);
 }
 
-/* A policy that this build has. */
-static bool policy_exists(const struct known_policy *p)
-{
-	return p->replay_only || policy_find(p->name);
-}
-
 static int take_policy(struct replay_options *o, const struct option_row *row, const char *word)
 {
-	const char *names[ARRAY_SIZE(known_policies) + 1];
 	struct evaluation_options *e = &o->evaluation;
-	unsigned int n = 0, i;
+	unsigned int i;
 	int r;
 
-	for (size_t j = 0; j < ARRAY_SIZE(known_policies); j++)
-		if (policy_exists(&known_policies[j]))
-			names[n++] = known_policies[j].name;
-	r = set_word(row, word, names, n, &i);
+	r = set_word(row, word, known_policies, ARRAY_SIZE(known_policies), &i);
 	if (r < 0)
 		return r;
 	for (uint32_t j = 0; j < e->n_policies; j++)
 		if (strcmp(e->policies[j], word) == 0)
 			return bad(row, word, "each policy once");
-	e->policies[e->n_policies++] = names[i];
+	e->policies[e->n_policies++] = known_policies[i];
 	return 0;
 }
 
@@ -352,13 +329,15 @@ static int set_policies(struct replay_options *o, const struct option_row *row, 
 	return list ? each_word(o, row, list, take_policy) : -ENOMEM;
 }
 
+/* But those that make no sense without a cap. */
 static void take_all_policies(struct evaluation_options *e)
 {
-	bool batches = e->cap_w > 0 && e->max_batch > 1;
+	for (size_t i = 0; i < ARRAY_SIZE(known_policies); i++) {
+		const struct policy *p = policy_find(known_policies[i]);
 
-	for (size_t i = 0; i < ARRAY_SIZE(known_policies); i++)
-		if (policy_exists(&known_policies[i]) && (!known_policies[i].needs_cap || batches))
-			e->policies[e->n_policies++] = known_policies[i].name;
+		if (!p || !p->batches || (e->cap_w > 0 && e->max_batch > 1))
+			e->policies[e->n_policies++] = known_policies[i];
+	}
 }
 
 /* ---- all of it ---- */

@@ -16,10 +16,13 @@ static const struct {
 	unsigned int colour;
 } colours[] = {
 	/* They have to be seen on white and on black. */
-	{"auto", 0x9aa1ab},	    {"maximum", 0x66707d},     {"frequency", 0x4a9fd8},
-	{"resource", 0xdfa03a},	    {"coordinated", 0x8172d6}, {"adapter", 0xd290c0},
-	{"adapter-tail", 0xb0508f}, {"batchsizer", 0xb98d60},  {"batchsizer-fixed", 0x93653f},
-	{"cofris", 0x12a572},	    {"oracle", 0xd9534b},      {"oracle-rate", 0xee9a90},
+	{"auto", 0x9aa1ab},	    {"maximum", 0x66707d},
+	{"frequency", 0x4a9fd8},    {"resource", 0xdfa03a},
+	{"coordinated", 0x8172d6},  {"adapter", 0xd290c0},
+	{"adapter-tail", 0xb0508f}, {"dvfs", 0x4fb3b0},
+	{"batchsizer", 0xb98d60},   {"batchsizer-fixed", 0x93653f},
+	{"cofris", 0x12a572},	    {"oracle", 0xd9534b},
+	{"oracle-rate", 0xee9a90},
 };
 
 unsigned int plot_colour(const char *policy)

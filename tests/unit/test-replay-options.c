@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/log.h"
+#include "governor/policy.h"
 #include "replay/options.h"
 #include "support/cmocka-includes.h"
 
@@ -124,12 +125,39 @@ static void test_all_policies_are_those_that_the_set_up_allows(void **state)
 	assert_string_equal(o.evaluation.policies[1], "maximum");
 	assert_true(has_policy(&o, "cofris") && has_policy(&o, "coordinated"));
 	assert_true(has_policy(&o, "oracle") && has_policy(&o, "oracle-rate"));
+	assert_false(has_policy(&o, "batchsizer") || has_policy(&o, "dvfs"));
+	replay_options_done(&o);
+
+	/* These keep to a cap by their batches. */
+	assert_int_equal(parse("--trace t --cap 100W", &o), 1);
 	assert_false(has_policy(&o, "batchsizer"));
+	replay_options_done(&o);
+	assert_int_equal(parse("--trace t --max-batch 16 --cap 100W", &o), 1);
+	assert_true(has_policy(&o, "batchsizer") && has_policy(&o, "batchsizer-fixed"));
 	replay_options_done(&o);
 
 	assert_int_equal(parse("--trace t --policies oracle,auto", &o), 1);
 	assert_int_equal(o.evaluation.n_policies, 2);
 	assert_string_equal(o.evaluation.policies[0], "oracle");
+}
+
+/* A policy that the governor gets comes into the reports. */
+static void test_every_policy_can_be_named(void **state)
+{
+	_cleanup_(replay_options_done) struct replay_options o;
+	char line[64];
+
+	(void)state;
+	for (unsigned int i = 0; policy_name(i); i++) {
+		(void)snprintf(line, sizeof(line), "--trace t --policies %s", policy_name(i));
+		assert_int_equal(parse(line, &o), 1);
+		assert_true(has_policy(&o, policy_name(i)));
+		replay_options_done(&o);
+	}
+	assert_int_equal(parse("--trace t --cap 100W --max-batch 2", &o), 1);
+	for (uint32_t i = 0; i < o.evaluation.n_policies; i++)
+		assert_true(policy_find(o.evaluation.policies[i]) ||
+			    policy_is_clairvoyant(o.evaluation.policies[i]));
 }
 
 static void test_a_record_is_replayed_with_nothing_but_json(void **state)
@@ -223,6 +251,7 @@ int main(void)
 		cmocka_unit_test(test_everything_can_be_said),
 		cmocka_unit_test(test_objectives_are_factors_or_times_and_may_be_several),
 		cmocka_unit_test(test_all_policies_are_those_that_the_set_up_allows),
+		cmocka_unit_test(test_every_policy_can_be_named),
 		cmocka_unit_test(test_a_record_is_replayed_with_nothing_but_json),
 		cmocka_unit_test(test_what_is_wrong_is_refused),
 		cmocka_unit_test(test_a_near_name_is_proposed),
