@@ -86,58 +86,6 @@ struct governing *governing_free(struct governing *g)
 	return NULL;
 }
 
-/* ---- intervals ---- */
-
-static bool configuration_equal(const struct configuration *a, const struct configuration *b)
-{
-	return a->level == b->level && a->shape == b->shape && a->batch == b->batch;
-}
-
-static void keep_tick(struct simulation *s, double demand_rps, enum governor_reason reason)
-{
-	double length_s = (double)(s->now_ns - s->interval_start_ns) * 1e-9;
-
-	if (s->n_ticks == s->ticks_size) {
-		uint32_t size = MAX(2 * s->ticks_size, 1024u);
-		struct tick *larger = realloc(s->ticks, size * sizeof(*larger));
-
-		if (!larger) {
-			s->error = -ENOMEM;
-			return;
-		}
-		s->ticks = larger;
-		s->ticks_size = size;
-	}
-	s->ticks[s->n_ticks++] = (struct tick){
-		.t_s = (float)((double)s->interval_start_ns * 1e-9),
-		.load_rps =
-			(float)((double)(s->counters.arrivals - s->interval_arrived) / length_s),
-		.demand_rps = (float)demand_rps,
-		.power_w = (float)((s->sums.energy_j - s->interval_j) / length_s),
-		.sclk_mhz = (float)((s->sums.sclk_mhz_s - s->interval_mhz_s) / length_s),
-		.p95_ms = (float)((double)latencies_p95_ns(s->options.latency == LATENCY_SERVICE
-								   ? &s->services
-								   : &s->sojourns) *
-				  1e-6),
-		.configuration = s->configuration,
-		.reason = (uint8_t)reason,
-	};
-}
-
-void simulation_end_interval(struct simulation *s, double demand_rps, enum governor_reason reason)
-{
-	if (s->options.trace_ticks && s->now_ns > s->interval_start_ns)
-		keep_tick(s, demand_rps, reason);
-	if (!configuration_equal(&s->configuration, &s->interval_configuration))
-		s->sums.changes++;
-	s->interval_configuration = s->configuration;
-	s->interval_start_ns = s->now_ns;
-	s->interval_arrived = s->counters.arrivals;
-	s->interval_j = s->sums.energy_j;
-	s->interval_mhz_s = s->sums.sclk_mhz_s;
-	s->sojourns.n = s->services.n = 0;
-}
-
 /* ---- sample and decide ---- */
 
 /* A lower bound: what had arrived by an earlier tick and has not ended yet. */
@@ -350,31 +298,13 @@ static void look(struct governing *g, const struct simulation *s)
 	g->tick_ns = MIN(g->tick_ns, MAX(s->now_ns, g->last_tick_ns + EARLY_NS));
 }
 
-static uint64_t governor_next_ns(const struct governing *g)
-{
-	return MIN(MIN(g->tick_ns, g->wake_ns), MIN(g->directive_ns, g->drive_ns));
-}
-
-/* An interval of a schedule begins. */
-static void follow_schedule(struct simulation *s)
-{
-	const struct simulation_options *o = &s->options;
-	uint32_t i = MIN(s->next_interval, o->n_schedule - 1);
-	const struct configuration *c = &o->schedule[i];
-
-	simulation_end_interval(s, NAN, GOVERNOR_REASON_NONE);
-	s->next_interval++;
-	s->schedule_ns += o->poll_ns;
-	if (s->next_interval > 1 && configuration_equal(c, &s->configuration))
-		return;
-	simulation_card_limit(s, c->level);
-	s->configuration = *c;
-	simulation_retime(s);
-}
-
 uint64_t governing_next_ns(const struct simulation *s)
 {
-	uint64_t next_ns = s->options.schedule ? s->schedule_ns : governor_next_ns(s->governing);
+	const struct governing *g = s->governing;
+	uint64_t next_ns = s->schedule_ns;
+
+	if (g)
+		next_ns = MIN(MIN(g->tick_ns, g->wake_ns), MIN(g->directive_ns, g->drive_ns));
 
 	return s->stalled_until_ns > s->now_ns ? MIN(next_ns, s->stalled_until_ns) : next_ns;
 }
@@ -383,11 +313,6 @@ void governing_run(struct simulation *s)
 {
 	struct governing *g = s->governing;
 
-	if (s->options.schedule) {
-		if (s->schedule_ns <= s->now_ns)
-			follow_schedule(s);
-		return;
-	}
 	if (g->directive_ns <= s->now_ns)
 		acknowledge(g, s);
 	if (g->drive_ns <= s->now_ns)

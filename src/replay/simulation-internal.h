@@ -5,6 +5,7 @@
  *   simulation.c           the run: what comes next, and the result
  *   simulation-card.c      the card, its rates of work, and what is summed over time
  *   simulation-queue.c     arrivals, batches and executions
+ *   simulation-interval.c  what is kept of each interval, and schedules
  *   simulation-governor.c  the daemon's part: input, decision, and how it reaches card and worker
  */
 #pragma once
@@ -127,5 +128,9 @@ uint64_t governing_next_ns(const struct simulation *s);
 void governing_run(struct simulation *s);
 /* An execution starts whose oldest request has waited so long. */
 void governing_started(struct simulation *s, uint64_t wait_ns);
-/* Ends an interval: of a governor's tick or of a schedule. */
+
+/* ---- intervals ---- */
+
 void simulation_end_interval(struct simulation *s, double demand_rps, enum governor_reason reason);
+/* If an entry's time has come. */
+void simulation_follow_schedule(struct simulation *s);

@@ -70,6 +70,8 @@ int simulation_new(const struct simulation_options *o, struct simulation **ret)
 		r = governing_new(s);
 	if (r < 0)
 		return r;
+	if (o->schedule)
+		simulation_follow_schedule(s);
 	*ret = TAKE_PTR(s);
 	return 0;
 }
@@ -115,8 +117,13 @@ static void advance(struct simulation *s, uint64_t until_ns)
 		s->stalled_until_ns = 0;
 		simulation_retime(s);
 	}
+	/* What a schedule says holds from the beginning of its interval; a tick sees all that has
+	 * happened until then. */
+	if (s->options.schedule)
+		simulation_follow_schedule(s);
 	simulation_queue_run(s);
-	governing_run(s);
+	if (s->governing)
+		governing_run(s);
 }
 
 uint64_t simulation_run(struct simulation *s)
