@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define MAX_WORDS 24
+#define LETTERS	  "a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r,s,t,u,v,w,x,y,z"
 
 /* Words split at blanks; the strings live until the next call. */
 static int parse(const char *line, struct replay_options *ret)
@@ -190,8 +191,7 @@ static void test_what_is_wrong_is_refused(void **state)
 		"--trace t --seed 9223372036854775808",
 		"--trace t --models a,,b",
 		"--trace t --models a,b,a",
-		"--trace t --models a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r,s,t,u,v,w,x,y,z,1,2,3,4,5,"
-		"6,7",
+		"--trace t --models " LETTERS ",1,2,3,4,5,6,7",
 		"--trace t --policies oracel",
 		"--trace t --policies auto,auto",
 		"--trace t --policies auto,",
