@@ -218,9 +218,26 @@ def check_page(folder, wanted):
     return seen, objects
 
 
+def check_page_of_manual(objects):
+    """cofris-replay(1) explains every key."""
+    manual = read(os.path.join(SOURCE, "docs", "cofris-replay.1.scd"))
+    keys = set(objects[0])
+    for row in objects[0]["results"] + objects[0]["geomean"]:
+        keys |= set(row)
+        for value in row.values():
+            if isinstance(value, dict):
+                keys |= set(value)
+        for point in row["curve"]:
+            keys |= set(point)
+    for key in sorted(keys):
+        check(f"_{key}_" in manual, f"the manual does not explain {key}")
+
+
 def made_up(folder):
     run(os.path.join(BUILD, "tests", "make-report"), folder)
-    check_page(folder, {"power": 1, "slo": 1, "tail": 1, "curves": 1, "surface": 8, "run": 8})
+    _, objects = check_page(
+        folder, {"power": 1, "slo": 1, "tail": 1, "curves": 1, "surface": 8, "run": 8})
+    check_page_of_manual(objects)
 
 
 def hostile(folder):
