@@ -2,3 +2,4 @@
 foreach(part IN ITEMS costs truth)
   cofris_test(test-replay-${part} SOURCES test-replay-${part}.c USES cofris-replay-core LABELS unit)
 endforeach()
+cofris_test(test-measures SOURCES test-measures.c USES cofris-replay-core LABELS unit)
