@@ -66,6 +66,11 @@ struct bench_options {
 	bool noiseless; /* what a profiler without noise would find */
 };
 /* Sweeps the card as cofris-profile would: closed loop with one worker at every cell, through a
- * sensor with its real resolution, noise and staleness. */
+ * sensor with its real resolution, noise and staleness. Each cell is steady, its heat too.
+ *
+ * A surface holds what a card without gating draws, and the table's gating variant subtracts the
+ * CUs that are off; so a card with gating is swept as one that gates nothing, not even half of its
+ * SEs, and the table has to be derived with the same gating. 0, -EINVAL for options out of range,
+ * or -ENOMEM. */
 int bench_sweep(const struct truth *bench, const struct plant_model *m,
 		const struct bench_options *o, struct surface **ret);

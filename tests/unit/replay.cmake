@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-foreach(part IN ITEMS costs truth)
+foreach(part IN ITEMS bench costs truth)
   cofris_test(test-replay-${part} SOURCES test-replay-${part}.c USES cofris-replay-core LABELS unit)
 endforeach()
 cofris_test(test-measures SOURCES test-measures.c USES cofris-replay-core LABELS unit)

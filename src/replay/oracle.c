@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The curve of least energy against excess lateness, one schedule for each mu, and the way along it
+ * to the lateness asked for. Each schedule is run like any other policy: energy and lateness are
+ * those of the simulation, not of the search. */
+#include "base/macros.h"
+#include "replay/oracle-internal.h"
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#define TOLERANCE_PCT 0.02
+#define MAX_STEPS     40
+
+/* J for each request late in excess. A request takes some 0.01 to 100 J: at the low end lateness
+ * costs nothing, at the high end energy is nothing against it, and sums of it still have their last
+ * mJ. */
+#define MU_LOW	1e-6
+#define MU_HIGH 1e7
+
+struct point {
+	double log_mu;
+	struct measures measures;
+};
+
+struct oracle {
+	struct oracle_options options;
+	struct oracle_candidates *candidates;
+	struct oracle_search *search; /* one of the two */
+	struct oracle_rate *rate;
+	struct configuration *schedule;
+	uint32_t n_ticks;
+	uint32_t n, size;
+	struct point *points; /* ascending in mu, so descending in lateness */
+};
+
+static int new_search(struct oracle *o)
+{
+	struct oracle_work work = {
+		.candidates = o->candidates,
+		.options = &o->options,
+		.n_ticks = o->n_ticks,
+	};
+
+	if (o->options.rate_only)
+		return oracle_rate_new(&work, &o->rate);
+	return oracle_search_new(&work, &o->search);
+}
+
+int oracle_new(const struct oracle_options *options, struct oracle **ret)
+{
+	_cleanup_(oracle_freep) struct oracle *o = calloc(1, sizeof(*o));
+	const struct simulation_options *run = &options->run;
+	int r;
+
+	if (!o)
+		return -ENOMEM;
+	o->options = *options;
+	o->n_ticks = (uint32_t)((run->duration_ns + run->drain_limit_ns + run->poll_ns - 1) /
+				run->poll_ns);
+	o->schedule = calloc(o->n_ticks, sizeof(*o->schedule));
+	if (!o->schedule)
+		return -ENOMEM;
+	o->options.run.governor = NULL;
+	o->options.run.schedule = o->schedule;
+	o->options.run.n_schedule = o->n_ticks;
+	r = oracle_candidates_new(run->costs, run->truth->device.n_levels, options->max_batch,
+				  &o->candidates);
+	if (r < 0)
+		return r;
+	r = new_search(o);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(o);
+	return 0;
+}
+
+struct oracle *oracle_free(struct oracle *o)
+{
+	if (!o)
+		return NULL;
+	oracle_candidates_free(o->candidates);
+	oracle_search_free(o->search);
+	oracle_rate_free(o->rate);
+	free(o->schedule);
+	free(o->points);
+	free(o);
+	return NULL;
+}
+
+static int run_schedule(struct oracle *o, struct measures *ret)
+{
+	_cleanup_(simulation_freep) struct simulation *s = NULL;
+	struct simulation_result result = {0};
+	uint64_t drained_ns;
+	int r;
+
+	r = simulation_new(&o->options.run, &s);
+	if (r < 0)
+		return r;
+	drained_ns = simulation_run(s);
+	r = simulation_finish(s, MAX(drained_ns, o->options.end_ns), &result);
+	if (r >= 0)
+		r = measures_take(&o->options.measures, &result, o->options.maximum, ret);
+	simulation_result_done(&result);
+	return r;
+}
+
+static int insert(struct oracle *o, uint32_t i, const struct point *p)
+{
+	if (o->n == o->size) {
+		uint32_t size = MAX(2 * o->size, 32u);
+		struct point *points = realloc(o->points, size * sizeof(*points));
+
+		if (!points)
+			return -ENOMEM;
+		o->points = points;
+		o->size = size;
+	}
+	memmove(&o->points[i + 1], &o->points[i], (o->n - i) * sizeof(*o->points));
+	o->points[i] = *p;
+	o->n++;
+	return 0;
+}
+
+/* Computes the point for mu, as the i-th. */
+static int compute(struct oracle *o, uint32_t i, double log_mu)
+{
+	struct point p = {.log_mu = log_mu};
+	int r;
+
+	if (o->rate)
+		oracle_rate_run(o->rate, exp(log_mu), o->schedule);
+	else
+		oracle_search_run(o->search, exp(log_mu), o->schedule);
+	r = run_schedule(o, &p.measures);
+	return r < 0 ? r : insert(o, i, &p);
+}
+
+static double lateness(const struct oracle *o, uint32_t i)
+{
+	return o->points[i].measures.excess_late_pct;
+}
+
+static double distance(const struct oracle *o, uint32_t i, double excess_late_pct)
+{
+	return fabs(lateness(o, i) - excess_late_pct);
+}
+
+static uint32_t nearest(const struct oracle *o, double excess_late_pct)
+{
+	uint32_t near = 0;
+
+	/* Of equals the one with the larger mu. */
+	for (uint32_t i = 1; i < o->n; i++)
+		if (distance(o, i, excess_late_pct) <= distance(o, near, excess_late_pct))
+			near = i;
+	return near;
+}
+
+/* Number of the first point that is not later than asked for; o->n if all are. */
+static uint32_t first_within(const struct oracle *o, double excess_late_pct)
+{
+	uint32_t i = 0;
+
+	while (i < o->n && lateness(o, i) > excess_late_pct)
+		i++;
+	return i;
+}
+
+int oracle_at(struct oracle *o, double excess_late_pct, struct measures *ret)
+{
+	int r;
+
+	if (o->n == 0) {
+		r = compute(o, 0, log(MU_HIGH));
+		if (r < 0)
+			return r;
+	}
+	for (uint32_t step = 0; step < MAX_STEPS; step++) {
+		uint32_t i = first_within(o, excess_late_pct), near;
+		double low, high;
+
+		near = nearest(o, excess_late_pct);
+		/* Beyond an end, near enough, or between two points that nothing lies between. */
+		if (distance(o, near, excess_late_pct) <= TOLERANCE_PCT || i == o->n)
+			break;
+		low = i > 0 ? o->points[i - 1].log_mu : log(MU_LOW);
+		high = o->points[i].log_mu;
+		if (high - low < 1e-6)
+			break;
+		r = compute(o, i, (low + high) / 2);
+		if (r < 0)
+			return r;
+	}
+	*ret = o->points[nearest(o, excess_late_pct)].measures;
+	return 0;
+}
