@@ -20,6 +20,8 @@ struct model {
 	struct pacer pacer;
 	double rate_rps; /* last measured */
 	bool doubted;	 /* its demand was not known in the last step */
+	bool in_force;	 /* the last step's decision was what its policy ordered */
+	union policy_state state;
 };
 
 struct governor {
@@ -148,7 +150,8 @@ static void model_estimate(struct model *m, const struct governor_input *input,
 		demand_init(&m->demand);
 		pacer_init(&m->pacer);
 		m->rate_rps = 0;
-		m->doubted = false;
+		m->doubted = m->in_force = false;
+		m->state = (union policy_state){0};
 		return;
 	}
 	why = doubt(input, in);
@@ -261,10 +264,10 @@ static void describe(const struct governor *g, uint32_t i, const struct governor
 	d->tail_ns = r->tail_ns;
 }
 
-static void policy_view_fill(const struct governor *g, uint32_t i, const struct response_table *t,
-			     struct policy_view *ret)
+static void policy_view_fill(struct governor *g, uint32_t i, const struct response_table *t,
+			     const struct governor_input *input, struct policy_view *ret)
 {
-	const struct model *m = &g->models[i];
+	struct model *m = &g->models[i];
 
 	*ret = (struct policy_view){
 		.table = t,
@@ -272,6 +275,14 @@ static void policy_view_fill(const struct governor *g, uint32_t i, const struct 
 		.mean_rps = demand_mean_rps(&m->demand),
 		.upper_rps = demand_upper_rps(&m->demand),
 		.bound_rps = demand_bound_rps(&m->demand),
+		.now_ns = input->now_ns,
+		.in = &input->models[i],
+		.power_max_uw = input->power_max_uw,
+		.power_cap_uw = g->config.power_cap_uw,
+		.n_levels = g->config.n_levels,
+		.max_batch = MAX(g->config.models[i].max_batch, 1u),
+		.in_force = m->in_force && input->models[i].acknowledged,
+		.state = &m->state,
 	};
 }
 
@@ -280,9 +291,8 @@ static enum governor_reason first(enum governor_reason a, enum governor_reason b
 	return a == GOVERNOR_REASON_NONE || (b != GOVERNOR_REASON_NONE && b < a) ? b : a;
 }
 
-/* The row wanted for the demand, doubt included. */
-static struct policy_plan model_want(const struct governor *g, uint32_t i,
-				     const struct response_table *t,
+/* What the policy wants, doubt included. */
+static struct policy_plan model_want(struct governor *g, uint32_t i, const struct response_table *t,
 				     const struct governor_input *input)
 {
 	const struct policy *policy = g->models[i].policy;
@@ -290,7 +300,9 @@ static struct policy_plan model_want(const struct governor *g, uint32_t i,
 	struct policy_plan plan = {0};
 	struct policy_view view;
 
-	policy_view_fill(g, i, t, &view);
+	policy_view_fill(g, i, t, input, &view);
+	if (policy->orders && why != GOVERNOR_REASON_NONE)
+		return (struct policy_plan){PACER_ROW_BASELINE, view.bound_rps, why};
 	policy->plan(&view, &plan);
 	if (!policy->estimates || why == GOVERNOR_REASON_NONE)
 		return plan;
@@ -322,6 +334,49 @@ static void model_pace(struct governor *g, uint32_t i, const struct response_tab
 		plan->reason = first(plan->reason, GOVERNOR_REASON_DWELL);
 }
 
+/* Full speed with all CUs, inside the cap; without a table nothing is known of power. */
+static uint32_t full_speed_mhz(const struct governor *g, const struct governor_model_config *model,
+			       double *ret_power_w)
+{
+	const struct governor_config *c = &g->config;
+	/* All CUs, whoever follows: their power counts, not that of a masked row. */
+	const struct response_table *t = model->clock_table ? model->clock_table : model->table;
+	uint32_t row;
+
+	if (!t)
+		return c->level_mhz[c->n_levels - 1];
+	row = planner_inside_cap(t, PACER_ROW_BASELINE, c->power_cap_uw);
+	*ret_power_w = planner_row(t, row)->power_w;
+	return planner_level_mhz(c, t, row);
+}
+
+/* A level or a batch beyond the table: nothing is predicted of it. */
+static void model_order(struct governor *g, uint32_t i, const struct governor_input *input,
+			const struct policy_plan *plan, struct governor_decision *ret)
+{
+	const struct governor_model_input *in = &input->models[i];
+	struct governor_model_decision *d = &ret->models[i];
+	struct model *m = &g->models[i];
+	uint32_t limit_mhz;
+	double power_w = NAN;
+
+	describe(g, i, in, PACER_ROW_BASELINE, d);
+	d->tail_ns = NAN;
+	if (plan->batch > 0 && in->batch_follows)
+		d->max_batch = plan->batch;
+	d->demand_rps = plan->demand_rps;
+	d->reason = plan->reason;
+	ret->max_mhz = g->config.level_mhz[plan->level];
+	limit_mhz = full_speed_mhz(g, &g->config.models[i], &power_w);
+	/* A policy of batches holds the cap by them. */
+	if (!m->policy->batches && ret->max_mhz > limit_mhz) {
+		ret->max_mhz = limit_mhz;
+		d->reason = first(d->reason, GOVERNOR_REASON_POWER_CAP);
+	}
+	ret->reason = d->reason;
+	m->in_force = true;
+}
+
 static void model_decide(struct governor *g, uint32_t i, const struct governor_input *input,
 			 struct governor_decision *ret)
 {
@@ -331,6 +386,11 @@ static void model_decide(struct governor *g, uint32_t i, const struct governor_i
 	struct policy_plan plan = model_want(g, i, t, input);
 	uint32_t row;
 
+	g->models[i].in_force = false;
+	if (plan.ordered) {
+		model_order(g, i, input, &plan, ret);
+		return;
+	}
 	ret->max_mhz = g->config.level_mhz[g->config.n_levels - 1];
 	if (t) {
 		model_pace(g, i, t, input, &plan);
@@ -367,6 +427,7 @@ static void decide_without_plan(struct governor *g, const struct governor_input 
 
 		if (!is_active(&input->models[i]))
 			continue;
+		g->models[i].in_force = false;
 		if (ret->action == GOVERNOR_SET)
 			pacer_force_baseline(&g->models[i].pacer, input->now_ns);
 		d->demand_rps = demand_bound_rps(&g->models[i].demand);
@@ -379,15 +440,8 @@ static void decide_without_plan(struct governor *g, const struct governor_input 
 		return;
 	ret->max_mhz = c->level_mhz[c->n_levels - 1];
 	/* The operator's hold outranks the operator's cap; the card still enforces that. */
-	if (only && only->table && ret->reason != GOVERNOR_REASON_HOLD) {
-		/* All CUs, whoever follows: their power counts, not that of a masked row. */
-		const struct response_table *t =
-			only->clock_table ? only->clock_table : only->table;
-		uint32_t row = planner_inside_cap(t, PACER_ROW_BASELINE, c->power_cap_uw);
-
-		ret->max_mhz = planner_level_mhz(c, t, row);
-		ret->predicted_power_w = planner_row(t, row)->power_w;
-	}
+	if (only && ret->reason != GOVERNOR_REASON_HOLD)
+		ret->max_mhz = full_speed_mhz(g, only, &ret->predicted_power_w);
 }
 
 static void apply_thermal(struct governor *g, const struct governor_input *input,
@@ -495,6 +549,10 @@ void governor_inherit(struct governor *g, const struct governor *old)
 				continue;
 			g->models[i] = old->models[j];
 			g->models[i].policy = policy;
+			if (old->models[j].policy != policy) {
+				g->models[i].state = (union policy_state){0};
+				g->models[i].in_force = false;
+			}
 			g->models[i].pacer.row =
 				row_in(o->table, c->table, old->models[j].pacer.row);
 			g->models[i].pacer.peak =

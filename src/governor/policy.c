@@ -3,8 +3,10 @@
 #include <string.h>
 
 static const struct policy *const policies[] = {
-	&policy_cofris,	  &policy_coordinated, &policy_frequency,
-	&policy_resource, &policy_maximum,     &policy_auto,
+	&policy_cofris,		  &policy_coordinated,	&policy_frequency,
+	&policy_resource,	  &policy_maximum,	&policy_auto,
+	&policy_adapter,	  &policy_adapter_tail, &policy_batchsizer,
+	&policy_batchsizer_fixed,
 };
 
 const struct policy *policy_find(const char *name)
@@ -18,6 +20,11 @@ const struct policy *policy_find(const char *name)
 const char *policy_name(unsigned int i)
 {
 	return i < ARRAY_SIZE(policies) ? policies[i]->name : NULL;
+}
+
+bool policy_is_clairvoyant(const char *name)
+{
+	return strcmp(name, "oracle") == 0 || strcmp(name, "oracle-rate") == 0;
 }
 
 void policy_restrict(const struct policy *p, struct table_options *o)

@@ -6,6 +6,7 @@
 #include "base/units.h"
 #include "governor/governor.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define BENCH_LEVELS 9
@@ -120,7 +121,8 @@ struct bench_queue {
 	double slo_ns;
 	uint64_t head, tail; /* of the ring of unfinished requests; head is being served */
 	double arrived_ns[BENCH_QUEUE];
-	struct governor_model_input in; /* of the present interval */
+	uint64_t sojourns_ns[BENCH_QUEUE]; /* of the present interval, as many as completions */
+	struct governor_model_input in;	   /* of the present interval */
 	uint64_t total, total_late;
 };
 
@@ -171,8 +173,11 @@ static inline void bench_queue_arrive(struct bench_queue *q)
 static inline void bench_queue_complete(struct bench_queue *q)
 {
 	double now_ns = q->busy_until_ns;
+	double sojourn_ns = now_ns - q->arrived_ns[q->head++ % BENCH_QUEUE];
 
-	if (now_ns - q->arrived_ns[q->head++ % BENCH_QUEUE] > q->slo_ns) {
+	q->in.sojourn_ns += (uint64_t)sojourn_ns;
+	q->sojourns_ns[q->in.completions % BENCH_QUEUE] = (uint64_t)sojourn_ns;
+	if (sojourn_ns > q->slo_ns) {
 		q->in.late++;
 		q->total_late++;
 	}
@@ -180,6 +185,23 @@ static inline void bench_queue_complete(struct bench_queue *q)
 	q->busy = false;
 	if (q->head != q->tail)
 		bench_queue_start(q, now_ns);
+}
+
+static inline int bench_compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static inline uint64_t bench_queue_p95_ns(struct bench_queue *q)
+{
+	size_t n = q->in.completions;
+
+	if (n == 0 || n > BENCH_QUEUE)
+		return 0;
+	qsort(q->sojourns_ns, n, sizeof(q->sojourns_ns[0]), bench_compare);
+	return q->sojourns_ns[(n * 95 + 99) / 100 - 1];
 }
 
 /* Runs the queue for one interval and gives what a daemon would have seen of it. */
@@ -208,6 +230,7 @@ static inline void bench_queue_run(struct bench_queue *q, double interval_ns,
 	q->in.in_flight = q->tail - q->head;
 	if (q->in.in_flight > 0)
 		q->in.oldest_age_ns = (uint64_t)(end_ns - q->arrived_ns[q->head % BENCH_QUEUE]) + 1;
+	q->in.sojourn_p95_ns = bench_queue_p95_ns(q);
 	*ret = q->in;
 }
 

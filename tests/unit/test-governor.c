@@ -570,8 +570,11 @@ static void test_a_policy_of_one_knob_asks_for_a_table_of_that_knob(void **state
 		const char *name;
 		bool clock, mask;
 	} cases[] = {
-		{"cofris", true, true},	   {"coordinated", true, true}, {"frequency", true, false},
-		{"resource", false, true}, {"maximum", true, true},	{"auto", true, true},
+		{"cofris", true, true},	     {"coordinated", true, true},
+		{"frequency", true, false},  {"resource", false, true},
+		{"maximum", true, true},     {"auto", true, true},
+		{"adapter", true, false},    {"adapter-tail", true, false},
+		{"batchsizer", true, false}, {"batchsizer-fixed", true, false},
 	};
 
 	(void)state;
