@@ -8,7 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-#define TOLERANCE_PCT 0.02
 #define MAX_STEPS     40
 
 /* J for each request late in excess. A request takes some 0.01 to 100 J: at the low end lateness
@@ -167,8 +166,9 @@ static uint32_t first_within(const struct oracle *o, double excess_late_pct)
 	return i;
 }
 
-int oracle_at(struct oracle *o, double excess_late_pct, struct measures *ret)
+int oracle_at(struct oracle *o, double excess_late_pct, struct measures *ret, double *ret_mu_j)
 {
+	const struct point *p;
 	int r;
 
 	if (o->n == 0) {
@@ -182,7 +182,7 @@ int oracle_at(struct oracle *o, double excess_late_pct, struct measures *ret)
 
 		near = nearest(o, excess_late_pct);
 		/* Beyond an end, near enough, or between two points that nothing lies between. */
-		if (distance(o, near, excess_late_pct) <= TOLERANCE_PCT || i == o->n)
+		if (distance(o, near, excess_late_pct) <= ORACLE_TOLERANCE_PCT || i == o->n)
 			break;
 		low = i > 0 ? o->points[i - 1].log_mu : log(MU_LOW);
 		high = o->points[i].log_mu;
@@ -192,6 +192,8 @@ int oracle_at(struct oracle *o, double excess_late_pct, struct measures *ret)
 		if (r < 0)
 			return r;
 	}
-	*ret = o->points[nearest(o, excess_late_pct)].measures;
+	p = &o->points[nearest(o, excess_late_pct)];
+	*ret = p->measures;
+	*ret_mu_j = exp(p->log_mu);
 	return 0;
 }
