@@ -90,6 +90,8 @@ struct channel_histogram {
 };
 /* Value at quantile q (0..1), upper bucket bound in ns; 0 if empty. */
 uint64_t channel_histogram_quantile(const struct channel_histogram *h, double q);
+/* A bucket's values are taken as its middle; 0 if empty. */
+double channel_histogram_mean_ns(const struct channel_histogram *h);
 void channel_histogram_subtract(struct channel_histogram *h, const struct channel_histogram *old);
 
 /* Everything a worker has counted since it connected; cumulative, summed over its shards. */

@@ -161,6 +161,21 @@ uint64_t channel_histogram_quantile(const struct channel_histogram *h, double q)
 	return channel_histogram_upper_ns(last);
 }
 
+double channel_histogram_mean_ns(const struct channel_histogram *h)
+{
+	double sum_ns = 0, lower_ns = (double)(UINT64_C(1) << CHANNEL_HISTOGRAM_MIN_BITS);
+
+	if (h->count == 0)
+		return 0;
+	for (uint32_t i = 0; i < CHANNEL_HISTOGRAM_BUCKETS; i++) {
+		double upper_ns = (double)channel_histogram_upper_ns(i);
+
+		sum_ns += (double)h->buckets[i] * (lower_ns + upper_ns) / 2;
+		lower_ns = upper_ns;
+	}
+	return sum_ns / (double)h->count;
+}
+
 void channel_histogram_subtract(struct channel_histogram *h, const struct channel_histogram *old)
 {
 	h->count = 0;

@@ -270,6 +270,13 @@ const char *config_nearest_value(const struct config_row *row, const char *value
 	return nearest_name(value, row->choices, n);
 }
 
+const char *config_why_refused(const struct config_row *row, const char *value)
+{
+	if (row->parse != parse_policy || !policy_is_clairvoyant(value))
+		return NULL;
+	return "it knows what is to come, so only cofris-replay has it";
+}
+
 const char *config_mode_name(uint32_t mode)
 {
 	return mode_choices[mode];

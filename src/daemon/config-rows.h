@@ -29,5 +29,7 @@ extern const char *const config_section_names[SECTION_KIND_MAX];
 /* Ends with a row without a key; at most 64, as a section remembers them in 64 bits. */
 extern const struct config_row config_rows[];
 
+/* What to say of a refused value that is not simply unknown, or NULL. */
+const char *config_why_refused(const struct config_row *row, const char *value);
 /* The known value nearest to one that was refused, or NULL. */
 const char *config_nearest_value(const struct config_row *row, const char *value);

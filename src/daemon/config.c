@@ -2,6 +2,7 @@
 /* Reads the files and puts each value where the table of keys says. */
 #include "base/ini-file.h"
 #include "daemon/config-rows.h"
+#include "governor/policy.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,10 +16,18 @@ struct section {
 	unsigned int file;    /* the last file it stood in */
 };
 
+/* Where a value stands, for what can only be judged when all is read. */
+struct place {
+	char file[CONFIG_PATH_MAX];
+	unsigned int line;
+};
+
 struct loader {
 	struct config *config;
 	struct section daemon, gpus[CONFIG_MAX_GPUS], models[CONFIG_MAX_MODELS];
+	struct place policies[CONFIG_MAX_MODELS];
 	unsigned int file; /* 1, 2, ... */
+	const char *path;
 	/* The section being read. */
 	enum config_section kind;
 	struct section *section;
@@ -180,7 +189,10 @@ static int bad_value(struct ini_error *error, const struct config_row *row, cons
 		     int r)
 {
 	const char *nearest = r == -ERANGE ? NULL : config_nearest_value(row, value);
+	const char *why = config_why_refused(row, value);
 
+	if (why)
+		return ini_error_set(error, -EBADMSG, "%s = %.80s: %s", row->key, value, why);
 	return ini_error_set(error, r == -ERANGE ? -ERANGE : -EBADMSG,
 			     "%s = %.80s%s: expected %s%s%s%s", row->key, value,
 			     r == -ERANGE ? " is out of range" : "", row->expected,
@@ -205,8 +217,19 @@ static int set_value(struct loader *l, const struct config_row *row, const char 
 	return 0;
 }
 
-static int handle_row(void *userdata, unsigned int line _unused_, const char *section,
-		      const char *key, const char *value, struct ini_error *error)
+static void remember_place(struct loader *l, const struct config_row *row, unsigned int line)
+{
+	struct place *place;
+
+	if (l->kind != SECTION_MODEL || strcmp(row->key, "policy") != 0)
+		return;
+	place = &l->policies[l->section - l->models];
+	(void)snprintf(place->file, sizeof(place->file), "%s", l->path);
+	place->line = line;
+}
+
+static int handle_row(void *userdata, unsigned int line, const char *section, const char *key,
+		      const char *value, struct ini_error *error)
 {
 	struct loader *l = userdata;
 
@@ -214,9 +237,12 @@ static int handle_row(void *userdata, unsigned int line _unused_, const char *se
 		return enter_section(l, section, error);
 	if (!l->section)
 		return ini_error_set(error, -EBADMSG, "key '%s' before the first section", key);
-	for (size_t i = 0; config_rows[i].key; i++)
-		if (config_rows[i].section == l->kind && strcmp(config_rows[i].key, key) == 0)
-			return set_value(l, &config_rows[i], value, error);
+	for (size_t i = 0; config_rows[i].key; i++) {
+		if (config_rows[i].section != l->kind || strcmp(config_rows[i].key, key) != 0)
+			continue;
+		remember_place(l, &config_rows[i], line);
+		return set_value(l, &config_rows[i], value, error);
+	}
 	return unknown_key(error, l->kind, key);
 }
 
@@ -256,6 +282,7 @@ static int load_file(struct loader *l, const char *path, struct config_error *er
 	if (r < 0)
 		return r;
 	l->file++;
+	l->path = path;
 	l->section = NULL;
 	r = ini_file_parse(file, handle_row, l, &ini);
 	if (r < 0) {
@@ -340,6 +367,34 @@ static void inherit_from_star(struct loader *l)
 					     config_rows[k].size);
 }
 
+/* A policy of batches keeps power inside a cap by them, so it needs both. */
+static int check_batches(const struct loader *l, uint32_t model, struct config_error *error)
+{
+	const struct config *c = l->config;
+	const struct config_model *m = &c->models[model];
+	bool enabled = false;
+	char text[128] = "";
+
+	if (!policy_find(m->policy)->batches)
+		return 0;
+	if (m->max_batch <= 1)
+		(void)snprintf(text, sizeof(text), "needs a max_batch above 1");
+	for (uint32_t i = 0; i < c->n_gpus && !text[0]; i++) {
+		enabled |= c->gpus[i].enabled;
+		if (c->gpus[i].enabled && c->gpus[i].power_cap_uw == 0)
+			(void)snprintf(text, sizeof(text), "needs a power_cap in [gpu %s]",
+				       c->gpus[i].bdf);
+	}
+	if (!text[0] && !enabled)
+		(void)snprintf(text, sizeof(text), "needs an enabled [gpu] section with power_cap");
+	if (!text[0])
+		return 0;
+	(void)snprintf(error->file, sizeof(error->file), "%s", l->policies[model].file);
+	(void)snprintf(error->text, sizeof(error->text), "policy = %.80s: %s", m->policy, text);
+	error->line = l->policies[model].line;
+	return -EBADMSG;
+}
+
 int config_load(const struct config_source *source, struct config **ret,
 		struct config_error *ret_error)
 {
@@ -360,6 +415,11 @@ int config_load(const struct config_source *source, struct config **ret,
 	if (r < 0)
 		return r;
 	inherit_from_star(l);
+	for (uint32_t i = 0; i < config->n_models; i++) {
+		r = check_batches(l, i, ret_error);
+		if (r < 0)
+			return r;
+	}
 	*ret = TAKE_PTR(config);
 	return 0;
 }

@@ -227,6 +227,8 @@ static void take_state(struct unit *u, const struct actuator_state *state, uint6
 {
 	u->state = *state;
 	u->state_valid = true;
+	if (state->fields & GPU_HAS_POWER)
+		u->power_max_uw = MAX(u->power_max_uw, state->power_uw);
 	if (sensors_complete(u))
 		u->unanswered_ns = 0;
 	else if (u->unanswered_ns == 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Between unit.c (the card's life), unit-actuator.c (requests and answers) and unit-step.c (the
- * governor's step). */
+ * governor's step), unit-latency.c. */
 #pragma once
 
 #include "daemon/unit.h"
@@ -19,5 +19,11 @@ void unit_abandon_claim(struct unit *u);
 void unit_renew(struct unit *u, bool sensors);
 /* Gives a claim back that holds nothing any more. */
 void unit_release(struct unit *u);
+/* Latency starts anew: a worker is gone, and with it what it had counted. */
 void unit_latency_reset(struct unit *u, uint32_t model);
 void unit_latencies_free(struct unit *u);
+void unit_latency_update(struct unit *u, uint32_t model, uint64_t now_ns);
+/* The sojourn of the interval's completions, from what has come into the histograms since the last
+ * call. A bucket's values count as its middle, so the mean is known to 1.6 %; the p95 is the
+ * bucket's upper bound. Leaves 0 (unknown) for the first interval. */
+void unit_latency_interval(struct unit *u, uint32_t model, struct governor_model_input *in);

@@ -51,6 +51,7 @@ static struct governor_config *governor_config_of(const struct unit *u, const st
 		gc->models[i].table = plan->tables[i].table;
 		gc->models[i].clock_table = plan->tables[i].clock_table;
 		gc->models[i].policy = m->policy;
+		gc->models[i].max_batch = m->max_batch;
 		gc->models[i].priority = m->priority;
 		gc->models[i].use_mask = m->use_mask;
 	}

@@ -11,81 +11,8 @@
 #include <math.h>
 #include <string.h>
 
-#define UNIT_LATENCY_WINDOW_NS (2 * NSEC_PER_SEC)
 /* Workers that lost a daemon connect again within 2 s. */
 #define UNIT_ADOPTED_GRACE_NS (3 * NSEC_PER_SEC)
-
-/* --- latency -------------------------------------------------------------------------------- */
-
-void unit_latencies_free(struct unit *u)
-{
-	for (uint32_t i = 0; u->plan && u->latencies && i < u->plan->n_models; i++)
-		free(u->latencies[i].base);
-	free(TAKE_PTR(u->latencies));
-}
-
-void unit_latency_reset(struct unit *u, uint32_t model)
-{
-	if (u->latencies && u->plan && model < u->plan->n_models)
-		free(TAKE_PTR(u->latencies[model].base));
-}
-
-static void add_histogram(struct channel_histogram *sum, const struct channel_histogram *h)
-{
-	sum->count += h->count;
-	for (size_t i = 0; i < CHANNEL_HISTOGRAM_BUCKETS; i++)
-		sum->buckets[i] += h->buckets[i];
-}
-
-/* All that the model's workers have measured since they connected. */
-static bool total_latency(const struct unit *u, uint32_t model, struct channel_histogram *ret)
-{
-	struct channel_histogram one;
-	const struct session *s;
-
-	*ret = (struct channel_histogram){0};
-	TAILQ_FOREACH(s, &u->manager->sessions, entry)
-	{
-		if (!session_on(s, u) || s->model_index != model)
-			continue;
-		for (uint32_t bank = 0; bank < CHANNEL_BANKS; bank++) {
-			if (channel_connection_histogram(s->connection, CHANNEL_TOTAL, bank, &one) <
-			    0)
-				return false;
-			add_histogram(ret, &one);
-		}
-	}
-	return true;
-}
-
-static void update_latency(struct unit *u, uint32_t model, uint64_t now_ns)
-{
-	struct unit_latency *l = &u->latencies[model];
-	const struct config_model *m = &u->manager->config->models[model];
-	struct channel_histogram sum;
-
-	if (l->base && now_ns - l->since_ns < UNIT_LATENCY_WINDOW_NS)
-		return;
-	if (!total_latency(u, model, &sum))
-		return;
-	if (l->base) {
-		struct channel_histogram window = sum;
-
-		channel_histogram_subtract(&window, l->base);
-		l->count = window.count;
-		if (window.count > 0)
-			l->p99_ns = channel_histogram_quantile(&window, 0.99);
-		l->p95_ms = (double)channel_histogram_quantile(&window, 0.95) / 1e6;
-		l->tail_ms =
-			(double)channel_histogram_quantile(&window, m->percentile / 100.0) / 1e6;
-	} else {
-		l->base = malloc(sizeof(*l->base));
-		l->count = 0;
-	}
-	if (l->base)
-		*l->base = sum;
-	l->since_ns = now_ns;
-}
 
 /* --- the input ------------------------------------------------------------------------------ */
 
@@ -180,10 +107,12 @@ static void fill_input(struct unit *u, uint64_t now_ns)
 	if (u->state_valid) {
 		in->power_uw = u->state.fields & GPU_HAS_POWER ? u->state.power_uw : 0;
 		in->power_cap_uw = u->state.fields & GPU_HAS_CAP ? u->state.power_cap_uw : 0;
+		in->power_max_uw = u->power_max_uw;
 		in->sclk_mhz = u->state.sclk_mhz;
 		in->busy_percent = MIN(u->state.busy_percent, 100u);
 		in->applied_max_mhz = u->claim == UNIT_CLAIMED ? u->state.max_mhz : 0;
 	}
+	u->power_max_uw = 0;
 	for (uint32_t i = 0; i < u->plan->n_models; i++)
 		in->models[i] = (struct governor_model_input){
 			.whole_interval = true,
@@ -193,6 +122,9 @@ static void fill_input(struct unit *u, uint64_t now_ns)
 		};
 	add_workers(u, now_ns, in);
 	add_followers(u, now_ns, in);
+	for (uint32_t i = 0; i < u->plan->n_models; i++)
+		if (u->latencies && in->models[i].workers > 0)
+			unit_latency_interval(u, i, &in->models[i]);
 	masks_judge(u, now_ns);
 	for (uint32_t i = 0; i < u->plan->n_models; i++)
 		if (in->models[i].workers == 0)
@@ -400,7 +332,7 @@ void unit_step(struct unit *u, uint64_t now_ns)
 	u->stepped = true;
 	for (uint32_t i = 0; i < u->plan->n_models; i++)
 		if (u->latencies && u->input.models[i].workers > 0)
-			update_latency(u, i, now_ns);
+			unit_latency_update(u, i, now_ns);
 	if (u->manager->config->daemon.log_decisions)
 		log_decision(u);
 }

@@ -39,9 +39,10 @@ enum unit_state {
 };
 const char *unit_state_name(enum unit_state s);
 
-/* Latency of a model's workers over windows of two seconds. */
+/* Latency of a model's workers over windows of two seconds, and over intervals. */
 struct unit_latency {
 	struct channel_histogram *base; /* cumulative at the window's begin; NULL: none yet */
+	struct channel_histogram *step; /* cumulative at the last step; NULL: none yet */
 	uint64_t since_ns;
 	double p95_ms, tail_ms; /* NaN: unknown */
 	uint64_t p99_ns;	/* of the latest window in which a request ended; 0: none yet */
@@ -77,6 +78,7 @@ struct unit {
 
 	struct actuator_state state;
 	bool state_valid;
+	uint64_t power_max_uw;	/* highest reading since the last step; 0: none */
 	uint64_t unanswered_ns; /* since when the card does not answer; 0: it does */
 	uint64_t readback_until_ns;
 	uint32_t seen_fields;

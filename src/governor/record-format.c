@@ -80,10 +80,11 @@ static const struct record_field row_fields[] = {
 
 #define STRUCT governor_input
 static const struct record_field input_fields[] = {
-	FIELD(now_ns, RECORD_U64, UINT64_MAX),	     FIELD(interval_ns, RECORD_U64, UINT64_MAX),
-	FIELD(flags, RECORD_U32, UINT32_MAX),	     FIELD(power_uw, RECORD_U64, UINT64_MAX),
-	FIELD(power_cap_uw, RECORD_U64, UINT64_MAX), FIELD(sclk_mhz, RECORD_U32, UINT32_MAX),
-	FIELD(busy_percent, RECORD_U32, UINT32_MAX), FIELD(applied_max_mhz, RECORD_U32, UINT32_MAX),
+	FIELD(now_ns, RECORD_U64, UINT64_MAX),		FIELD(interval_ns, RECORD_U64, UINT64_MAX),
+	FIELD(flags, RECORD_U32, UINT32_MAX),		FIELD(power_uw, RECORD_U64, UINT64_MAX),
+	FIELD(power_cap_uw, RECORD_U64, UINT64_MAX),	FIELD(power_max_uw, RECORD_U64, UINT64_MAX),
+	FIELD(sclk_mhz, RECORD_U32, UINT32_MAX),	FIELD(busy_percent, RECORD_U32, UINT32_MAX),
+	FIELD(applied_max_mhz, RECORD_U32, UINT32_MAX),
 };
 #undef STRUCT
 
@@ -101,6 +102,8 @@ static const struct record_field in_fields[] = {
 	FIELD(busy_ns, RECORD_U64, UINT64_MAX),
 	FIELD(executions, RECORD_U64, UINT64_MAX),
 	FIELD(service_p95_ns, RECORD_U64, UINT64_MAX),
+	FIELD(sojourn_ns, RECORD_U64, UINT64_MAX),
+	FIELD(sojourn_p95_ns, RECORD_U64, UINT64_MAX),
 	FIELD(whole_interval, RECORD_BOOL, 1),
 	FIELD(mask_follows, RECORD_BOOL, 1),
 	FIELD(mask_unknown, RECORD_BOOL, 1),

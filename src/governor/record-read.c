@@ -331,6 +331,7 @@ static int read_model(struct cursor *c, uint32_t i, struct record_config *config
 	m->policy = config->policy[i];
 	m->priority = take_u32(c, "priority", UINT32_MAX);
 	m->use_mask = take_u64(c, "use_mask", 1);
+	m->max_batch = take_u32(c, "max_batch", UINT32_MAX);
 	m->table = take_table(c, "table", config);
 	m->clock_table = take_table(c, "clock table", config);
 	return take_end(c);

@@ -173,8 +173,8 @@ static void put_model(struct output *o, uint32_t card, uint32_t index,
 
 	if (!model_name_is_valid(m->name))
 		o->r = o->r < 0 ? o->r : -EINVAL;
-	put(o, "model %" PRIu32 " %" PRIu32 " %s %s %" PRIu32 " %d", card, index, m->name,
-	    m->policy, m->priority, m->use_mask);
+	put(o, "model %" PRIu32 " %" PRIu32 " %s %s %" PRIu32 " %d %" PRIu32, card, index, m->name,
+	    m->policy, m->priority, m->use_mask, m->max_batch);
 	put_reference(o, c, index);
 	put_reference(o, c, c->n_models + index);
 	put(o, "\n");

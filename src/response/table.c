@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "response/table.h"
-
+#include "response/table-internal.h"
 #include "response/tail.h"
-
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
-#include <string.h>
 
 #define ROW0_REQUESTS	3.0 /* per poll interval */
 #define ROW0_STEP	0.5 /* of R, that row 0 must survive */
@@ -31,7 +27,7 @@ struct derivation {
 	const struct surface *surface;
 	const struct surface_cell *baseline;
 	struct table_options options;
-	struct tail_lab *lab;
+	struct response_tails *tails;
 	struct response_table *table;
 	struct surface_error *error;
 	struct candidate *candidates, **by_power;
@@ -39,61 +35,6 @@ struct derivation {
 	double limit_ns;	     /* headroom x SLO */
 	const struct candidate *row; /* choice of the row before */
 };
-
-static int _printf_(3, 4) refuse(struct surface_error *error, int r, const char *format, ...)
-{
-	va_list ap;
-
-	if (!error)
-		return r;
-	error->line = 0;
-	va_start(ap, format);
-	(void)vsnprintf(error->text, sizeof(error->text), format, ap);
-	va_end(ap);
-	return r;
-}
-
-static int check_options(const struct table_options *o, struct surface_error *error)
-{
-	if (o->slo_ns == 0 && !(o->slo_factor >= 0.1 && o->slo_factor <= 1000))
-		return refuse(error, -EINVAL, "SLO factor %g: expected 0.1 to 1000", o->slo_factor);
-	if (o->percentile < 1 || o->percentile > 99)
-		return refuse(error, -EINVAL, "percentile %u: expected 1 to 99", o->percentile);
-	if (!(o->rated_rps >= 0 && o->rated_rps <= 1e9))
-		return refuse(error, -EINVAL, "rated rate %g: expected 0 to 1e9", o->rated_rps);
-	if (!(o->headroom > 0 && o->headroom <= 10))
-		return refuse(error, -EINVAL, "headroom %g: expected above 0, up to 10",
-			      o->headroom);
-	if (o->poll_ns < 1000000 || o->poll_ns > UINT64_C(3600000000000))
-		return refuse(error, -EINVAL, "poll interval: expected 1 ms to 1 h");
-	if (o->max_batch < 1)
-		return refuse(error, -EINVAL, "largest batch 0: expected at least 1");
-	if (o->gating != TABLE_GATING_NONE && o->gating != TABLE_GATING_SE &&
-	    o->gating != TABLE_GATING_CU)
-		return refuse(error, -EINVAL, "unknown gating variant");
-	return 0;
-}
-
-/* Power at a clock limit; levels that were not measured lie on the line between their neighbours.
- * NaN if no level was. */
-static double level_power(const struct surface *s, const double *power_w, uint32_t max_mhz)
-{
-	int below = -1, above = -1;
-
-	for (uint32_t i = 0; i < s->n_levels; i++) {
-		if (isnan(power_w[i]))
-			continue;
-		if (s->level_mhz[i] <= max_mhz)
-			below = (int)i;
-		if (s->level_mhz[i] >= max_mhz && above < 0)
-			above = (int)i;
-	}
-	if (below < 0 || above < 0 || below == above)
-		return below < 0 && above < 0 ? NAN : power_w[below < 0 ? above : below];
-	return power_w[below] + (power_w[above] - power_w[below]) *
-					(max_mhz - s->level_mhz[below]) /
-					(s->level_mhz[above] - s->level_mhz[below]);
-}
 
 /* CUs that a gated card would switch off under the shape. */
 static uint32_t gated_cus(const struct surface *s, struct cu_shape shape, enum table_gating gating)
@@ -119,9 +60,9 @@ static int busy_power(const struct derivation *d, const struct surface_cell *c, 
 		*ret_w = c->power_w;
 		return 0;
 	}
-	active_idle_w = level_power(s, s->active_idle_power_w, c->max_mhz);
+	active_idle_w = table_level_power(s, s->active_idle_power_w, c->max_mhz);
 	if (isnan(active_idle_w))
-		return refuse(
+		return table_refuse(
 			d->error, -EINVAL,
 			"power gating cannot be modelled: the surface has no active-idle power");
 	*ret_w = MAX(c->power_w - gated_cus(s, c->shape, d->options.gating) *
@@ -147,7 +88,7 @@ static int collect_candidates(struct derivation *d)
 	d->candidates = calloc(s->n_cells, sizeof(*d->candidates));
 	d->by_power = calloc(s->n_cells, sizeof(struct candidate *));
 	if (!d->candidates || !d->by_power)
-		return refuse(d->error, -ENOMEM, "out of memory");
+		return table_refuse(d->error, -ENOMEM, "out of memory");
 	for (uint32_t i = 0; i < s->n_cells; i++) {
 		const struct surface_cell *c = &s->cells[i];
 		struct candidate *new = &d->candidates[d->n_candidates];
@@ -157,9 +98,9 @@ static int collect_candidates(struct derivation *d)
 		new->full = cu_shape_equal(c->shape, d->baseline->shape);
 		if (!may_be_chosen(d, c, new->full))
 			continue;
-		new->idle_w = level_power(s, s->idle_power_w, c->max_mhz);
+		new->idle_w = table_level_power(s, s->idle_power_w, c->max_mhz);
 		if (isnan(new->idle_w))
-			return refuse(d->error, -EINVAL, "the surface has no idle power");
+			return table_refuse(d->error, -EINVAL, "the surface has no idle power");
 		r = busy_power(d, c, new->full, new->idle_w, &new->busy_w);
 		if (r < 0)
 			return r;
@@ -225,19 +166,54 @@ struct request {
 	double step_rps; /* a step to be survived, or 0 */
 };
 
+/* Of the service alone: what a request takes once it is served, at any rate. */
+static double service_tail_ns(const struct derivation *d, const struct surface_cell *c)
+{
+	return c->service_ns[d->options.percentile];
+}
+
+static bool is_within(struct derivation *d, const struct candidate *c, double rate_rps)
+{
+	struct tail_trace *trace, unkept = {0};
+
+	if (d->options.service_only)
+		return service_tail_ns(d, cell_of(d, c)) <= d->limit_ns;
+	trace = tail_trace_of(d->tails, c->cell, rate_rps, d->options.percentile);
+	return tail_within(d->tails->lab, cell_of(d, c), rate_rps, d->options.percentile,
+			   d->limit_ns, trace ? trace : &unkept);
+}
+
+static void estimate_tail(struct derivation *d, uint32_t cell, double rate_rps, double *ret_tail_ns,
+			  double *ret_upper_ns)
+{
+	const struct surface_cell *c = &d->surface->cells[cell];
+	struct tail_trace *trace, unkept = {0};
+
+	if (d->options.service_only) {
+		*ret_tail_ns = *ret_upper_ns = service_tail_ns(d, c);
+		return;
+	}
+	trace = tail_trace_of(d->tails, cell, rate_rps, d->options.percentile);
+	if (!trace)
+		trace = &unkept;
+	tail_estimate(d->tails->lab, c, rate_rps, d->options.percentile, trace);
+	*ret_tail_ns = trace->tail_ns;
+	*ret_upper_ns = trace->upper_ns;
+}
+
 static bool is_feasible(struct derivation *d, struct candidate *c, const struct request *q)
 {
 	const struct surface_cell *cell = cell_of(d, c);
 
 	if (c->infeasible)
 		return false;
-	if (!tail_within(d->lab, cell, q->rate_rps, d->options.percentile, d->limit_ns)) {
+	if (!is_within(d, c, q->rate_rps)) {
 		c->infeasible = true;
 		return false;
 	}
-	if (q->step_rps <= 0)
+	if (q->step_rps <= 0 || d->options.service_only)
 		return true;
-	return step_is_survived(d->lab, cell, d->baseline, q->step_rps,
+	return step_is_survived(d->tails->lab, cell, d->baseline, q->step_rps,
 				(double)d->options.poll_ns + d->surface->settle_ms * 1e6,
 				d->options.percentile, (double)d->table->slo_ns);
 }
@@ -314,8 +290,7 @@ static void fill_row(struct derivation *d, const struct candidate *c, double rat
 	ret->flags = flags;
 	if (d->options.gating != TABLE_GATING_NONE)
 		ret->flags |= TABLE_ROW_MODELLED;
-	tail_estimate(d->lab, cell, rate_rps, d->options.percentile, &ret->tail_ns,
-		      &ret->tail_upper_ns);
+	estimate_tail(d, c->cell, rate_rps, &ret->tail_ns, &ret->tail_upper_ns);
 }
 
 static const struct candidate *baseline_candidate(const struct derivation *d)
@@ -357,26 +332,48 @@ static void add_rows(struct derivation *d, double row0_rps)
 			0);
 }
 
-static int set_objective(struct derivation *d)
+static uint32_t baseline_cell(const struct derivation *d)
+{
+	return (uint32_t)(d->baseline - d->surface->cells);
+}
+
+/* T0 of another rate or percentile than the surface's own, or of the service alone. */
+static int set_t0(struct derivation *d, double *t0_ns)
 {
 	const struct table_options *o = &d->options;
 	const struct surface *s = d->surface;
 	struct response_table *t = d->table;
-	double t0_ns = s->t0_ns, upper_ns;
+	double upper_ns;
 
-	t->rated_rps = o->rated_rps > 0 ? o->rated_rps : s->rated_rps;
+	*t0_ns = s->t0_ns;
+	if (o->service_only)
+		*t0_ns = service_tail_ns(d, d->baseline);
+	else if (t->rated_rps == s->rated_rps && o->percentile == s->percentile)
+		return 0;
+	else if (t->rated_rps <= t->overload_rps)
+		estimate_tail(d, baseline_cell(d), t->rated_rps, t0_ns, &upper_ns);
+	else if (o->slo_ns == 0)
+		return table_refuse(d->error, -EINVAL,
+				    "rated rate %g is above %g, which the card can serve: an SLO "
+				    "factor has no meaning",
+				    t->rated_rps, t->overload_rps);
+	return 0;
+}
+
+static int set_objective(struct derivation *d)
+{
+	const struct table_options *o = &d->options;
+	struct response_table *t = d->table;
+	double t0_ns;
+	int r;
+
+	t->rated_rps = o->service_only ? d->baseline->capacity_rps : d->surface->rated_rps;
+	if (o->rated_rps > 0)
+		t->rated_rps = o->rated_rps;
 	t->overload_rps = TABLE_MAX_UTILISATION * d->baseline->capacity_rps;
-	/* The surface's T0 is about its own R and percentile. */
-	if (t->rated_rps != s->rated_rps || o->percentile != s->percentile) {
-		if (t->rated_rps <= t->overload_rps)
-			tail_estimate(d->lab, d->baseline, t->rated_rps, o->percentile, &t0_ns,
-				      &upper_ns);
-		else if (o->slo_ns == 0)
-			return refuse(d->error, -EINVAL,
-				      "rated rate %g is above %g, which the card can serve: an SLO "
-				      "factor has no meaning",
-				      t->rated_rps, t->overload_rps);
-	}
+	r = set_t0(d, &t0_ns);
+	if (r < 0)
+		return r;
 	t->t0_ns = (uint64_t)llround(t0_ns);
 	t->slo_ns = o->slo_ns ? o->slo_ns : (uint64_t)llround(o->slo_factor * t0_ns);
 	d->limit_ns = o->headroom * (double)t->slo_ns;
@@ -397,9 +394,9 @@ static int derive(struct derivation *d)
 		return r;
 	row0_rps = MIN(ROW0_REQUESTS * 1e9 / (double)d->options.poll_ns,
 		       MIN(t->rated_rps, t->overload_rps));
-	tail_estimate(d->lab, d->baseline, row0_rps, d->options.percentile, &tail_ns, &upper_ns);
+	estimate_tail(d, baseline_cell(d), row0_rps, &tail_ns, &upper_ns);
 	if (tail_ns > (double)t->slo_ns)
-		return refuse(
+		return table_refuse(
 			d->error, -EDOM,
 			"the SLO of %.3f ms cannot be met: the whole card at the highest clock "
 			"needs %.3f ms",
@@ -411,29 +408,29 @@ static int derive(struct derivation *d)
 	return 0;
 }
 
-int response_table_derive(const struct surface *s, const struct table_options *o,
-			  struct response_table **ret, struct surface_error *ret_error)
+int response_table_derive_from(struct response_tails *tails, const struct table_options *o,
+			       struct response_table **ret, struct surface_error *ret_error)
 {
-	_cleanup_(tail_lab_freep) struct tail_lab *lab = NULL;
 	_cleanup_(freep) struct response_table *t = NULL;
-	struct derivation d = {.surface = s, .options = *o, .error = ret_error};
+	const struct surface *s = tails->surface;
+	struct derivation d = {.surface = s, .options = *o, .tails = tails, .error = ret_error};
 	int r;
 
-	r = check_options(o, ret_error);
+	r = table_check_options(o, ret_error);
 	if (r < 0)
 		return r;
+	if (o->seed != tails->lab->seed)
+		return table_refuse(ret_error, -EINVAL, "the tails are of another seed");
 	d.baseline = surface_baseline(s);
 	if (!d.baseline)
-		return refuse(ret_error, -EBADMSG, "the surface has no baseline");
-	lab = tail_lab_new(o->seed);
+		return table_refuse(ret_error, -EBADMSG, "the surface has no baseline");
 	t = calloc(1, sizeof(*t));
-	if (!lab || !t)
-		return refuse(ret_error, -ENOMEM, "out of memory");
+	if (!t)
+		return table_refuse(ret_error, -ENOMEM, "out of memory");
 	(void)snprintf(t->model, sizeof(t->model), "%s", s->model);
 	t->simulated = s->simulated;
 	t->gating = o->gating;
 	t->percentile = o->percentile;
-	d.lab = lab;
 	d.table = t;
 	r = derive(&d);
 	free(d.candidates);
@@ -444,26 +441,22 @@ int response_table_derive(const struct surface *s, const struct table_options *o
 	return 0;
 }
 
+int response_table_derive(const struct surface *s, const struct table_options *o,
+			  struct response_table **ret, struct surface_error *ret_error)
+{
+	_cleanup_(response_tails_freep) struct response_tails *tails = NULL;
+	int r;
+
+	r = response_tails_new(s, o->seed, &tails);
+	if (r < 0)
+		return table_refuse(ret_error, r, "out of memory");
+	return response_table_derive_from(tails, o, ret, ret_error);
+}
+
 const struct table_row *response_table_lookup(const struct response_table *t, double demand_rps)
 {
 	for (uint32_t i = 0; i < t->n_rows; i++)
 		if (t->rows[i].rate_rps >= demand_rps)
 			return &t->rows[i];
 	return NULL;
-}
-
-int response_tail(const struct surface_cell *c, double rate_rps, uint32_t percentile, uint64_t seed,
-		  double *ret_tail_ns, double *ret_upper_ns)
-{
-	_cleanup_(tail_lab_freep) struct tail_lab *lab = NULL;
-
-	if (!(rate_rps > 0) || percentile < 1 || percentile > 99)
-		return -EINVAL;
-	if (rate_rps > TABLE_MAX_UTILISATION * c->capacity_rps)
-		return -EDOM;
-	lab = tail_lab_new(seed);
-	if (!lab)
-		return -ENOMEM;
-	tail_estimate(lab, c, rate_rps, percentile, ret_tail_ns, ret_upper_ns);
-	return 0;
 }

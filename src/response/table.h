@@ -47,6 +47,11 @@ struct table_options {
 	bool free_clock;	  /* false: only cells of the highest clock limit */
 	bool free_mask;		  /* false: only full-shape cells (mask left alone) */
 	uint64_t seed;		  /* 1 by default; same seed, same table */
+	/* As in the CoFRIS paper: latency is the service time alone, and nothing queues. A
+	 * configuration holds every rate up to 0.95 of its capacity if its service quantile is
+	 * within headroom x SLO; row 0 need not survive a step; T0 is the service quantile of B, R
+	 * is C(B) unless rated_rps says otherwise. */
+	bool service_only;
 };
 #define TABLE_OPTIONS_DEFAULT                                                                      \
 	((struct table_options){.slo_factor = 2.0,                                                 \
@@ -94,9 +99,20 @@ struct response_table {
  * out of range, an SLO factor with a rated rate that B cannot serve, or a gating variant without
  * active-idle power; -EBADMSG if the surface has no baseline cell, -EDOM if not even B holds the
  * SLO at the lowest rate, -ENOMEM. The result is one malloc()ed block; the same surface and options
- * give the same bytes. Takes some 0.1 to 0.3 s for 288 cells. */
+ * give the same bytes. Takes some 0.05 to 0.2 s for 288 cells. */
 int response_table_derive(const struct surface *s, const struct table_options *o,
 			  struct response_table **ret, struct surface_error *ret_error);
+
+/* What was simulated of a surface, for several derivations from it (other headrooms, SLOs, knobs or
+ * gating), which are then much cheaper and give the same bytes. The surface must outlive it as it
+ * is; one thread at a time. Grows with every other rated rate or percentile. */
+struct response_tails;
+int response_tails_new(const struct surface *s, uint64_t seed, struct response_tails **ret);
+struct response_tails *response_tails_free(struct response_tails *t);
+DEFINE_CLEANUP(struct response_tails *, response_tails_free)
+/* response_table_derive() with these; -EINVAL also for options with another seed. */
+int response_table_derive_from(struct response_tails *t, const struct table_options *o,
+			       struct response_table **ret, struct surface_error *ret_error);
 
 /* The row for a demand bound: the first with rate_rps >= demand (look-up rounds up; no
  * interpolation); NULL beyond the last (use ->baseline, reason overload). */

@@ -46,15 +46,36 @@ struct tail_lab *tail_lab_new(uint64_t seed);
 struct tail_lab *tail_lab_free(struct tail_lab *lab);
 DEFINE_CLEANUP(struct tail_lab *, tail_lab_free)
 
-/* Tail quantile and its upper 95 % bound; the rate is below what the cell can serve. */
+/* What is known by now of one cell at one rate: the first n replications, each with the mean of the
+ * logarithm of the tails so far and its standard error; and the result, once there are all. A later
+ * question with another limit goes by these as far as they reach. */
+struct tail_trace {
+	uint32_t n;
+	double mean[TAIL_REPLICATIONS], error[TAIL_REPLICATIONS];
+	double tail_ns, upper_ns;
+};
+
+/* Tail quantile and its upper 95 % bound, in the trace; the rate is below what the cell can serve.
+ * A trace begins as zeros and belongs to one lab, cell, rate and percentile. */
 void tail_estimate(struct tail_lab *lab, const struct surface_cell *c, double rate_rps,
-		   uint32_t percentile, double *ret_tail_ns, double *ret_upper_ns);
+		   uint32_t percentile, struct tail_trace *t);
 /* Whether the upper bound is within limit_ns; stops early when there is no doubt. */
 bool tail_within(struct tail_lab *lab, const struct surface_cell *c, double rate_rps,
-		 uint32_t percentile, double limit_ns);
+		 uint32_t percentile, double limit_ns, struct tail_trace *t);
+
 double tail_mean_service_ns(const struct surface_cell *c);
 
-/* Value at a position 0 .. 100 among quantiles, straight in between. */
+/* The traces of a surface, by cell, rate and percentile. */
+struct response_tails {
+	const struct surface *surface;
+	struct tail_lab *lab;
+	uint32_t n_series, last; /* last: that was asked for */
+	struct tail_series *series;
+};
+/* NULL if there is no memory to keep one. */
+struct tail_trace *tail_trace_of(struct response_tails *t, uint32_t cell, double rate_rps,
+				 uint32_t percentile);
+
 static inline float quantile_at(const float *quantiles, float position)
 {
 	uint32_t i = (uint32_t)position;

@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
@@ -1053,12 +1054,36 @@ static void test_quantiles_are_exact_but_for_the_bucket(void **state)
 	}
 }
 
+static void test_the_mean_is_exact_but_for_half_a_bucket(void **state)
+{
+	static struct channel_histogram h;
+	uint64_t x = 88172645463325252;
+	double sum_ns = 0;
+
+	(void)state;
+	print_message("seed %llu\n", (unsigned long long)x);
+	for (unsigned int i = 0; i < 3000; i++) {
+		uint64_t value_ns, n = 1 + i % 3;
+
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		value_ns = (UINT64_C(1) << (11 + x % 22)) + (x >> 40);
+		h.buckets[channel_histogram_bucket(value_ns)] += n;
+		h.count += n;
+		sum_ns += (double)(n * value_ns);
+		assert_true(fabs(channel_histogram_mean_ns(&h) * (double)h.count - sum_ns) <=
+			    sum_ns / 64 + 1);
+	}
+}
+
 static void test_an_empty_histogram_has_no_quantile(void **state)
 {
 	static const struct channel_histogram empty;
 
 	(void)state;
 	assert_int_equal(channel_histogram_quantile(&empty, 0.95), 0);
+	assert_true(channel_histogram_mean_ns(&empty) == 0);
 }
 
 static void test_subtracting_leaves_what_came_since(void **state)
@@ -1152,6 +1177,7 @@ int main(void)
 		cmocka_unit_test(test_a_daemon_killed_while_it_writes_leaves_the_last_directive),
 		cmocka_unit_test(test_buckets_meet_and_are_narrow),
 		cmocka_unit_test(test_quantiles_are_exact_but_for_the_bucket),
+		cmocka_unit_test(test_the_mean_is_exact_but_for_half_a_bucket),
 		cmocka_unit_test(test_an_empty_histogram_has_no_quantile),
 		cmocka_unit_test(test_subtracting_leaves_what_came_since),
 	};

@@ -206,7 +206,11 @@ static const struct {
 	 {"0.001", "1e3", "10000000", ""},
 	 {"0.0009", "10000001", "0", "-1"},
 	 {"nan", "inf", "10rps", "0x10"}},
-	{"model m", "policy", {"cofris"}, {NULL}, {"cofri", "", "COFRIS"}},
+	{"model m",
+	 "policy",
+	 {"cofris", "adapter", "adapter-tail"},
+	 {NULL},
+	 {"cofri", "", "COFRIS"}},
 	{"model m", "surface", {"auto", "/var/lib/x.csv"}, {NULL}, {"x.csv", "Auto", "./x", ""}},
 	{"model m", "cu_mask", {"auto", "off"}, {NULL}, {"on", "yes", ""}},
 	{"model m", "max_batch", {"1", "1024"}, {"0", "1025"}, {"-1", "2x", ""}},
@@ -328,6 +332,11 @@ static void test_broken_text_is_refused_with_its_line(void **state)
 		{"[daemon]\nzzzzzz = 1s\n", -EBADMSG, 2, "unknown key 'zzzzzz'"},
 		{"[daemon]\nslo = 2.0x\n", -EBADMSG, 2, "belongs in a [model] section"},
 		{"[model m]\npolicy = cofriss\n", -EBADMSG, 2, "did you mean 'cofris'"},
+		{"[model m]\npolicy = batchsize\n", -EBADMSG, 2, "did you mean 'batchsizer'"},
+		{"[model m]\npolicy = oracle\n", -EBADMSG, 2,
+		 "policy = oracle: it knows what is to come, so only cofris-replay has it"},
+		{"[model m]\nslo = 2.0x\npolicy = oracle-rate\n", -EBADMSG, 3,
+		 "only cofris-replay has it"},
 		{"[daemon]\nmode = observer\n", -EBADMSG, 2, "did you mean 'observe'"},
 		{"[daemon x]\n", -EBADMSG, 1, "takes no name"},
 		{"[gpu]\n", -EBADMSG, 1, "expected a PCI address"},
@@ -394,6 +403,64 @@ static void test_a_card_inherits_what_its_section_leaves_open(void **state)
 	g = config_find_gpu(f->config, "0000:45:00.0");
 	assert_string_equal(g->bdf, "*");
 	assert_false(g->enabled);
+}
+
+#define BATCHES "\n[model m]\npolicy = batchsizer-fixed\n"
+
+static void test_batchsizer_needs_a_cap_and_batches(void **state)
+{
+	static const struct {
+		const char *text;
+		unsigned int line; /* 0: it loads */
+		const char *part;
+	} files[] = {
+		{"[gpu *]\npower_cap = 150W" BATCHES "max_batch = 256\n", 0, NULL},
+		{"[gpu *]\npower_cap = 150W" BATCHES, 4, "needs a max_batch above 1"},
+		{"[gpu *]\npower_cap = 150W" BATCHES "max_batch = 1\n", 4, "max_batch above 1"},
+		{"[gpu *]" BATCHES "max_batch = 2\n", 3,
+		 "policy = batchsizer-fixed: needs a power_cap in [gpu *]"},
+		{BATCHES "max_batch = 2\n", 3, "needs an enabled [gpu] section with power_cap"},
+		{"[gpu *]\npower_cap = 9W\nenabled = no" BATCHES "max_batch = 2\n", 5,
+		 "enabled [gpu]"},
+		/* A card's own section has the cap of [gpu *] unless it says that it has none. */
+		{"[gpu 0000:43:00.0]\n[gpu *]\npower_cap = 9W" BATCHES "max_batch = 2\n", 0, NULL},
+		{"[gpu 0000:43:00.0]\npower_cap =\n[gpu *]\npower_cap = 9W" BATCHES
+		 "max_batch = 2\n",
+		 6, "needs a power_cap in [gpu 0000:43:00.0]"},
+		{"[gpu 0000:43:00.0]\nenabled = no\npower_cap =\n[gpu *]\npower_cap = 9W" BATCHES
+		 "max_batch = 2\n",
+		 0, NULL},
+		/* Wherever what it needs may stand. */
+		{"[model m]\npolicy = batchsizer\nmax_batch = 2\n[gpu *]\n", 2, "[gpu *]"},
+		{"[model m]\nmax_batch = 2\npolicy = batchsizer\n[gpu *]\npower_cap = 9W\n", 0,
+		 NULL},
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		if (files[i].line == 0)
+			assert_loads(f, files[i].text);
+		else
+			assert_refused(f, files[i].text, -EBADMSG, files[i].line, files[i].part);
+}
+
+static void test_what_lacks_in_a_set_is_named_where_the_policy_stands(void **state)
+{
+	struct fixture *f = *state;
+	char expected[256];
+
+	write_below(f, "/etc/cofris.conf", "[gpu *]\n\n[model m]\npolicy = batchsizer\n");
+	write_below(f, "/etc/cofris.conf.d/10.conf", "[model m]\nmax_batch = 4\n");
+	assert_int_equal(config_load(&(struct config_source){.root = f->root}, &f->config,
+				     &f->error),
+			 -EBADMSG);
+	(void)snprintf(expected, sizeof(expected), "%s/etc/cofris.conf", f->root);
+	assert_string_equal(f->error.file, expected);
+	assert_int_equal(f->error.line, 4);
+	write_below(f, "/etc/cofris.conf.d/20.conf", "[gpu *]\npower_cap = 150W\n");
+	assert_int_equal(config_load(&(struct config_source){.root = f->root}, &f->config,
+				     &f->error),
+			 0);
 }
 
 static void test_too_many_sections_are_refused(void **state)
@@ -570,6 +637,8 @@ int main(void)
 		CASE(test_broken_text_is_refused_with_its_line),
 		CASE(test_long_lines_and_nul_bytes_are_refused),
 		CASE(test_a_card_inherits_what_its_section_leaves_open),
+		CASE(test_batchsizer_needs_a_cap_and_batches),
+		CASE(test_what_lacks_in_a_set_is_named_where_the_policy_stands),
 		CASE(test_too_many_sections_are_refused),
 		CASE(test_more_users_than_fit_are_refused),
 		CASE(test_later_files_win_key_by_key),

@@ -285,6 +285,8 @@ static void test_a_process_is_masked_only_on_the_cards_where_it_follows(void **s
 	first = unit(f);
 	second = TAILQ_NEXT(first, entry);
 	f->worker = open_worker(f, both_cards, 2);
+	/* Each connects on a thread of its own, and the status lists them as they came. */
+	RUN_UNTIL(f, unit_workers(first) == 1 && unit_workers(second) == 1);
 	f->other_worker = open_follower_that(f, COFRIS_REPORTS_NO_REQUESTS);
 	RUN_UNTIL(f, unit_workers(first) == 2 && unit_workers(second) == 1 &&
 			     first->input.models[0].mask_follows);

@@ -267,6 +267,80 @@ static void test_a_wake_brings_the_next_tick_forward_but_not_without_end(void **
 	assert_int_equal(early_us, now_us + 100000);
 }
 
+static void test_the_governor_gets_latency_and_the_highest_power(void **state)
+{
+	struct fixture *f = *state;
+	const struct governor_model_input *in;
+	uint64_t before_ns, longest_ns;
+	double mean_ns;
+
+	start(f, STANDARD);
+	start_worker(f);
+	RUN_UNTIL(f, unit(f) && unit_workers(unit(f)) == 1);
+	run_decisions(f, 3);
+	in = &unit(f)->input.models[0];
+	assert_int_equal(in->sojourn_ns, 0);
+	assert_int_equal(in->sojourn_p95_ns, 0);
+	before_ns = monotonic_ns();
+	for (unsigned int i = 0; i < 20; i++) {
+		struct cofris_request r =
+			cofris_begin_at(f->worker, 1, before_ns - 5 * NSEC_PER_SEC);
+
+		cofris_end(f->worker, &r, COFRIS_OK);
+	}
+	longest_ns = 5 * NSEC_PER_SEC + monotonic_ns() - before_ns;
+	RUN_UNTIL(f, in->sojourn_ns > 0);
+	mean_ns = (double)in->sojourn_ns / (double)in->completions;
+	/* To half a bucket, and a whole one. */
+	assert_true(mean_ns >= 5e9 * 63 / 64 && mean_ns <= (double)longest_ns * 65 / 64);
+	assert_true(in->sojourn_p95_ns >= 5 * NSEC_PER_SEC &&
+		    (double)in->sojourn_p95_ns <= (double)longest_ns * 33 / 32);
+	RUN_UNTIL(f, in->sojourn_ns == 0);
+	/* A reading counts for the interval in which it came. */
+	RUN_UNTIL(f, unit(f)->input.power_max_uw == 80 * UW_PER_W);
+	f->actuator.mute = true;
+	RUN_UNTIL(f, unit(f)->input.power_max_uw == 0);
+	assert_int_equal(unit(f)->input.power_uw, 80 * UW_PER_W);
+}
+
+/* Serves a request and returns the batch that is ordered. */
+static uint32_t serve_one(struct cofris_channel *worker)
+{
+	struct cofris_request r = cofris_begin(worker, 1);
+	struct cofris_directive d;
+
+	cofris_start(worker, &r, 1);
+	cofris_end(worker, &r, COFRIS_OK);
+	(void)cofris_directive(worker, 0, &d);
+	return d.max_batch;
+}
+
+/* 80 W are less than 0.8 of the cap. */
+static void test_batchsizer_orders_a_worker_that_follows_larger_batches(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+	struct cofris_options options = {
+		.size = sizeof(options),
+		.model = "resnet50",
+		.socket_path = path,
+		.devices = both_cards,
+		.n_devices = 1,
+		.slots = 1,
+		.follows = COFRIS_FOLLOWS_BATCH,
+		.reports = COFRIS_REPORTS_STARTS,
+	};
+
+	start(f,
+	      DAEMON GPU "power_cap = 225W\n" MODEL "policy = batchsizer-fixed\nmax_batch = 16\n");
+	(void)snprintf(path, sizeof(path), "%s/worker.sock", f->root);
+	assert_int_equal(cofris_open(&options, &f->worker), 0);
+	RUN_UNTIL(f, serve_one(f->worker) == 16);
+	assert_int_equal(f->actuator.last_set.max_mhz, 1725);
+	assert_int_equal(f->actuator.last_set.power_cap_uw, 225 * UW_PER_W);
+	assert_int_equal(unit(f)->decision.models[0].max_batch, 16);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -285,6 +359,8 @@ int main(void)
 		CASE(test_without_an_actuator_it_is_ready_and_says_so),
 		CASE(test_the_operators_cap_goes_with_each_setting),
 		CASE(test_after_a_late_tick_no_interval_is_short),
+		CASE(test_the_governor_gets_latency_and_the_highest_power),
+		CASE(test_batchsizer_orders_a_worker_that_follows_larger_batches),
 		CASE(test_a_wake_brings_the_next_tick_forward_but_not_without_end),
 	};
 

@@ -19,6 +19,7 @@ static struct bench *bench_of(const char *policy, double rate_rps)
 	governor_free(b->governor);
 	b->config.models[0].policy = policy;
 	b->config.models[0].max_batch = 256;
+	b->queue.wants_p95 = true;
 	assert_int_equal(governor_new(&b->config, &b->governor), 0);
 	b->input.models[0] = (struct governor_model_input){.state = GOVERNOR_INPUT_OK,
 							   .workers = 1,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The record: round trips, replay through the program, and files that nobody should trust. */
 #include "governor-bench.h"
+#include "governor/policy.h"
 #include "governor/record.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +34,11 @@ static int set_up(void **state)
 
 	*state = f;
 	f->text.file = open_memstream(&f->text.data, &f->text.length);
-	return f->text.file ? bench_init(&f->bench, 200, 1, 60) : -1;
+	if (!f->text.file || bench_init(&f->bench, 200, 1, 60) < 0)
+		return -1;
+	f->bench.config.models[0].max_batch = 8;
+	f->bench.input.power_max_uw = 987654321;
+	return 0;
 }
 
 static int tear_down(void **state)
@@ -173,6 +178,7 @@ static void test_a_configuration_comes_back_whole_with_shared_and_absent_tables(
 	(void)snprintf(c->models[1].name, sizeof(c->models[1].name), "second/v2");
 	c->models[1].policy = "coordinated";
 	c->models[1].priority = 7;
+	c->models[1].max_batch = 256;
 	c->models[2].table = NULL;
 	c->models[1].clock_table = &clock;
 	c->power_cap_uw = 123;
@@ -200,6 +206,8 @@ static void test_a_configuration_comes_back_whole_with_shared_and_absent_tables(
 	assert_string_equal(d->models[1].name, "second/v2");
 	assert_string_equal(d->models[1].policy, "coordinated");
 	assert_int_equal(d->models[1].priority, 7);
+	assert_int_equal(d->models[0].max_batch, 8);
+	assert_int_equal(d->models[1].max_batch, 256);
 	assert_int_equal(governor_new(d, &g), 0);
 	governor_free(g);
 	record_config_free(r.item.config);
@@ -363,6 +371,30 @@ static void test_replay_follows_a_reload_that_inherits(void **state)
 	assert_non_null(strstr(f->chunk, "200 decisions compared: 0 differ"));
 }
 
+/* What a policy remembers comes of the inputs alone. */
+static void test_replay_gives_the_same_decisions_of_every_policy(void **state)
+{
+	struct fixture *f = *state;
+	struct bench *b = &f->bench;
+
+	add(f, record_format_start(f->chunk, sizeof(f->chunk)));
+	b->config.power_cap_uw = 150 * UW_PER_W;
+	for (unsigned int i = 0; policy_name(i); i++) {
+		b->config.models[0].policy = policy_name(i);
+		governor_free(TAKE_PTR(b->governor));
+		assert_int_equal(governor_new(&b->config, &b->governor), 0);
+		add_config(f, NULL, false);
+		for (unsigned int k = 0; k < 100; k++) {
+			b->input.power_max_uw = (80 + 37 * k % 60) * UW_PER_W;
+			bench_step(b);
+			add_step(f);
+		}
+	}
+	(void)fflush(f->text.file);
+	assert_int_equal(replay(f, ""), 0);
+	assert_non_null(strstr(f->chunk, "1000 decisions compared: 0 differ"));
+}
+
 /* A worker that follows masks and then does not, and one that may be left under one. */
 static void test_replay_has_both_tables(void **state)
 {
@@ -426,7 +458,7 @@ static void test_replay_of_what_is_no_record_fails(void **state)
 {
 	struct fixture *f = *state;
 
-	(void)fputs("cofris-record 2\n", f->text.file);
+	(void)fputs("cofris-record 3\n", f->text.file);
 	(void)fflush(f->text.file);
 	assert_int_equal(replay(f, ""), 2);
 	assert_non_null(strstr(f->chunk, "no decision to compare"));
@@ -457,12 +489,12 @@ static void test_refusals_name_the_line(void **state)
 		unsigned int line; /* 0: whichever */
 		const char *text;
 	} rows[] = {
-		{"cofris-record 2\n", "cofris-record 1\n", -EPROTONOSUPPORT, 1,
-		 "record version 1: expected 2"},
-		{"cofris-record 2\n", "cofris-record 3\n", -EPROTONOSUPPORT, 1, "version 3"},
-		{"cofris-record 2\n", "cofris-record\n", -EBADMSG, 1, "'version' is missing"},
-		{"cofris-record 2\n", "cofris-record 2 2\n", -EBADMSG, 1, "after the last field"},
-		{"cofris-record 2\n", "cofris-surface 2\n", -EBADMSG, 1, "not a record"},
+		{"cofris-record 3\n", "cofris-record 1\n", -EPROTONOSUPPORT, 1,
+		 "record version 1: expected 3"},
+		{"cofris-record 3\n", "cofris-record 4\n", -EPROTONOSUPPORT, 1, "version 4"},
+		{"cofris-record 3\n", "cofris-record\n", -EBADMSG, 1, "'version' is missing"},
+		{"cofris-record 3\n", "cofris-record 3 3\n", -EBADMSG, 1, "after the last field"},
+		{"cofris-record 3\n", "cofris-surface 2\n", -EBADMSG, 1, "not a record"},
 		{"card 0 ", "card 64 ", -EBADMSG, 2, "card = '64'"},
 		{"card 0 ", "card -1 ", -EBADMSG, 2, "card = '-1'"},
 		{"card 0 ", "card  0 ", -EBADMSG, 2, "'card' is missing"},
@@ -493,13 +525,16 @@ static void test_refusals_name_the_line(void **state)
 		{"model 0 0 model cofris", "model 0 0 .model cofris", -EBADMSG, 0, "model's name"},
 		{"model 0 0 model cofris", "model 0 0 model aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 		 -EBADMSG, 0, "so long a name"},
-		{"100 1 0 -\nready", "100 1 1 -\nready", -EBADMSG, 0, "table 1 is not in"},
-		{"100 1 0 -\nready", "100 1 0 1\nready", -EBADMSG, 0, "clock table 1 is not in"},
-		{"100 1 0 -\nready", "100 1 0 128\nready", -EBADMSG, 0, "clock table = '128'"},
-		{"100 1 0 -\nready", "100 1 0\nready", -EBADMSG, 0, "'clock table' is missing"},
-		{"100 1 0 -\nready", "100 1 0 - -\nready", -EBADMSG, 0, "after the last field"},
-		{"100 1 0 -\nready", "100 1 0 -1\nready", -EBADMSG, 0, "clock table = '-1'"},
-		{"100 1 0 -\nready", "100 2 0 -\nready", -EBADMSG, 0, "use_mask"},
+		{"100 1 8 0 -\nready", "100 1 8 1 -\nready", -EBADMSG, 0, "table 1 is not in"},
+		{"100 1 8 0 -\nready", "100 1 8 0 1\nready", -EBADMSG, 0,
+		 "clock table 1 is not in"},
+		{"100 1 8 0 -\nready", "100 1 8 0 128\nready", -EBADMSG, 0, "clock table = '128'"},
+		{"100 1 8 0 -\nready", "100 1 8 0\nready", -EBADMSG, 0, "'clock table' is missing"},
+		{"100 1 8 0 -\nready", "100 1 8 0 - -\nready", -EBADMSG, 0, "after the last field"},
+		{"100 1 8 0 -\nready", "100 1 8 0 -1\nready", -EBADMSG, 0, "clock table = '-1'"},
+		{"100 1 8 0 -\nready", "100 2 8 0 -\nready", -EBADMSG, 0, "use_mask"},
+		{"100 1 8 0 -\nready", "100 1 4294967296 0 -\nready", -EBADMSG, 0, "max_batch"},
+		{" 987654321 ", " 98765432l ", -EBADMSG, 0, "power_max_uw"},
 		{"ready 0\n", "ready 0 1\n", -EBADMSG, 0, "after the last field"},
 		{"ready 0\n", "", -EBADMSG, 0, "not expected here"},
 		{"input 0 ", "input 1 ", -EBADMSG, 0, "card 1 is not configured"},
@@ -539,8 +574,8 @@ static void test_lines_that_are_too_long_or_hold_a_nul_are_refused(void **state)
 	line[sizeof(line) - 1] = '\n';
 	assert_int_equal(read_all(line, sizeof(line), &error), -EBADMSG);
 	assert_int_equal(error.line, 1);
-	assert_int_equal(read_all("cofris-record 2\0\n", 17, &error), -EBADMSG);
-	assert_int_equal(read_all("cofris-record 2", 15, &error), -EBADMSG);
+	assert_int_equal(read_all("cofris-record 3\0\n", 17, &error), -EBADMSG);
+	assert_int_equal(read_all("cofris-record 3", 15, &error), -EBADMSG);
 	add_run(f, 1);
 	f->text.data[f->text.length - 20] = '\0';
 	assert_int_equal(read_all(f->text.data, f->text.length, &error), -EBADMSG);
@@ -602,6 +637,7 @@ int main(void)
 		TEST(test_the_locale_does_not_change_the_bytes),
 		TEST(test_replay_gives_the_same_decisions),
 		TEST(test_replay_follows_a_reload_that_inherits),
+		TEST(test_replay_gives_the_same_decisions_of_every_policy),
 		TEST(test_replay_has_both_tables),
 		TEST(test_replay_names_the_first_line_that_differs),
 		TEST(test_replay_of_what_is_no_record_fails),
