@@ -7,7 +7,7 @@
 #include <math.h>
 
 struct curve_point card_point(const struct card *c, double headroom, const struct measures *m,
-				   double extra_j)
+			      double extra_j)
 {
 	const struct policy_runs *p = c->job->policies;
 

@@ -69,8 +69,14 @@ static const struct {
 	size_t offset;
 	bool is_double;
 } measure_fields[] = {
-#define COUNT(name) {offsetof(struct measures, name), false}
-#define VALUE(name) {offsetof(struct measures, name), true}
+#define COUNT(name)                                                                                \
+	{                                                                                          \
+		offsetof(struct measures, name), false                                             \
+	}
+#define VALUE(name)                                                                                \
+	{                                                                                          \
+		offsetof(struct measures, name), true                                              \
+	}
 	COUNT(requests),
 	VALUE(mean_power_w),
 	VALUE(energy_j),
@@ -96,8 +102,8 @@ static double measure(const struct figures *f, const struct policy_outcome *p, u
 	const char *at = (const char *)&p->m + measure_fields[n].offset;
 
 	(void)f;
-	return measure_fields[n].is_double ? *(const double *)(const void *)at :
-					     *(const uint32_t *)(const void *)at;
+	return measure_fields[n].is_double ? *(const double *)(const void *)at
+					   : *(const uint32_t *)(const void *)at;
 }
 
 static void median_measures(const struct figures *f, uint32_t model, uint32_t run,

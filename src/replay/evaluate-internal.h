@@ -8,10 +8,10 @@
 #include "replay/oracle.h"
 #include "replay/pool.h"
 
-#define EVALUATE_POLL_NS     (UINT64_C(500) * 1000000)
-#define EVALUATE_WARM_UP_NS  (UINT64_C(30) * 1000000000)
-#define EVALUATE_DRAIN_NS    (UINT64_C(60) * 1000000000)
-#define EVALUATE_ATTAINMENT  99.5
+#define EVALUATE_POLL_NS    (UINT64_C(500) * 1000000)
+#define EVALUATE_WARM_UP_NS (UINT64_C(30) * 1000000000)
+#define EVALUATE_DRAIN_NS   (UINT64_C(60) * 1000000000)
+#define EVALUATE_ATTAINMENT 99.5
 /* References, and then the policies asked for; a reference that is one of them is run once. */
 #define EVALUATE_MAX_RUNS (EVALUATE_MAX_POLICIES + 2)
 
@@ -65,7 +65,7 @@ struct bench_setup {
 	const struct plant_model *model;
 	struct truth truth;
 	struct surface *surface;
-	struct bench_tables tables;			    /* at the headroom of the options */
+	struct bench_tables tables;			     /* at the headroom of the options */
 	struct bench_tables by_headroom[EVALUATE_HEADROOMS]; /* for the sweep */
 	uint64_t slo_ns;
 	double rated_rps;

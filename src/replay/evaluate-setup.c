@@ -174,8 +174,8 @@ static int count_rates(struct bench_setup *b)
 		uint32_t first = i > RATE_TICKS ? i - RATE_TICKS : 0;
 		uint32_t end = MIN(i + RATE_TICKS + 1, b->n_rates);
 
-		b->rate_rps[i] = (before[end] - before[first]) /
-				 ((end - first) * (EVALUATE_POLL_NS * 1e-9));
+		b->rate_rps[i] =
+			(before[end] - before[first]) / ((end - first) * (EVALUATE_POLL_NS * 1e-9));
 	}
 	return 0;
 }
@@ -205,8 +205,8 @@ static int make_requests(const struct evaluation_options *o, struct bench_setup 
 	r = trace_arrivals(o->trace, b->rated_rps, seed, &b->arrival_ns, &b->n_arrivals);
 	if (r < 0)
 		return refuse(error, r, "%s: %s", b->model->name,
-			      r == -EFBIG ? "too many requests; take a shorter duration" :
-					    "out of memory");
+			      r == -EFBIG ? "too many requests; take a shorter duration"
+					  : "out of memory");
 	r = find_rates(o->trace, b);
 	return r < 0 ? refuse(error, r, "out of memory") : 0;
 }

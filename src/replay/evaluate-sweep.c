@@ -84,8 +84,8 @@ int card_run_sweep(struct card *c, const struct sweep_run *s)
 	simulation_result_done(&result);
 	if (r < 0)
 		return r;
-	c->outcome->policies[s->policy].curve[s->headroom] = card_point(
-		c, evaluate_headroom(s->headroom), &m, extra_idle_j(c, end_ns));
+	c->outcome->policies[s->policy].curve[s->headroom] =
+		card_point(c, evaluate_headroom(s->headroom), &m, extra_idle_j(c, end_ns));
 	card_step(c);
 	return 0;
 }

@@ -107,10 +107,10 @@ struct work {
 	const struct evaluation_options *options;
 	struct policy_runs policies;
 	uint32_t n_members, threads;
-	struct bench_setup *setups; /* [model][member] */
+	struct bench_setup *setups;	 /* [model][member] */
 	struct evaluation_error *errors; /* likewise */
-	struct card_outcome *outcomes; /* [model][card] */
-	pthread_mutex_t lock;	       /* of what follows */
+	struct card_outcome *outcomes;	 /* [model][card] */
+	pthread_mutex_t lock;		 /* of what follows */
 	uint32_t done, total;
 };
 
@@ -248,8 +248,8 @@ int evaluate(const struct evaluation_options *o, struct evaluation **ret,
 	e->options = o;
 	w.n_members = MIN(MAX(o->ensemble, 1u), o->service_cards);
 	w.threads = o->threads ? o->threads : pool_cores();
-	w.total = o->n_models * (w.n_members +
-				 o->service_cards * evaluate_card_steps(o, &w.policies));
+	w.total = o->n_models *
+		  (w.n_members + o->service_cards * evaluate_card_steps(o, &w.policies));
 	(void)pthread_mutex_init(&w.lock, NULL);
 	r = allocate(&w, ret_error);
 	if (r == 0)

@@ -14,10 +14,10 @@ struct oracle_candidate {
 
 struct oracle_candidates {
 	uint32_t n;
-	struct oracle_candidate *all; /* by level, shape, batch */
-	uint32_t fastest;	      /* at single requests */
-	double *values;		      /* behind the pointers of all */
-	double least_j;		      /* above idle, for a request */
+	struct oracle_candidate *all;	 /* by level, shape, batch */
+	uint32_t fastest;		 /* at single requests */
+	double *values;			 /* behind the pointers of all */
+	double least_j;			 /* above idle, for a request */
 	struct oracle_candidate maximum; /* top clock, all CUs; not always one of all */
 };
 

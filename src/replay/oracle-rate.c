@@ -12,16 +12,16 @@
 #include <errno.h>
 #include <math.h>
 
-#define STEPS	   40 /* of utilisation, the last one 1 */
-#define REQUESTS   20000
-#define WARM_UP	   2000
-#define STREAM	   UINT64_C(0x6f7261636c650000) /* not the run's own requests */
+#define STEPS	 40 /* of utilisation, the last one 1 */
+#define REQUESTS 20000
+#define WARM_UP	 2000
+#define STREAM	 UINT64_C(0x6f7261636c650000) /* not the run's own requests */
 
 /* Of one candidate, by utilisation 0, 1 / STEPS .. 1. */
 struct expectation {
-	double late[STEPS + 1]; /* share of requests */
+	double late[STEPS + 1];	     /* share of requests */
 	double dynamic_j[STEPS + 1]; /* above idle, for each request */
-	double unit_ns;	     /* per request in full batches */
+	double unit_ns;		     /* per request in full batches */
 };
 
 struct lab {
@@ -46,8 +46,8 @@ static struct lab *lab_new(const struct simulation_options *run)
 		return NULL;
 	for (uint32_t i = 0; i < WARM_UP + REQUESTS; i++) {
 		lab->sum[i] = sum += plant_exponential(STREAM, i);
-		lab->factor[i] = plant_jitter(STREAM, i, t->jitter_sigma, t->stall_p,
-					      t->stall_factor);
+		lab->factor[i] =
+			plant_jitter(STREAM, i, t->jitter_sigma, t->stall_p, t->stall_factor);
 	}
 	return lab;
 }
@@ -118,8 +118,8 @@ static double at(const double *values, double utilisation)
 	return values[i] + (values[i + 1] - values[i]) * (place - i);
 }
 
-/* Share of requests that are late; of a queue that grows, the more the faster it does, so that where
- * nothing suffices the fastest is taken. */
+/* Share of requests that are late; of a queue that grows, the more the faster it does, so that
+ * where nothing suffices the fastest is taken. */
 static double late_share(const struct expectation *e, double load)
 {
 	return at(e->late, load) + MAX(load - 1, 0.0);

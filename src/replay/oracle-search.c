@@ -5,8 +5,8 @@
  * it leaves behind: the first request that has not started, and what is left of the one that is
  * being served. Each is continued by every candidate, first in first out, and the best of all those
  * go on. A way is judged by its cost, plus for what it leaves waiting the least energy that any
- * candidate can serve it with, plus mu for each of those requests that would be late even if the
- * fastest candidate took over now. Both are what the future cannot undercut, so nothing is held
+ * candidate can serve it with, plus mu for each request that would be late even if the fastest
+ * candidate took over now. Both are what the future cannot undercut, so nothing is held
  * against handing work on but what is certain. */
 #include "base/macros.h"
 #include "replay/oracle-internal.h"
@@ -19,9 +19,9 @@
 /* One way of having got to the end of a tick. */
 struct way {
 	double judged_j, cost_j;
-	double left;	   /* of the execution under way, 0 .. 1 */
-	double started_ns; /* when that began */
-	uint32_t next;	   /* first request that has not started */
+	double left;	    /* of the execution under way, 0 .. 1 */
+	double started_ns;  /* when that began */
+	uint32_t next;	    /* first request that has not started */
 	uint16_t under_way; /* requests in that execution; 0: none */
 	uint16_t candidate; /* of this tick */
 	uint16_t parent;    /* way of the tick before */
@@ -48,8 +48,8 @@ static const struct simulation_options *run_of(const struct oracle_search *s)
 static bool is_late(const struct oracle_search *s, uint32_t request, double start_ns, double end_ns)
 {
 	const struct simulation_options *run = run_of(s);
-	double from_ns = run->latency == LATENCY_SERVICE ? start_ns :
-							   (double)run->arrival_ns[request];
+	double from_ns =
+		run->latency == LATENCY_SERVICE ? start_ns : (double)run->arrival_ns[request];
 
 	return s->counts[request] && end_ns - from_ns > (double)s->work.options->measures.slo_ns;
 }
@@ -111,8 +111,8 @@ static void serve_tick(const struct oracle_search *s, uint32_t candidate, double
 		w->started_ns = MAX(now_ns, (double)run->arrival_ns[w->next]);
 		if (w->started_ns >= end_ns)
 			break;
-		w->under_way = (uint16_t)batch_at(s, w->next, w->started_ns,
-						  c->configuration.batch);
+		w->under_way =
+			(uint16_t)batch_at(s, w->next, w->started_ns, c->configuration.batch);
 		w->next += w->under_way;
 		w->left = 1;
 		now_ns = go_on(s, c, w, w->started_ns, end_ns);
@@ -121,13 +121,15 @@ static void serve_tick(const struct oracle_search *s, uint32_t candidate, double
 
 /* ---- judging ---- */
 
-/* Of the requests that a tick leaves, those that will be late whatever comes. */
+/* Requests that will be late whatever comes: the fastest candidate takes over what a tick leaves,
+ * until it has caught up with the arrivals. */
 static uint32_t doomed(const struct oracle_search *s, const struct way *w, uint32_t arrived,
 		       double now_ns)
 {
 	const struct oracle_candidates *all = s->work.candidates;
 	const struct oracle_candidate *c = &all->all[all->fastest];
-	uint32_t late = 0, end = MIN(arrived, w->next + MAX_PREVIEW);
+	const struct simulation_options *run = run_of(s);
+	uint32_t late = 0, i = w->next;
 
 	if (w->under_way > 0) {
 		uint32_t first = w->next - w->under_way;
@@ -136,14 +138,16 @@ static uint32_t doomed(const struct oracle_search *s, const struct way *w, uint3
 		late += count_late(s, first, w->under_way, w->started_ns, done_ns);
 		now_ns = done_ns;
 	}
-	for (uint32_t i = w->next; i < end; i++) {
+	for (; i < run->n_arrivals && i < w->next + MAX_PREVIEW &&
+	       (double)run->arrival_ns[i] < now_ns;
+	     i++) {
 		double start_ns = now_ns;
 
 		now_ns += c->ns[0] * s->factor[i];
 		late += is_late(s, i, start_ns, now_ns);
 	}
 	/* Behind so many others each is. */
-	return late + (arrived - end);
+	return late + (arrived > i ? arrived - i : 0);
 }
 
 static void judge(const struct oracle_search *s, uint32_t arrived, double now_ns, struct way *w)
@@ -153,8 +157,8 @@ static void judge(const struct oracle_search *s, uint32_t arrived, double now_ns
 	w->judged_j = w->cost_j;
 	if (arrived == w->next && w->under_way == 0)
 		return;
-	w->judged_j += waiting * s->work.candidates->least_j +
-		       s->mu_j * doomed(s, w, arrived, now_ns);
+	w->judged_j +=
+		waiting * s->work.candidates->least_j + s->mu_j * doomed(s, w, arrived, now_ns);
 }
 
 static bool is_better(const struct way *a, const struct way *b)
@@ -257,9 +261,9 @@ static void foresee(struct oracle_search *s)
 	for (uint32_t i = 0; i < run->n_arrivals; i++) {
 		double t_s = (double)run->arrival_ns[i] * 1e-9;
 
-		s->factor[i] = plant_jitter(run->seed, i, t->jitter_sigma, t->stall_p,
-					    t->stall_factor) *
-			       (1 + t->drift_per_s * t_s);
+		s->factor[i] =
+			plant_jitter(run->seed, i, t->jitter_sigma, t->stall_p, t->stall_factor) *
+			(1 + t->drift_per_s * t_s);
 		s->counts[i] = s->work.options->maximum->latency_ns[i] <= m->slo_ns;
 		for (; tick < s->work.n_ticks && run->arrival_ns[i] >= (tick + 1) * run->poll_ns;
 		     tick++)

@@ -8,13 +8,15 @@
 #include <math.h>
 #include <string.h>
 
-#define MAX_STEPS     40
+#define MAX_STEPS 40
 
 /* J for each request late in excess. A request takes some 0.01 to 100 J: at the low end lateness
  * costs nothing, at the high end energy is nothing against it, and sums of it still have their last
  * mJ. */
 #define MU_LOW	1e-6
 #define MU_HIGH 1e7
+/* Closer together (by the logarithm) nothing lies between two points. */
+#define MU_STEP 1e-3
 
 struct point {
 	double log_mu;
@@ -166,27 +168,38 @@ static uint32_t first_within(const struct oracle *o, double excess_late_pct)
 	return i;
 }
 
+/* Both ends of the curve. */
+static int begin(struct oracle *o)
+{
+	int r;
+
+	if (o->n > 0)
+		return 0;
+	r = compute(o, 0, log(MU_LOW));
+	return r < 0 ? r : compute(o, 1, log(MU_HIGH));
+}
+
 int oracle_at(struct oracle *o, double excess_late_pct, struct measures *ret, double *ret_mu_j)
 {
 	const struct point *p;
 	int r;
 
-	if (o->n == 0) {
-		r = compute(o, 0, log(MU_HIGH));
-		if (r < 0)
-			return r;
-	}
+	r = begin(o);
+	if (r < 0)
+		return r;
 	for (uint32_t step = 0; step < MAX_STEPS; step++) {
-		uint32_t i = first_within(o, excess_late_pct), near;
+		uint32_t i = first_within(o, excess_late_pct);
+		uint32_t near = nearest(o, excess_late_pct);
 		double low, high;
 
-		near = nearest(o, excess_late_pct);
-		/* Beyond an end, near enough, or between two points that nothing lies between. */
-		if (distance(o, near, excess_late_pct) <= ORACLE_TOLERANCE_PCT || i == o->n)
+		if (distance(o, near, excess_late_pct) <= ORACLE_TOLERANCE_PCT)
 			break;
-		low = i > 0 ? o->points[i - 1].log_mu : log(MU_LOW);
+		/* Beyond an end. */
+		if (i == 0 || i == o->n)
+			break;
+		low = o->points[i - 1].log_mu;
 		high = o->points[i].log_mu;
-		if (high - low < 1e-6)
+		if (high - low < MU_STEP)
 			break;
 		r = compute(o, i, (low + high) / 2);
 		if (r < 0)
