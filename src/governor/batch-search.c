@@ -7,7 +7,7 @@
 #define ROOM_NUMERATOR	 4
 #define ROOM_DENOMINATOR 5
 
-static uint32_t sizes_up_to(uint32_t max_batch)
+uint32_t batch_search_count(uint32_t max_batch)
 {
 	uint32_t n = 1;
 
@@ -30,11 +30,8 @@ static void open_range(struct batch_search *s)
 	s->retrying = false;
 }
 
-void batch_search_limit(struct batch_search *s, uint32_t repairs, uint32_t max_batch,
-			uint64_t cap_uw)
+void batch_search_limit(struct batch_search *s, uint32_t repairs, uint32_t n, uint64_t cap_uw)
 {
-	uint32_t n = sizes_up_to(max_batch);
-
 	if (s->n == 0) {
 		*s = (struct batch_search){.n = n, .min = 1, .current = 1, .cap_uw = cap_uw};
 		open_range(s);

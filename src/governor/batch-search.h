@@ -26,7 +26,10 @@
  *
  * Together (1) and (4) are what the algorithm as printed ends in: the first violation takes it
  * to size 1, where it stays. It also takes for granted that there is always a full batch to take,
- * and that more power means a larger batch; that is its idea, and not repaired. */
+ * and that more power means a larger batch; that is its idea, and not repaired.
+ *
+ * Sizes are known by number alone, so the same search is good for anything that raises power: the
+ * paper's own comparison is over levels of the clock. */
 #pragma once
 
 #include <stdbool.h>
@@ -64,10 +67,12 @@ struct batch_search {
 	uint32_t low, patience;
 };
 
-/* Begins, or takes a change of the limits over. Sizes up to max_batch. */
-void batch_search_limit(struct batch_search *s, uint32_t repairs, uint32_t max_batch,
-			uint64_t cap_uw);
+/* How many sizes there are up to max_batch. */
+uint32_t batch_search_count(uint32_t max_batch);
+/* Begins with the first of n sizes, or takes a change of the limits over. */
+void batch_search_limit(struct batch_search *s, uint32_t repairs, uint32_t n, uint64_t cap_uw);
 /* One interval's batches and its highest power (0: unknown), served with the size found last. */
 void batch_search_feed(struct batch_search *s, uint32_t repairs, uint64_t batches,
 		       uint64_t power_uw);
+/* The size found, as a batch. */
 uint32_t batch_search_size(const struct batch_search *s);

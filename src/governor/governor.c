@@ -2,37 +2,11 @@
 /* One step: estimate each model's demand, let the card's precedence decide whether a plan is wanted
  * at all, plan for the active model, and write the decision. Reasons are ordered by precedence, so
  * of two that apply the smaller is told. */
-#include "governor/governor.h"
-#include "base/units.h"
-#include "governor/demand.h"
-#include "governor/guard.h"
-#include "governor/pacer.h"
+#include "governor/governor-internal.h"
 #include "governor/planner.h"
-#include "governor/policy.h"
-#include "governor/thermal.h"
 #include <errno.h>
 #include <math.h>
 #include <string.h>
-
-struct model {
-	const struct policy *policy;
-	struct demand demand;
-	struct pacer pacer;
-	double rate_rps; /* last measured */
-	bool doubted;	 /* its demand was not known in the last step */
-	bool in_force;	 /* the last step's decision was what its policy ordered */
-	union policy_state state;
-};
-
-struct governor {
-	struct governor_config config;
-	struct cu_shape full_shape;
-	struct thermal thermal;
-	uint64_t number;
-	bool decided; /* previous is valid */
-	struct governor_decision previous;
-	struct model models[GOVERNOR_MAX_MODELS];
-};
 
 static const char *const reason_names[GOVERNOR_REASON_MAX] = {
 	[GOVERNOR_REASON_NONE] = "none",
@@ -124,51 +98,6 @@ struct governor *governor_free(struct governor *g)
 	return NULL;
 }
 
-/* Estimate. */
-
-static bool is_active(const struct governor_model_input *in)
-{
-	return in->state != GOVERNOR_NO_WORKER;
-}
-
-/* Why the demand of an active model is not known, or GOVERNOR_REASON_NONE. */
-static enum governor_reason doubt(const struct governor_input *input,
-				  const struct governor_model_input *in)
-{
-	if (in->state != GOVERNOR_INPUT_OK || input->interval_ns == 0)
-		return GOVERNOR_REASON_MISSING_INPUT;
-	return in->whole_interval ? GOVERNOR_REASON_NONE : GOVERNOR_REASON_FIRST_INTERVAL;
-}
-
-static void model_estimate(struct model *m, const struct governor_input *input,
-			   const struct governor_model_input *in)
-{
-	enum governor_reason why;
-	enum demand_change change;
-
-	if (!is_active(in)) {
-		demand_init(&m->demand);
-		pacer_init(&m->pacer);
-		m->rate_rps = 0;
-		m->doubted = m->in_force = false;
-		m->state = (union policy_state){0};
-		return;
-	}
-	why = doubt(input, in);
-	if (why != GOVERNOR_REASON_MISSING_INPUT)
-		m->rate_rps =
-			(double)in->arrivals * (double)NSEC_PER_SEC / (double)input->interval_ns;
-	/* Another set of workers may have another demand: the past is not theirs. */
-	if (why == GOVERNOR_REASON_FIRST_INTERVAL)
-		demand_init(&m->demand);
-	if (why == GOVERNOR_REASON_NONE) {
-		change = demand_update(&m->demand, in->arrivals, input->interval_ns);
-		if (change != DEMAND_SAME || m->doubted)
-			pacer_expect_change(&m->pacer, input->now_ns);
-	}
-	m->doubted = why != GOVERNOR_REASON_NONE;
-}
-
 /* Decide: the card. */
 
 static const struct {
@@ -192,7 +121,7 @@ static struct active find_active(const struct governor *g, const struct governor
 	struct active a = {0};
 
 	for (uint32_t i = 0; i < g->config.n_models; i++) {
-		if (!is_active(&input->models[i]))
+		if (!governor_is_active(&input->models[i]))
 			continue;
 		a.n++;
 		a.last = i;
@@ -229,192 +158,6 @@ static enum governor_reason precedence(const struct governor_input *input, const
 	return a->n > 1 ? GOVERNOR_REASON_SEVERAL_MODELS : GOVERNOR_REASON_NONE;
 }
 
-/* Decide: one model. */
-
-static bool may_mask(const struct governor_model_config *c, const struct governor_model_input *in)
-{
-	return c->use_mask && in->mask_follows;
-}
-
-/* Under a mask that nobody can lift, the clock that goes with a mask is the better guess. */
-static const struct response_table *table_in_force(const struct governor_model_config *c,
-						   const struct governor_model_input *in)
-{
-	return c->clock_table && !may_mask(c, in) && !in->mask_unknown ? c->clock_table : c->table;
-}
-
-static void describe(const struct governor *g, uint32_t i, const struct governor_model_input *in,
-		     uint32_t row, struct governor_model_decision *d)
-{
-	const struct governor_model_config *config = &g->config.models[i];
-	const struct response_table *t = table_in_force(config, in);
-	const struct table_row *r;
-
-	d->row = row;
-	d->boost_wait_ns = UINT64_MAX;
-	if (!t)
-		return;
-	d->clock_alone = t == config->clock_table;
-	r = planner_row(t, row);
-	if (row != PACER_ROW_BASELINE && may_mask(config, in) &&
-	    !cu_shape_equal(r->shape, g->full_shape))
-		d->shape = r->shape;
-	if (in->batch_follows)
-		d->max_batch = r->batch;
-	d->tail_ns = r->tail_ns;
-}
-
-static void policy_view_fill(struct governor *g, uint32_t i, const struct response_table *t,
-			     const struct governor_input *input, struct policy_view *ret)
-{
-	struct model *m = &g->models[i];
-
-	*ret = (struct policy_view){
-		.table = t,
-		.rate_rps = m->rate_rps,
-		.mean_rps = demand_mean_rps(&m->demand),
-		.upper_rps = demand_upper_rps(&m->demand),
-		.bound_rps = demand_bound_rps(&m->demand),
-		.now_ns = input->now_ns,
-		.in = &input->models[i],
-		.power_max_uw = input->power_max_uw,
-		.power_cap_uw = g->config.power_cap_uw,
-		.n_levels = g->config.n_levels,
-		.max_batch = MAX(g->config.models[i].max_batch, 1u),
-		.in_force = m->in_force && input->models[i].acknowledged,
-		.state = &m->state,
-	};
-}
-
-static enum governor_reason first(enum governor_reason a, enum governor_reason b)
-{
-	return a == GOVERNOR_REASON_NONE || (b != GOVERNOR_REASON_NONE && b < a) ? b : a;
-}
-
-/* What the policy wants, doubt included. */
-static struct policy_plan model_want(struct governor *g, uint32_t i, const struct response_table *t,
-				     const struct governor_input *input)
-{
-	const struct policy *policy = g->models[i].policy;
-	enum governor_reason why = doubt(input, &input->models[i]);
-	struct policy_plan plan = {0};
-	struct policy_view view;
-
-	policy_view_fill(g, i, t, input, &view);
-	if (policy->orders && why != GOVERNOR_REASON_NONE)
-		return (struct policy_plan){PACER_ROW_BASELINE, view.bound_rps, why};
-	policy->plan(&view, &plan);
-	if (!policy->estimates || why == GOVERNOR_REASON_NONE)
-		return plan;
-	plan.demand_rps = MAX(plan.demand_rps, t->rated_rps);
-	plan.row = MAX(plan.row, planner_lookup(t, t->rated_rps));
-	plan.reason = first(plan.reason, why);
-	return plan;
-}
-
-/* The row to run: the wanted one, raised by the guard and held by the pacer. */
-static void model_pace(struct governor *g, uint32_t i, const struct response_table *t,
-		       const struct governor_input *input, struct policy_plan *plan)
-{
-	const struct governor_model_input *in = &input->models[i];
-	struct model *m = &g->models[i];
-	bool dwelling;
-
-	if (m->policy->guarded && in->state == GOVERNOR_INPUT_OK &&
-	    guard_danger(t, m->pacer.row, in)) {
-		pacer_boost(&m->pacer, t, input->now_ns, plan->row);
-		plan->row = PACER_ROW_BASELINE;
-		plan->reason = first(plan->reason, GOVERNOR_REASON_BACKLOG);
-		return;
-	}
-	if (!m->policy->paced)
-		return;
-	plan->row = pacer_step(&m->pacer, t, input->now_ns, plan->row, &dwelling);
-	if (dwelling)
-		plan->reason = first(plan->reason, GOVERNOR_REASON_DWELL);
-}
-
-/* Full speed with all CUs, inside the cap; without a table nothing is known of power. */
-static uint32_t full_speed_mhz(const struct governor *g, const struct governor_model_config *model,
-			       double *ret_power_w)
-{
-	const struct governor_config *c = &g->config;
-	/* All CUs, whoever follows: their power counts, not that of a masked row. */
-	const struct response_table *t = model->clock_table ? model->clock_table : model->table;
-	uint32_t row;
-
-	if (!t)
-		return c->level_mhz[c->n_levels - 1];
-	row = planner_inside_cap(t, PACER_ROW_BASELINE, c->power_cap_uw);
-	*ret_power_w = planner_row(t, row)->power_w;
-	return planner_level_mhz(c, t, row);
-}
-
-/* A level or a batch beyond the table: nothing is predicted of it. */
-static void model_order(struct governor *g, uint32_t i, const struct governor_input *input,
-			const struct policy_plan *plan, struct governor_decision *ret)
-{
-	const struct governor_model_input *in = &input->models[i];
-	struct governor_model_decision *d = &ret->models[i];
-	struct model *m = &g->models[i];
-	uint32_t limit_mhz;
-	double power_w = NAN;
-
-	describe(g, i, in, PACER_ROW_BASELINE, d);
-	d->tail_ns = NAN;
-	if (plan->batch > 0 && in->batch_follows)
-		d->max_batch = plan->batch;
-	d->demand_rps = plan->demand_rps;
-	d->reason = plan->reason;
-	ret->max_mhz = g->config.level_mhz[plan->level];
-	limit_mhz = full_speed_mhz(g, &g->config.models[i], &power_w);
-	/* A policy of batches holds the cap by them. */
-	if (!m->policy->batches && ret->max_mhz > limit_mhz) {
-		ret->max_mhz = limit_mhz;
-		d->reason = first(d->reason, GOVERNOR_REASON_POWER_CAP);
-	}
-	ret->reason = d->reason;
-	m->in_force = true;
-}
-
-static void model_decide(struct governor *g, uint32_t i, const struct governor_input *input,
-			 struct governor_decision *ret)
-{
-	const struct governor_model_input *in = &input->models[i];
-	const struct response_table *t = table_in_force(&g->config.models[i], in);
-	struct governor_model_decision *d = &ret->models[i];
-	struct policy_plan plan = model_want(g, i, t, input);
-	uint32_t row;
-
-	g->models[i].in_force = false;
-	if (plan.ordered) {
-		model_order(g, i, input, &plan, ret);
-		return;
-	}
-	ret->max_mhz = g->config.level_mhz[g->config.n_levels - 1];
-	if (t) {
-		model_pace(g, i, t, input, &plan);
-		if (!in->batch_follows && plan.row != PACER_ROW_BASELINE)
-			plan.row = planner_with_own_batch(t, plan.row);
-		row = planner_inside_cap(t, plan.row, g->config.power_cap_uw);
-		if (row != plan.row)
-			plan.reason = first(plan.reason, GOVERNOR_REASON_POWER_CAP);
-		plan.row = row;
-		ret->max_mhz = planner_level_mhz(&g->config, t, row);
-		ret->predicted_power_w = planner_row(t, row)->power_w;
-	}
-	d->demand_rps = plan.demand_rps;
-	d->reason = plan.reason;
-	describe(g, i, in, plan.row, d);
-	/* A row's power is that under its mask. */
-	if (t && plan.row != PACER_ROW_BASELINE && cu_shape_cus(d->shape) == 0 &&
-	    !cu_shape_equal(planner_row(t, plan.row)->shape, g->full_shape))
-		ret->predicted_power_w = NAN;
-	if (t && g->models[i].policy->guarded)
-		d->boost_wait_ns = guard_boost_wait_ns(t, plan.row);
-	ret->reason = plan.reason;
-}
-
 /* Full speed, or nothing of ours: all CUs, and whatever the pacers waited for is void. */
 static void decide_without_plan(struct governor *g, const struct governor_input *input,
 				const struct active *a, struct governor_decision *ret)
@@ -425,14 +168,14 @@ static void decide_without_plan(struct governor *g, const struct governor_input 
 	for (uint32_t i = 0; i < c->n_models; i++) {
 		struct governor_model_decision *d = &ret->models[i];
 
-		if (!is_active(&input->models[i]))
+		if (!governor_is_active(&input->models[i]))
 			continue;
 		g->models[i].in_force = false;
 		if (ret->action == GOVERNOR_SET)
 			pacer_force_baseline(&g->models[i].pacer, input->now_ns);
 		d->demand_rps = demand_bound_rps(&g->models[i].demand);
 		d->reason = ret->reason;
-		describe(g, i, &input->models[i], PACER_ROW_BASELINE, d);
+		governor_model_describe(g, i, &input->models[i], PACER_ROW_BASELINE, d);
 	}
 	if (ret->action == GOVERNOR_HOLD)
 		ret->max_mhz = input->applied_max_mhz;
@@ -441,7 +184,7 @@ static void decide_without_plan(struct governor *g, const struct governor_input 
 	ret->max_mhz = c->level_mhz[c->n_levels - 1];
 	/* The operator's hold outranks the operator's cap; the card still enforces that. */
 	if (only && ret->reason != GOVERNOR_REASON_HOLD)
-		ret->max_mhz = full_speed_mhz(g, only, &ret->predicted_power_w);
+		ret->max_mhz = governor_full_speed_mhz(g, only, &ret->predicted_power_w);
 }
 
 static void apply_thermal(struct governor *g, const struct governor_input *input,
@@ -460,7 +203,7 @@ static void apply_thermal(struct governor *g, const struct governor_input *input
 	if (limit_mhz == ret->max_mhz)
 		return;
 	ret->max_mhz = limit_mhz;
-	ret->reason = first(ret->reason, GOVERNOR_REASON_THROTTLED);
+	ret->reason = governor_first_reason(ret->reason, GOVERNOR_REASON_THROTTLED);
 }
 
 static bool model_differs(const struct governor_model_decision *a,
@@ -508,12 +251,12 @@ void governor_step(struct governor *g, const struct governor_input *input,
 	struct active active;
 
 	for (uint32_t i = 0; i < g->config.n_models; i++)
-		model_estimate(&g->models[i], input, &input->models[i]);
+		governor_model_estimate(&g->models[i], input, &input->models[i]);
 	decision_begin(g, input, ret);
 	active = find_active(g, input);
 	ret->reason = precedence(input, &active, &ret->action);
 	if (ret->reason == GOVERNOR_REASON_NONE)
-		model_decide(g, active.last, input, ret);
+		governor_model_decide(g, active.last, input, ret);
 	else
 		decide_without_plan(g, input, &active, ret);
 	if (ret->action == GOVERNOR_SET)

@@ -4,11 +4,15 @@
  * they are is in batch-search.h. For comparison. It knows no objective of latency.
  *
  * As published it decides after 10 batches on their highest power; here after the first interval
- * that completes 10 of them. */
+ * that completes 10 of them.
+ *
+ * dvfs is what the paper compares it with: the same search over the levels of the clock, at one
+ * batch, which is max_batch here. */
 #include "governor/pacer.h"
 #include "governor/policy.h"
 
-static void search(const struct policy_view *view, uint32_t repairs, struct policy_plan *ret)
+static void search(const struct policy_view *view, uint32_t repairs, uint32_t n,
+		   struct policy_plan *ret)
 {
 	struct batch_search *s = &view->state->batch;
 
@@ -19,7 +23,7 @@ static void search(const struct policy_view *view, uint32_t repairs, struct poli
 	 * worker may keep to its own batch. */
 	if (view->power_cap_uw == 0 || view->max_batch <= 1 || !view->in->batch_follows)
 		return;
-	batch_search_limit(s, repairs, view->max_batch, view->power_cap_uw);
+	batch_search_limit(s, repairs, n, view->power_cap_uw);
 	if (view->in_force)
 		batch_search_feed(s, repairs, view->in->executions, view->power_max_uw);
 	if (s->infeasible)
@@ -31,12 +35,23 @@ static void search(const struct policy_view *view, uint32_t repairs, struct poli
 
 static void plan_published(const struct policy_view *view, struct policy_plan *ret)
 {
-	search(view, 0, ret);
+	search(view, 0, batch_search_count(view->max_batch), ret);
 }
 
 static void plan_repaired(const struct policy_view *view, struct policy_plan *ret)
 {
-	search(view, BATCH_SEARCH_REPAIRED, ret);
+	search(view, BATCH_SEARCH_REPAIRED, batch_search_count(view->max_batch), ret);
+}
+
+/* The number found is that of a level. Repaired, as the search has to be the knob's only handicap.
+ */
+static void plan_dvfs(const struct policy_view *view, struct policy_plan *ret)
+{
+	search(view, BATCH_SEARCH_REPAIRED, view->n_levels, ret);
+	if (!ret->ordered)
+		return;
+	ret->level = MIN(view->state->batch.current, view->n_levels) - 1;
+	ret->batch = view->max_batch;
 }
 
 const struct policy policy_batchsizer = {
@@ -53,4 +68,12 @@ const struct policy policy_batchsizer_fixed = {
 	.batches = true,
 	.fixed_mask = true,
 	.plan = plan_repaired,
+};
+
+const struct policy policy_dvfs = {
+	.name = "dvfs",
+	.orders = true,
+	.batches = true,
+	.fixed_mask = true,
+	.plan = plan_dvfs,
 };

@@ -6,7 +6,7 @@ static const struct policy *const policies[] = {
 	&policy_cofris,		  &policy_coordinated,	&policy_frequency,
 	&policy_resource,	  &policy_maximum,	&policy_auto,
 	&policy_adapter,	  &policy_adapter_tail, &policy_batchsizer,
-	&policy_batchsizer_fixed,
+	&policy_batchsizer_fixed, &policy_dvfs,
 };
 
 const struct policy *policy_find(const char *name)

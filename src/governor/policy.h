@@ -48,8 +48,8 @@ struct policy {
 	bool needs_table;
 	bool estimates; /* doubts about its input raise its demand to R */
 	bool orders;	/* not rows: doubts about its input are B, and it is not asked */
-	bool batches;	/* what it orders are batch sizes, so that power stays inside the cap: it
-			 * needs a cap and a max_batch above 1 */
+	bool batches;	/* what it orders, a batch too, is what keeps power inside the cap: it needs
+			 * a cap and a max_batch above 1 */
 	bool paced;	/* goes down slowly */
 	bool guarded;	/* a queue in danger raises it to B */
 	bool fixed_clock, fixed_mask; /* its table has cells of the highest clock, or of all CUs,
@@ -73,4 +73,4 @@ void policy_plan_published(const struct policy_view *view, struct policy_plan *r
 
 extern const struct policy policy_cofris, policy_coordinated, policy_frequency, policy_resource,
 	policy_maximum, policy_auto, policy_adapter, policy_adapter_tail, policy_batchsizer,
-	policy_batchsizer_fixed;
+	policy_batchsizer_fixed, policy_dvfs;

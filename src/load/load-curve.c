@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "load/load-curve.h"
 #include "base/parse.h"
+#include "load/text-line.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 
 #define LINE_MAX_BYTES 128
 
-struct reader {
+struct load_curve_reader {
 	struct load_curve *curve;
 	uint32_t capacity;
 	bool seen_header;
-	struct load_curve_error *error;
+	struct load_curve_error *error; /* of the call */
 };
 
 _printf_(3, 4) static int fail(struct load_curve_error *e, int r, const char *format, ...)
@@ -24,7 +25,7 @@ _printf_(3, 4) static int fail(struct load_curve_error *e, int r, const char *fo
 	return r;
 }
 
-static int append(struct reader *rd, struct load_point p)
+static int append(struct load_curve_reader *rd, struct load_point p)
 {
 	struct load_curve *c = rd->curve;
 
@@ -43,20 +44,22 @@ static int append(struct reader *rd, struct load_point p)
 	return 0;
 }
 
-static int read_point(struct reader *rd, char *line)
+static int read_point(struct load_curve_reader *rd, char *line)
 {
 	const struct load_curve *c = rd->curve;
+	const char *what = c->absolute ? "rps" : "load";
+	double most = c->absolute ? LOAD_CURVE_MAX_RPS : LOAD_CURVE_MAX_LOAD;
 	char *comma = strchr(line, ',');
 	struct load_point p;
 
 	if (!comma)
-		return fail(rd->error, -EBADMSG, "expected 't_s,load', found no comma");
+		return fail(rd->error, -EBADMSG, "expected 't_s,%s', found no comma", what);
 	*comma = '\0';
 	if (parse_double(line, &p.t_s) < 0 || p.t_s > LOAD_CURVE_MAX_S)
 		return fail(rd->error, -EBADMSG, "t_s '%.40s' is not a time in seconds", line);
-	if (parse_double(comma + 1, &p.load) < 0 || p.load < 0 || p.load > LOAD_CURVE_MAX_LOAD)
-		return fail(rd->error, -EBADMSG, "load '%.40s' is not a number from 0 to %g",
-			    comma + 1, LOAD_CURVE_MAX_LOAD);
+	if (parse_double(comma + 1, &p.load) < 0 || p.load < 0 || p.load > most)
+		return fail(rd->error, -EBADMSG, "%s '%.40s' is not a number from 0 to %g", what,
+			    comma + 1, most);
 	if (c->n == 0 && p.t_s != 0)
 		return fail(rd->error, -EBADMSG, "the first point must be at t_s 0, not %g", p.t_s);
 	if (c->n > 0 && p.t_s <= c->points[c->n - 1].t_s)
@@ -65,69 +68,79 @@ static int read_point(struct reader *rd, char *line)
 	return append(rd, p);
 }
 
-static int read_line(struct reader *rd, char *line)
+static int read_line(struct load_curve_reader *rd, char *line)
 {
 	if (line[0] == '\0' || line[0] == '#')
 		return 0;
 	if (rd->seen_header)
 		return read_point(rd, line);
-	if (strcmp(line, "t_s,load") != 0)
-		return fail(rd->error, -EBADMSG, "expected the header 't_s,load', found '%.40s'",
-			    line);
+	rd->curve->absolute = strcmp(line, "t_s,rps") == 0;
+	if (!rd->curve->absolute && strcmp(line, "t_s,load") != 0)
+		return fail(rd->error, -EBADMSG,
+			    "expected the header 't_s,load' or 't_s,rps', found '%.40s'", line);
 	rd->seen_header = true;
 	return 0;
 }
 
-/* One line without its end; bytes that no text file has are refused here, so that the parsers
- * see plain strings. Returns 1, 0 at the end of the file, or a negative errno. */
-static int next_line(FILE *f, char line[static LINE_MAX_BYTES], struct load_curve_error *e)
+int load_curve_reader_new(struct load_curve_reader **ret)
 {
-	size_t n = 0;
-	int c;
+	_cleanup_(load_curve_reader_freep) struct load_curve_reader *rd = calloc(1, sizeof(*rd));
 
-	while ((c = getc(f)) != EOF && c != '\n') {
-		if (c == '\0' || (c < ' ' && c != '\r' && c != '\t'))
-			return fail(e, -EBADMSG, "byte 0x%02x does not belong in a text file", c);
-		if (n == LINE_MAX_BYTES - 1)
-			return fail(e, -EBADMSG, "longer than %d bytes", LINE_MAX_BYTES - 1);
-		line[n++] = (char)c;
-	}
-	if (ferror(f))
-		return fail(e, -EIO, "cannot be read");
-	if (c == EOF && n == 0)
-		return 0;
-	if (n > 0 && line[n - 1] == '\r')
-		n--;
-	line[n] = '\0';
-	return 1;
+	if (!rd)
+		return -ENOMEM;
+	rd->curve = calloc(1, sizeof(*rd->curve));
+	if (!rd->curve)
+		return -ENOMEM;
+	*ret = TAKE_PTR(rd);
+	return 0;
+}
+
+struct load_curve_reader *load_curve_reader_free(struct load_curve_reader *rd)
+{
+	if (rd)
+		load_curve_free(rd->curve);
+	free(rd);
+	return NULL;
+}
+
+int load_curve_reader_line(struct load_curve_reader *rd, char *line,
+			   struct load_curve_error *ret_error)
+{
+	rd->error = ret_error;
+	return read_line(rd, line);
+}
+
+int load_curve_reader_finish(struct load_curve_reader *rd, struct load_curve **ret,
+			     struct load_curve_error *ret_error)
+{
+	ret_error->line = 0;
+	if (rd->curve->n < 2)
+		return fail(ret_error, -EBADMSG, "a curve needs two points or more, found %u",
+			    rd->curve->n);
+	*ret = TAKE_PTR(rd->curve);
+	return 0;
 }
 
 int load_curve_read(FILE *f, struct load_curve **ret, struct load_curve_error *ret_error)
 {
-	_cleanup_(load_curve_freep) struct load_curve *c = calloc(1, sizeof(*c));
-	struct reader rd = {.curve = c, .error = ret_error};
-	char line[LINE_MAX_BYTES];
+	_cleanup_(load_curve_reader_freep) struct load_curve_reader *rd = NULL;
+	char line[LINE_MAX_BYTES], problem[TEXT_LINE_PROBLEM_MAX];
 	int r;
 
 	*ret_error = (struct load_curve_error){0};
-	if (!c)
+	if (load_curve_reader_new(&rd) < 0)
 		return fail(ret_error, -ENOMEM, "out of memory");
 	for (;;) {
 		ret_error->line++;
-		r = next_line(f, line, ret_error);
+		r = text_line_next(f, line, sizeof(line), problem);
 		if (r == 0)
-			break;
-		if (r > 0)
-			r = read_line(&rd, line);
+			return load_curve_reader_finish(rd, ret, ret_error);
+		if (r < 0)
+			return fail(ret_error, r, "%s", problem);
+		r = load_curve_reader_line(rd, line, ret_error);
 		if (r < 0)
 			return r;
 	}
-	ret_error->line = 0;
-	if (c->n < 2)
-		return fail(ret_error, -EBADMSG, "a curve needs two points or more, found %u",
-			    c->n);
-	*ret = TAKE_PTR(c);
-	return 0;
 }
 
 int load_curve_load(const char *path, struct load_curve **ret, struct load_curve_error *ret_error)

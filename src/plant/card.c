@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One card's state, advanced in slices of at most 2 ms: within a slice the clock is constant and
- * the work is spread evenly, so power is constant and energy and heat are exact. */
+/* One card's state, advanced in slices that end where DPM, a limiter or a pending range may change
+ * the clock: within a slice the clock is constant and the work is spread evenly, so power follows
+ * the temperature alone. How time is cut by the caller does not matter. */
 #include "base/units.h"
 #include "plant/plant.h"
 #include <errno.h>
 #include <math.h>
 
+/* Near a limiter's bounds what it decides depends on where power and heat go meanwhile. */
 #define SLICE_NS (2 * NSEC_PER_MSEC)
+/* Elsewhere temperature is all that moves, and leakage is taken in the middle of a slice. */
+#define QUIET_SLICE_NS (50 * NSEC_PER_MSEC)
+/* Leakage of a quiet slice is far from these. */
+#define QUIET_W 1.0
+#define QUIET_K 1.0
 
 /* Cooler by this than where a thermal step began before the step is taken back. */
 #define THERMAL_HYSTERESIS_K 0.5
@@ -46,8 +53,9 @@ struct plant_card {
 
 	/* sensors: the firmware's filtered values, and what was last published */
 	double filtered_w, filtered_busy;
-	uint64_t sensor_next_ns, sensor_power_uw;
-	uint32_t sensor_busy_percent, sensor_sclk_mhz;
+	uint64_t sensor_next_ns, published_n;
+	double published_w, published_busy;
+	uint32_t published_level;
 };
 
 static double ms(uint64_t ns)
@@ -63,7 +71,18 @@ static uint64_t ns_from_ms(double value)
 /* The share of the way to its input that a first-order filter goes in dt. */
 static double approach(double dt, double tau)
 {
-	return tau > 0 ? -expm1(-dt / tau) : 1;
+	double x = dt / tau;
+
+	if (!(tau > 0))
+		return 1;
+	/* Heat takes many of these, and the next term is below the last bit. */
+	return x < 1e-3 ? x * (1 - x / 2 * (1 - x / 3 * (1 - x / 4))) : -expm1(-x);
+}
+
+/* When a filter at value comes to a threshold between it and its input, ns. */
+static double crossing_ns(double value, double input, double threshold, double tau_ms)
+{
+	return tau_ms > 0 ? tau_ms * 1e6 * log((value - input) / (threshold - input)) : 0;
 }
 
 static uint64_t next_multiple(uint64_t now, uint64_t period)
@@ -127,6 +146,7 @@ static void apply_pending(struct plant_card *c)
 static void follow_load(struct plant_card *c, double busy_share, uint64_t dt_ns)
 {
 	const struct plant_device *d = c->device;
+	bool was_low = c->dpm_busy < d->dpm_down_busy;
 
 	c->dpm_busy += (busy_share - c->dpm_busy) * approach(ms(dt_ns), d->dpm_ramp_ms);
 	if (c->dpm_busy >= d->dpm_up_busy)
@@ -135,18 +155,40 @@ static void follow_load(struct plant_card *c, double busy_share, uint64_t dt_ns)
 		c->dpm_low_ns = 0;
 		return;
 	}
-	c->dpm_low_ns += dt_ns;
-	if (ms(c->dpm_low_ns) < d->dpm_hold_ms || c->dpm_level <= d->dpm_idle_level)
+	/* A slice ends where the share passes the threshold. */
+	c->dpm_low_ns = was_low ? c->dpm_low_ns + dt_ns : 0;
+	if (c->dpm_low_ns < ns_from_ms(d->dpm_hold_ms) || c->dpm_level <= d->dpm_idle_level)
 		return;
 	c->dpm_level = MAX(MIN(c->dpm_level, c->active.high), d->dpm_idle_level + 1) - 1;
 	c->dpm_low_ns = 0;
 }
 
+/* How long DPM goes on as it is under this share of busy time, ns. */
+static double dpm_quiet_ns(const struct plant_card *c, double busy_share)
+{
+	const struct plant_device *d = c->device;
+	double busy = c->dpm_busy, quiet_ns = INFINITY;
+	bool low = busy < d->dpm_down_busy;
+
+	if (c->dpm_level < c->top && busy < d->dpm_up_busy && busy_share > d->dpm_up_busy)
+		quiet_ns = crossing_ns(busy, busy_share, d->dpm_up_busy, d->dpm_ramp_ms);
+	/* At rest the time of being idle is not counted. */
+	if (c->dpm_level <= d->dpm_idle_level)
+		return quiet_ns;
+	if (low)
+		quiet_ns = fmin(quiet_ns, d->dpm_hold_ms * 1e6 - (double)c->dpm_low_ns);
+	if (low ? busy_share > d->dpm_down_busy : busy_share < d->dpm_down_busy)
+		quiet_ns = fmin(quiet_ns,
+				crossing_ns(busy, busy_share, d->dpm_down_busy, d->dpm_ramp_ms));
+	return quiet_ns;
+}
+
 /* ---- power ---- */
 
-static double power_at(const struct plant_card *c, uint32_t level, const struct plant_rates *a)
+static double power_at(const struct plant_card *c, uint32_t level, double temp_c,
+		       const struct plant_rates *a)
 {
-	return plant_power_w(c->device, &c->levels[level], a, c->temp_c - c->idle_c) *
+	return plant_power_w(c->device, &c->levels[level], a, temp_c - c->idle_c) *
 	       c->options.power_factor;
 }
 
@@ -162,7 +204,8 @@ static double next_level_w(const struct plant_card *c, const struct plant_rates 
 
 	grown.flop *= faster;
 	grown.bytes *= faster;
-	return power_at(c, c->power_limit + 1, &grown) - power_at(c, c->power_limit, a);
+	return power_at(c, c->power_limit + 1, c->temp_c, &grown) -
+	       power_at(c, c->power_limit, c->temp_c, a);
 }
 
 static void limit_power(struct plant_card *c, double power_w, const struct plant_rates *a,
@@ -199,8 +242,7 @@ static void limit_heat(struct plant_card *c)
 
 static double noise_w(const struct plant_card *c)
 {
-	uint64_t seed = c->options.seed ^ NOISE_STREAM;
-	uint64_t n = 2 * (c->sensor_next_ns / ns_from_ms(c->device->sensor_period_ms));
+	uint64_t seed = c->options.seed ^ NOISE_STREAM, n = 2 * c->published_n;
 
 	if (c->device->sensor_noise_w == 0)
 		return 0;
@@ -208,15 +250,24 @@ static double noise_w(const struct plant_card *c)
 	       cos(2 * M_PI * plant_uniform(seed, n + 1));
 }
 
+/* What is published is worked out where it is read: that is rare. */
 static void publish_sensors(struct plant_card *c)
+{
+	uint64_t period_ns = ns_from_ms(c->device->sensor_period_ms);
+
+	c->published_w = c->filtered_w;
+	c->published_busy = c->filtered_busy;
+	c->published_level = c->level;
+	c->published_n = c->now_ns / period_ns;
+	c->sensor_next_ns = next_multiple(c->now_ns, period_ns);
+}
+
+static uint64_t sensor_power_uw(const struct plant_card *c)
 {
 	double resolution = c->device->power_resolution_w, steps;
 
-	steps = floor((c->filtered_w + noise_w(c)) / resolution + 0.5);
-	c->sensor_power_uw = (uint64_t)llround(MAX(steps, 0.0) * resolution * 1e6);
-	c->sensor_busy_percent = (uint32_t)lround(100 * c->filtered_busy);
-	c->sensor_sclk_mhz = c->device->level_mhz[c->level];
-	c->sensor_next_ns = next_multiple(c->now_ns, ns_from_ms(c->device->sensor_period_ms));
+	steps = floor((c->published_w + noise_w(c)) / resolution + 0.5);
+	return (uint64_t)llround(MAX(steps, 0.0) * resolution * 1e6);
 }
 
 static void feed_sensors(struct plant_card *c, double power_w, double busy_share, uint64_t dt_ns)
@@ -231,15 +282,20 @@ static void feed_sensors(struct plant_card *c, double power_w, double busy_share
 
 /* ---- time ---- */
 
-static void slice(struct plant_card *c, uint64_t dt_ns, const struct plant_rates *a)
+static double steady_c(const struct plant_card *c, double power_w)
 {
-	const struct plant_device *d = c->device;
-	double power_w = power_at(c, c->level, a);
-	double steady_c = d->ambient_c + power_w * d->thermal_ohm_k_per_w;
+	return c->device->ambient_c + power_w * c->device->thermal_ohm_k_per_w;
+}
 
+static void slice(struct plant_card *c, uint64_t dt_ns, const struct plant_rates *a, double power_w)
+{
+	double tau_s = c->device->thermal_tau_s, dt_s = (double)dt_ns * 1e-9;
+	double middle_c = c->temp_c + (steady_c(c, power_w) - c->temp_c) * dt_s / (2 * tau_s);
+
+	power_w = power_at(c, c->level, middle_c, a);
 	c->now_ns += dt_ns;
-	c->energy_j += power_w * (double)dt_ns * 1e-9;
-	c->temp_c += (steady_c - c->temp_c) * approach((double)dt_ns * 1e-9, d->thermal_tau_s);
+	c->energy_j += power_w * dt_s;
+	c->temp_c += (steady_c(c, power_w) - c->temp_c) * approach(dt_s, tau_s);
 	follow_load(c, a->busy_share, dt_ns);
 	limit_power(c, power_w, a, dt_ns);
 	limit_heat(c);
@@ -247,13 +303,55 @@ static void slice(struct plant_card *c, uint64_t dt_ns, const struct plant_rates
 	feed_sensors(c, power_w, a->busy_share, dt_ns);
 }
 
-void plant_card_step(struct plant_card *c, uint64_t now_ns, const struct plant_activity *a)
+static bool limiters_are_quiet(const struct plant_card *c, double power_w)
+{
+	double cap_w = (double)c->cap_uw * 1e-6 - QUIET_W;
+	double hottest_c = fmax(c->temp_c, steady_c(c, power_w));
+
+	return c->power_limit == c->top && c->limiter_w <= cap_w && power_w <= cap_w &&
+	       c->thermal_limit == c->top && hottest_c + QUIET_K <= c->device->throttle_c;
+}
+
+/* The end of a slice in which nothing changes but at its end. */
+static uint64_t slice_end_ns(const struct plant_card *c, const struct plant_rates *a,
+			     double power_w, uint64_t until_ns)
+{
+	double dpm_ns = dpm_quiet_ns(c, a->busy_share);
+	uint64_t end_ns = MIN(until_ns, c->pending_ns);
+
+	if (dpm_ns < (double)(end_ns - c->now_ns))
+		end_ns = c->now_ns + MAX((uint64_t)ceil(dpm_ns), UINT64_C(1));
+	if (limiters_are_quiet(c, power_w))
+		return MIN(end_ns, c->now_ns + QUIET_SLICE_NS);
+	if (c->limiter_next_ns > c->now_ns)
+		end_ns = MIN(end_ns, c->limiter_next_ns);
+	return MIN(end_ns, c->now_ns + SLICE_NS);
+}
+
+uint64_t plant_card_advance(struct plant_card *c, uint64_t until_ns, const struct plant_rates *a)
 {
 	uint64_t start_ns = c->now_ns;
-	double before_j = c->energy_j, length = (double)(now_ns - start_ns);
+	double before_j = c->energy_j;
+	uint32_t level = c->level;
+
+	apply_pending(c);
+	while (c->now_ns < until_ns && c->level == level) {
+		double power_w = power_at(c, level, c->temp_c, a);
+
+		slice(c, slice_end_ns(c, a, power_w, until_ns) - c->now_ns, a, power_w);
+		apply_pending(c);
+	}
+	if (c->now_ns > start_ns)
+		c->power_w = (c->energy_j - before_j) / ((double)(c->now_ns - start_ns) * 1e-9);
+	return c->now_ns;
+}
+
+void plant_card_step(struct plant_card *c, uint64_t now_ns, const struct plant_activity *a)
+{
+	double before_j = c->energy_j, length = (double)(now_ns - c->now_ns);
 	struct plant_rates rates;
 
-	if (now_ns <= start_ns)
+	if (now_ns <= c->now_ns)
 		return;
 	rates = (struct plant_rates){
 		.busy_share = fmin(1, (double)a->busy_ns / length),
@@ -262,15 +360,19 @@ void plant_card_step(struct plant_card *c, uint64_t now_ns, const struct plant_a
 		.bytes = a->bytes / length,
 		.uncore_share = a->uncore_ns / length,
 	};
-	while (c->now_ns < now_ns) {
-		uint64_t end_ns = MIN(now_ns, c->now_ns + SLICE_NS);
-
-		apply_pending(c);
-		end_ns = MIN(end_ns, c->pending_ns);
-		slice(c, end_ns - c->now_ns, &rates);
-	}
-	apply_pending(c);
+	while (plant_card_advance(c, now_ns, &rates) < now_ns)
+		;
 	c->power_w = (c->energy_j - before_j) / (length * 1e-9);
+}
+
+uint32_t plant_card_level(const struct plant_card *c)
+{
+	return c->level;
+}
+
+double plant_card_energy_j(const struct plant_card *c)
+{
+	return c->energy_j;
 }
 
 /* ---- settings and state ---- */
@@ -315,9 +417,9 @@ void plant_card_get(const struct plant_card *c, struct plant_card_state *ret)
 		.temp_c = c->temp_c,
 		.throttled_thermal = c->thermal_limit < unlimited,
 		.throttled_power = c->power_limit < unlimited,
-		.sensor_power_uw = c->sensor_power_uw,
-		.sensor_busy_percent = c->sensor_busy_percent,
-		.sensor_sclk_mhz = c->sensor_sclk_mhz,
+		.sensor_power_uw = sensor_power_uw(c),
+		.sensor_busy_percent = (uint32_t)lround(100 * c->published_busy),
+		.sensor_sclk_mhz = mhz[c->published_level],
 	};
 }
 
@@ -357,7 +459,6 @@ int plant_card_new(const struct plant_device *d, const struct plant_card_options
 	c->temp_c = d->ambient_c;
 	c->power_w = c->limiter_w = c->filtered_w = d->idle_w * o->power_factor;
 	c->limiter_next_ns = now_ns;
-	c->sensor_next_ns = now_ns;
 	publish_sensors(c);
 	*ret = c;
 	return 0;

@@ -201,9 +201,17 @@ void plant_card_set_range(struct plant_card *c, uint32_t lowest, uint32_t highes
 void plant_card_set_cap_uw(struct plant_card *c, uint64_t cap_uw);
 
 /* Advances to now_ns with what ran meanwhile: clocks (DPM, cap and thermal throttling), heat,
- * energy, sensors. Any step length works; at most 2 ms is taken at once inside. */
+ * energy, sensors. Any step length works: what changes inside changes at its own moment. */
 /* busy_ns is taken as at most the length of the step, and all work as spread evenly over it. */
 void plant_card_step(struct plant_card *c, uint64_t now_ns, const struct plant_activity *a);
+
+/* The same for those who work out what runs: goes on at these rates to until_ns, or only to where
+ * the clock changes, so that what runs can be worked out anew. Returns the time reached, which is
+ * where the card stands if a range's time has come that changes its clock. */
+uint64_t plant_card_advance(struct plant_card *c, uint64_t until_ns, const struct plant_rates *a);
+/* Of the state below, at no cost: the true clock's level, and energy_j. */
+uint32_t plant_card_level(const struct plant_card *c);
+double plant_card_energy_j(const struct plant_card *c);
 
 /* The state after the last step. "sensor" values have the real resolution and staleness. */
 struct plant_card_state {

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a sweep of the card finds, without its wall time or a step of the plant: while a cell is
  * measured the card does the same all the time, so its power is the steady one at its steady
- * temperature. What a profiler does not know exactly is drawn: services from the card's jitter,
- * power readings through noise, rounding and staleness. */
+ * temperature. What a profiler does not know exactly is drawn (bench-sample.h). */
 #include "base/macros.h"
-#include "replay/truth.h"
+#include "replay/bench-sample.h"
 #include "response/grid.h"
 #include "response/table.h"
 #include <errno.h>
@@ -13,18 +12,16 @@
 
 /* As cofris-profile does it. */
 #define CELL_S		5.0
-#define POLL_MS		10.0
 #define POWER_SHARE	5.0 /* of a cell's time, for a reading of power alone: a fifth */
 #define BASELINE_FACTOR 2.0
 #define MIN_SERVICES	60.0
+#define MAX_SERVICES	1e6
 #define MAX_STRETCH	20.0
 #define RATED_SHARE	0.7
 #define QUICK_IDLES	3
 #define QUICK_ACTIVE	5
 #define PERCENTILE	95
 #define TAIL_SEED	1
-
-#define NOISELESS_SAMPLES 2000
 
 /* Of a sweep's seed: one stream for each thing that is measured. */
 enum stream { STREAM_CELLS, STREAM_POWER, STREAM_IDLE, STREAM_ACTIVE, STREAMS };
@@ -37,16 +34,11 @@ struct sweep {
 	double cell_s;
 	struct surface *surface;
 	float noiseless[SURFACE_QUANTILES]; /* of the factor on service times */
-	double *samples;
-	size_t n_samples;
+	struct bench_samples samples;
 };
 
 struct steady {
 	double power_w, temp_c;
-};
-
-struct estimate {
-	double mean, se, changes; /* changes: readings that differ from the one before */
 };
 
 /* ---- the steady card ---- */
@@ -84,167 +76,6 @@ static struct steady steady_cell(const struct sweep *s, uint32_t shape, uint32_t
 	}
 }
 
-/* ---- the sensor ---- */
-
-static double normal(uint64_t seed, uint64_t n)
-{
-	return sqrt(2 * plant_exponential(seed, 2 * n)) *
-	       cos(2 * M_PI * plant_uniform(seed, 2 * n + 1));
-}
-
-static double readings_expected(const struct sweep *s, double length_s)
-{
-	return fmax(1, floor(length_s * 1e3 / fmax(POLL_MS, s->device->sensor_period_ms)));
-}
-
-/* The standard error of n readings of a constant, changed ones counting; a reading that never
- * changes is still rounded. */
-static double readings_se(const struct sweep *s, double variance, double changed)
-{
-	double resolution = s->device->power_resolution_w;
-
-	return sqrt((variance + resolution * resolution / 12) / changed);
-}
-
-static struct estimate read_power(const struct sweep *s, double power_w, double length_s,
-				  uint64_t seed)
-{
-	double noise_w = s->device->sensor_noise_w, resolution = s->device->power_resolution_w;
-	double n = readings_expected(s, length_s), sum = 0, squares = 0, changed = 1, last = 0;
-
-	if (s->options.noiseless)
-		return (struct estimate){power_w, readings_se(s, noise_w * noise_w, n), n};
-	for (uint64_t i = 0; i < (uint64_t)n; i++) {
-		double noisy_w = power_w + noise_w * normal(seed, i);
-		/* From the truth, so that squares do not cancel. */
-		double off = fmax(0, resolution * floor(noisy_w / resolution + 0.5)) - power_w;
-
-		sum += off;
-		squares += off * off;
-		changed += i > 0 && off != last;
-		last = off;
-	}
-	sum /= n;
-	return (struct estimate){power_w + sum,
-				 readings_se(s, fmax(0, squares / n - sum * sum), changed),
-				 changed};
-}
-
-/* ---- services ---- */
-
-static double normal_below(double x)
-{
-	return erfc(-x * M_SQRT1_2) / 2;
-}
-
-/* Part of all requests whose factor is below exp(x). */
-static double factor_below(const struct truth *t, double x)
-{
-	double sigma = fmax(t->jitter_sigma, 1e-9), mean = -sigma * sigma / 2;
-
-	return (1 - t->stall_p) * normal_below((x - mean) / sigma) +
-	       t->stall_p * normal_below((x - mean - log(t->stall_factor)) / sigma);
-}
-
-static double factor_quantile(const struct truth *t, double p)
-{
-	double low = -1 - 20 * t->jitter_sigma;
-	double high = 1 + 20 * t->jitter_sigma + log(fmax(t->stall_factor, 1));
-
-	for (int i = 0; i < 60; i++) {
-		double middle = (low + high) / 2;
-
-		*(factor_below(t, middle) < p ? &low : &high) = middle;
-	}
-	return exp(high);
-}
-
-static double mean_factor(const struct truth *t)
-{
-	return 1 + t->stall_p * (t->stall_factor - 1);
-}
-
-static void fill_noiseless(struct sweep *s)
-{
-	for (uint32_t q = 0; q < SURFACE_QUANTILES; q++) {
-		double rank = (NOISELESS_SAMPLES - 1.0) * q / (SURFACE_QUANTILES - 1);
-
-		s->noiseless[q] =
-			(float)factor_quantile(s->truth, (rank + 0.5) / NOISELESS_SAMPLES);
-	}
-}
-
-static int compare_doubles(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static int reserve_samples(struct sweep *s, size_t n)
-{
-	double *samples;
-
-	if (n <= s->n_samples)
-		return 0;
-	samples = reallocarray(s->samples, n, sizeof(*samples));
-	if (!samples)
-		return -ENOMEM;
-	s->samples = samples;
-	s->n_samples = n;
-	return 0;
-}
-
-static void set_capacity(struct surface_cell *c, double mean_ns, double se_ns, uint32_t samples)
-{
-	c->samples = samples;
-	c->capacity_rps = c->batch * 1e9 / mean_ns;
-	c->capacity_se = c->capacity_rps * se_ns / mean_ns;
-}
-
-static int sample_services(struct sweep *s, double ns, double length_s, uint64_t seed,
-			   struct surface_cell *c)
-{
-	const struct truth *t = s->truth;
-	uint32_t n = (uint32_t)fmax(1, floor(length_s * 1e9 / ns));
-	double sum = 0, squares = 0;
-	int r;
-
-	r = reserve_samples(s, n);
-	if (r < 0)
-		return r;
-	for (uint32_t i = 0; i < n; i++) {
-		double off = plant_jitter(seed, i, t->jitter_sigma, t->stall_p, t->stall_factor);
-
-		s->samples[i] = off;
-		sum += off - 1;
-		squares += (off - 1) * (off - 1);
-	}
-	sum /= n;
-	qsort(s->samples, n, sizeof(*s->samples), compare_doubles);
-	for (uint32_t q = 0; q < SURFACE_QUANTILES; q++) {
-		double rank = (n - 1.0) * q / (SURFACE_QUANTILES - 1), below = floor(rank);
-		const double *at = &s->samples[(size_t)below];
-		double above = rank > below ? at[1] : at[0];
-
-		c->service_ns[q] = (float)(ns * (at[0] + (rank - below) * (above - at[0])));
-	}
-	set_capacity(c, ns * (1 + sum), ns * sqrt(fmax(0, squares / n - sum * sum) / n), n);
-	return 0;
-}
-
-static void expect_services(struct sweep *s, double ns, struct surface_cell *c)
-{
-	const struct truth *t = s->truth;
-	double stall = t->stall_factor - 1, spread;
-
-	spread = sqrt(t->jitter_sigma * t->jitter_sigma + t->stall_p * stall * stall);
-	for (uint32_t q = 0; q < SURFACE_QUANTILES; q++)
-		c->service_ns[q] = (float)(ns * s->noiseless[q]);
-	set_capacity(c, ns * mean_factor(t), ns * spread / sqrt(NOISELESS_SAMPLES),
-		     NOISELESS_SAMPLES);
-}
-
 /* ---- cells ---- */
 
 static uint64_t stream_seed(const struct sweep *s, enum stream stream, uint32_t n)
@@ -277,17 +108,20 @@ static int measure_cell(struct sweep *s, const struct grid_cell *g, uint32_t num
 		.temp_c = steady.temp_c,
 		.flags = level < wanted ? SURFACE_THROTTLED : 0,
 	};
-	struct estimate power;
+	struct bench_estimate power;
 	int r = 0;
 
 	length_s = CLAMP(MIN_SERVICES * ns * 1e-9, time_s, MAX_STRETCH * time_s);
-	power = read_power(s, steady.power_w, length_s, stream_seed(s, STREAM_POWER, number));
+	power = bench_read_power(s->device, s->options.noiseless, steady.power_w, length_s,
+				 stream_seed(s, STREAM_POWER, number));
 	c.power_w = power.mean;
 	c.power_se = power.se;
 	if (s->options.noiseless)
-		expect_services(s, ns, &c);
+		bench_expect_services(s->truth, s->noiseless, ns, &c);
 	else
-		r = sample_services(s, ns, length_s, stream_seed(s, STREAM_CELLS, number), &c);
+		r = bench_sample_services(&s->samples, s->truth, ns,
+					  (uint32_t)CLAMP(length_s * 1e9 / ns, 1.0, MAX_SERVICES),
+					  stream_seed(s, STREAM_CELLS, number), &c);
 	if (r < 0)
 		return r;
 	c.energy_j = c.power_w / c.capacity_rps;
@@ -388,9 +222,10 @@ static void measure_levels(struct sweep *s, double (*power_w)(const struct sweep
 		uint32_t level = level_index(d, levels[picks[k]]);
 		struct steady steady = heat_up(s, level, power_w(s, level));
 
-		ret_w[level] = read_power(s, steady.power_w, s->cell_s / POWER_SHARE,
-					  stream_seed(s, stream, level))
-				       .mean;
+		ret_w[level] =
+			bench_read_power(s->device, s->options.noiseless, steady.power_w,
+					 s->cell_s / POWER_SHARE, stream_seed(s, stream, level))
+				.mean;
 	}
 }
 
@@ -403,7 +238,7 @@ static void describe(struct sweep *s, const struct plant_model *m)
 {
 	const struct plant_device *d = s->device;
 	struct surface *f = s->surface;
-	double polls = ceil(d->switch_ms / POLL_MS);
+	double polls = ceil(d->switch_ms / BENCH_POLL_MS);
 
 	(void)snprintf(f->model, sizeof(f->model), "%.*s", MODEL_NAME_MAX, m->name);
 	(void)snprintf(f->gpu_name, sizeof(f->gpu_name), "%s", d->product);
@@ -418,7 +253,7 @@ static void describe(struct sweep *s, const struct plant_model *m)
 	f->workers = 1;
 	f->baseline_batch = s->options.batches->batches[0];
 	f->percentile = PERCENTILE;
-	f->settle_ms = s->options.noiseless ? d->switch_ms : polls * POLL_MS;
+	f->settle_ms = s->options.noiseless ? d->switch_ms : polls * BENCH_POLL_MS;
 }
 
 static int sweep(struct sweep *s, const struct plant_model *m)
@@ -433,7 +268,7 @@ static int sweep(struct sweep *s, const struct plant_model *m)
 		return r;
 	describe(s, m);
 	if (s->options.noiseless)
-		fill_noiseless(s);
+		bench_factor_quantiles(s->truth, s->noiseless);
 	measure_levels(s, idle_w, QUICK_IDLES, STREAM_IDLE, s->surface->idle_power_w);
 	measure_levels(s, active_idle_w, QUICK_ACTIVE, STREAM_ACTIVE,
 		       s->surface->active_idle_power_w);
@@ -458,6 +293,6 @@ int bench_sweep(const struct truth *bench, const struct plant_model *m,
 		*ret = TAKE_PTR(s.surface);
 	(void)costs_free(s.costs);
 	(void)surface_free(s.surface);
-	free(s.samples);
+	free(s.samples.factors);
 	return r;
 }

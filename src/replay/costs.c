@@ -120,6 +120,8 @@ static int fill_cells(struct costs *c)
 
 	for (uint32_t l = 0; l < n_levels; l++)
 		c->levels[l] = plant_level_of(&c->device, l);
+	if (n_levels == 0 || c->n_batches == 0)
+		return -EINVAL;
 	cell = c->cells = calloc((size_t)n_levels * c->n_shapes * c->n_batches, sizeof(*c->cells));
 	if (!cell)
 		return -ENOMEM;
@@ -130,10 +132,24 @@ static int fill_cells(struct costs *c)
 	return 0;
 }
 
+static int fill(struct costs *c, const struct truth *t, const struct plant_model *m,
+		const struct costs_options *o)
+{
+	int r;
+
+	c->device = t->device;
+	slow_down(&c->device, t->card.time_factor);
+	c->card = t->card;
+	c->model = *m;
+	choose_batches(c, o);
+	r = fill_shapes(c);
+	return r == 0 ? fill_cells(c) : r;
+}
+
 int costs_new(const struct truth *t, const struct plant_model *m, const struct costs_options *o,
 	      struct costs **ret)
 {
-	_cleanup_(costs_freep) struct costs *c = NULL;
+	struct costs *c;
 	int r;
 
 	if (!batches_are_valid(o))
@@ -141,19 +157,12 @@ int costs_new(const struct truth *t, const struct plant_model *m, const struct c
 	c = calloc(1, sizeof(*c));
 	if (!c)
 		return -ENOMEM;
-	c->device = t->device;
-	slow_down(&c->device, t->card.time_factor);
-	c->card = t->card;
-	c->model = *m;
-	choose_batches(c, o);
-	r = fill_shapes(c);
+	r = fill(c, t, m, o);
 	if (r < 0)
-		return r;
-	r = fill_cells(c);
-	if (r < 0)
-		return r;
-	*ret = TAKE_PTR(c);
-	return 0;
+		(void)costs_free(c);
+	else
+		*ret = c;
+	return r;
 }
 
 struct costs *costs_free(struct costs *c)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The same card on the bench and in service, and other cards of which the same facts are known. */
 #include "replay/truth.h"
+#include "replay/ensemble.h"
 #include <errno.h>
 #include <math.h>
 
@@ -33,8 +34,12 @@ int truth_bench(const struct plant_device *d, const struct truth_options *o, str
 	if (!is_valid(o->switch_ms, 10000) || !is_valid(o->dpm_ramp_ms, 10000) ||
 	    !is_valid(o->idle_active_share, 1))
 		return -EINVAL;
-	if (o->member > 0)
-		return -ENOENT;
+	if (o->member > 0) {
+		int r = ensemble_load(o->member, &t.device);
+
+		if (r < 0)
+			return r;
+	}
 	if (o->switch_ms >= 0)
 		t.device.switch_ms = o->switch_ms;
 	if (o->dpm_ramp_ms >= 0)

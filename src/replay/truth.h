@@ -16,15 +16,17 @@ struct truth {
 
 struct truth_options {
 	enum plant_gating gating;
+	uint32_t member; /* of the ensemble; 0: the device's file as it is */
 	uint64_t seed;
-	uint32_t member;		       /* of the ensemble; 0: the device's file as it is */
 	double switch_ms;		       /* < 0: the device's own */
 	double dpm_ramp_ms, idle_active_share; /* likewise */
 };
 
 #define TRUTH_ENSEMBLE 20 /* members 1 .. 20 beside the file itself */
 
-/* The card on the bench: small jitter, no stalls, no drift. */
+/* The card on the bench: small jitter, no stalls, no drift. 0; -EINVAL for options out of range (a
+ * member above TRUTH_ENSEMBLE, too); -ENOENT for a member of a device without
+ * devices/NAME-ensemble.csv among the profiles, -EBADMSG for a broken one. */
 int truth_bench(const struct plant_device *d, const struct truth_options *o, struct truth *ret);
 /* Service card number n of this bench card: each time constant x U(0.9, 1.15), power x U(0.95,
  * 1.1), drift, jitter of 1 to 5 %, stalls of 1.5 x on 0.2 % of requests. */

@@ -97,15 +97,19 @@ struct tail_lab *tail_lab_new(uint64_t seed)
 
 struct tail_lab *tail_lab_free(struct tail_lab *lab)
 {
+	if (!lab)
+		return NULL;
+	for (uint32_t i = 0; i < lab->n_kept; i++)
+		free(lab->kept[i]);
 	free(lab);
 	return NULL;
 }
 
 /* Where quantile 0 %, 1 %, ... of n new samples lies in the distribution: order statistics of n
  * uniform numbers, whose spacings are Dirichlet distributed (gamma variates over their sum). */
-static void resample(struct tail_lab *lab, uint32_t n)
+static void resample(uint64_t seed, uint32_t n, float (*ret)[SURFACE_QUANTILES])
 {
-	uint64_t state = lab->seed ^ UINT64_C(0x5bd1e995) * n;
+	uint64_t state = seed ^ UINT64_C(0x5bd1e995) * n;
 	double shape = (n - 1.0) / (SURFACE_QUANTILES - 1);
 
 	for (uint32_t r = 0; r < TAIL_REPLICATIONS; r++) {
@@ -115,9 +119,29 @@ static void resample(struct tail_lab *lab, uint32_t n)
 			at[q] = sum += next_gamma(&state, q == 0 ? 1 : shape);
 		sum += next_gamma(&state, 1);
 		for (uint32_t q = 0; q < SURFACE_QUANTILES; q++)
-			lab->resampled[r][q] = (float)((SURFACE_QUANTILES - 1) * at[q] / sum);
+			ret[r][q] = (float)((SURFACE_QUANTILES - 1) * at[q] / sum);
 	}
-	lab->samples = n;
+}
+
+/* Kept, as every cell of a measured surface has another number of samples and is asked about again
+ * and again. */
+static const struct tail_resampled *resampled_of(struct tail_lab *lab, uint32_t n)
+{
+	struct tail_resampled *new;
+
+	for (uint32_t i = 0; i < lab->n_kept; i++)
+		if (lab->kept[i]->samples == n)
+			return lab->kept[i];
+	new = lab->n_kept < TAIL_KEPT ? malloc(sizeof(*new)) : NULL;
+	if (new)
+		lab->kept[lab->n_kept++] = new;
+	else if (lab->unkept.samples == n)
+		return &lab->unkept;
+	else
+		new = &lab->unkept;
+	new->samples = n;
+	resample(lab->seed, n, new->at);
+	return new;
 }
 
 double tail_mean_service_ns(const struct surface_cell *c)
@@ -130,10 +154,29 @@ double tail_mean_service_ns(const struct surface_cell *c)
 	return sum / (SURFACE_QUANTILES - 1);
 }
 
+/* The same as below for one server and no batches, which is nearly always so. */
+static void serve_singly(const struct tail_lab *lab, struct servers *s, const float *quantiles,
+			 double unit_ns, uint32_t from, uint32_t end, float *ret_sojourn)
+{
+	double free_at_ns = s->free_at_ns[0];
+
+	for (uint32_t i = from; i < end; i++) {
+		double arrival_ns = lab->arrival[i] * unit_ns;
+
+		free_at_ns = MAX(free_at_ns, arrival_ns) + quantile_at(quantiles, lab->service[i]);
+		ret_sojourn[i - from] = (float)(free_at_ns - arrival_ns);
+	}
+	s->free_at_ns[0] = free_at_ns;
+}
+
 /* Serves requests from .. end. */
 static void serve(const struct tail_lab *lab, struct servers *s, const float *quantiles,
 		  uint32_t batch, double unit_ns, uint32_t from, uint32_t end, float *ret_sojourn)
 {
+	if (s->n == 1 && batch == 1) {
+		serve_singly(lab, s, quantiles, unit_ns, from, end, ret_sojourn);
+		return;
+	}
 	for (uint32_t i = from; i < end;) {
 		struct service take = servers_take(s, lab->arrival, unit_ns, i, end, batch);
 		double done = take.start_ns + quantile_at(quantiles, lab->service[i]);
@@ -235,6 +278,7 @@ struct run {
 	struct servers measured, resampled;
 	struct moments tail, change; /* of the logarithm; change: resampled against measured */
 	double unit_ns, samples;
+	const struct tail_resampled *again;
 };
 
 static double standard_error(const struct run *run)
@@ -249,8 +293,7 @@ static void start_run(struct tail_lab *lab, const struct surface_cell *c, double
 	struct run run = {.unit_ns = 1e9 / rate_rps, .samples = MAX(c->samples, 1u)};
 
 	run.measured.n = CLAMP(c->workers, 1u, (uint32_t)SURFACE_MAX_WORKERS);
-	if (lab->samples != MAX(c->samples, 1u))
-		resample(lab, MAX(c->samples, 1u));
+	run.again = resampled_of(lab, MAX(c->samples, 1u));
 	serve(lab, &run.measured, c->service_ns, c->batch, run.unit_ns, 0, TAIL_WARM_UP,
 	      lab->scratch);
 	run.resampled = run.measured;
@@ -266,7 +309,7 @@ static void replicate(struct tail_lab *lab, const struct surface_cell *c, uint32
 	double tail;
 
 	for (uint32_t q = 0; q < SURFACE_QUANTILES; q++)
-		quantiles[q] = quantile_at(c->service_ns, lab->resampled[r][q]);
+		quantiles[q] = quantile_at(c->service_ns, run->again->at[r][q]);
 	serve(lab, &run->measured, c->service_ns, c->batch, run->unit_ns, from, end, sojourn);
 	serve(lab, &run->resampled, quantiles, c->batch, run->unit_ns, from, end, again);
 	tail = log(tail_of(lab, sojourn, TAIL_REQUESTS, percentile));

@@ -21,13 +21,20 @@
 #define TAIL_WARM_UP	  2000 /* before the first; from empty to steady at 0.95 load */
 #define TAIL_DRAWS	  (TAIL_WARM_UP + TAIL_REPLICATIONS * TAIL_REQUESTS)
 
+/* Where the quantiles of so many samples move to; samples 0: of none yet. */
+struct tail_resampled {
+	uint32_t samples;
+	float at[TAIL_REPLICATIONS][SURFACE_QUANTILES];
+};
+#define TAIL_KEPT 512 /* some 3 MB of them */
+
 /* Random numbers drawn once, and work space. */
 struct tail_lab {
 	uint64_t seed;
 	double arrival[TAIL_DRAWS]; /* at one request per unit of time */
 	float service[TAIL_DRAWS];  /* where among the quantiles, 0 .. 100 */
-	uint32_t samples;	    /* that resampled[] is for; 0 = none yet */
-	float resampled[TAIL_REPLICATIONS][SURFACE_QUANTILES]; /* where the quantiles move to */
+	struct tail_resampled *kept[TAIL_KEPT], unkept;
+	uint32_t n_kept;
 	float sojourn[TAIL_REPLICATIONS * TAIL_REQUESTS];
 	float scratch[TAIL_REPLICATIONS * TAIL_REQUESTS];
 };

@@ -105,7 +105,8 @@ static int make_load(struct worker *w)
 		if (r < 0)
 			return r;
 	}
-	w->arrivals = arrivals_make(w->curve, o->seed, rps, o->compression, o->duration_ns);
+	w->arrivals = arrivals_make(w->curve, o->seed, w->curve->absolute ? 1 : rps, o->compression,
+				    o->duration_ns);
 	return 0;
 }
 

@@ -231,7 +231,9 @@ def a_page_fault_ends_the_process(machine):
     child.stdin.flush()
     check(child.poll() is None, "the other card's fault ended the process")
     sim(machine, "fault", f"gpu-fault:0:{FAULT_ADDRESS}")
-    _, errors = child.communicate(timeout=LIMIT)
+    # Its input stays open: at an end of that it would leave by itself.
+    child.wait(timeout=LIMIT)
+    errors = child.stderr.read()
     check(child.returncode == -signal.SIGABRT, f"exit status {child.returncode}: {errors}")
     check("Memory access fault by GPU node-1" in errors and FAULT_ADDRESS in errors, errors)
 

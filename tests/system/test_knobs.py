@@ -130,12 +130,12 @@ POLICIES = ["maximum", "frequency", "resource", "coordinated"]
 EQUAL = 0.003
 
 
-def start_policy(m, index, policy, scale):
+def start_policy(m, index, policy, scale, *options):
     """A daemon of its own for a card of its own, which it looks at every 0.5 s of the card's time."""
     m.write_config(gpu=BDF[index], extra="gating = cu", model_extra=f"policy = {policy}",
                    daemon=f"poll_interval = {500 * scale}ms", name=policy)
     m.start_bus(f"bus-{policy}")
-    m.start_daemon(name=f"cofrisd-{policy}", run=f"run-{policy}", config=policy,
+    m.start_daemon(*options, name=f"cofrisd-{policy}", run=f"run-{policy}", config=policy,
                    bus=f"bus-{policy}")
 
 
@@ -189,6 +189,53 @@ def clock_and_mask_together_take_less_than_either(m):
 def through_hip_both_take_less_than_either(m):
     needs_hip()
     compare_policies(m, "hip", HIP_SCALE)
+
+
+# ---- the clock by feedback from latency alone ----
+
+LEVELS = [925, 930, 1032, 1143, 1282, 1386, 1485, 1606, 1725]
+
+
+def limits_until_the_end(m, workers):
+    """Of each card, the limits that were in force, in order."""
+    seen = [[] for _ in workers]
+
+    def ended():
+        for limits, card in zip(seen, m.stat()["cards"]):
+            if not limits or limits[-1] != card["soft_high_mhz"]:
+                limits.append(card["soft_high_mhz"])
+        return all(w.poll() is not None for w in workers)
+
+    wait_for("the end of the load", ended, timeout=60, period=0.05)
+    check(all(w.returncode == 0 for w in workers), "the workers exit 0")
+    return seen
+
+
+@case(count=2)
+def adapter_steps_the_clock_by_latency_alone(m):
+    m.surface()
+    m.start_actuator()
+    load = os.path.join(m.dir, "load.csv")
+    with open(load, "w") as f:
+        f.write("t_s,load\n0,0.3\n14,0.3\n")
+    record = os.path.join(m.dir, "run-adapter-tail", "record")
+    workers = []
+    for i, policy in enumerate(["adapter", "adapter-tail"]):
+        start_policy(m, i, policy, 1, *(["--record", record] if policy == "adapter-tail" else []))
+        workers.append(serve(m, policy, load, gpu=BDF[i], run=f"run-{policy}"))
+    slow, tail = limits_until_the_end(m, workers)
+    print(f"adapter: limits {slow} MHz; adapter-tail: {tail} MHz (simulated)")
+    # The whole range for 10 s, then one level below the middle one. The worker's end frees the card.
+    check(slow[:2] == [1725, LEVELS[3]], f"adapter begins in the middle: {slow}")
+    check(slow[2:] in ([], [1725]), f"adapter takes a step in 10 s: {slow}")
+    check(LEVELS[0] in tail, f"adapter-tail goes all the way down: {tail}")
+    places = [LEVELS.index(mhz) for mhz in tail[1:tail.index(LEVELS[0]) + 1]]
+    check(places[0] in (3, 4), f"adapter-tail begins in the middle: {tail}")
+    # However the host may hold a request up: one level at a time.
+    check(all(abs(a - b) == 1 for a, b in zip(places, places[1:])), f"level by level: {tail}")
+
+    result = m.capture([os.path.join(BIN, "cofris-replay"), "--inputs", record])
+    check(": 0 differ" in result.stdout, f"the record gives the same decisions: {result.stdout}")
 
 
 if __name__ == "__main__":

@@ -4,3 +4,16 @@ foreach(part IN ITEMS bench costs truth)
 endforeach()
 cofris_test(test-measures SOURCES test-measures.c USES cofris-replay-core LABELS unit)
 cofris_test(test-oracle-search SOURCES test-oracle-search.c USES cofris-replay-core LABELS unit)
+
+# Both ways round: the shipped ensemble is what the generator makes, and what it makes is right.
+find_program(COFRIS_PYTHON NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH)
+add_test(NAME profiles-ensemble-is-generated
+  COMMAND make-ensemble ${PROJECT_SOURCE_DIR}/profiles --check)
+add_test(NAME profiles-ensemble-satisfies-the-facts
+  COMMAND ${COFRIS_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/test-ensemble.py)
+set_tests_properties(profiles-ensemble-is-generated profiles-ensemble-satisfies-the-facts
+  PROPERTIES TIMEOUT 120 LABELS unit)
+cofris_test(test-simulation SOURCES test-simulation.c USES cofris-replay-core cofris-worker-core
+  LABELS unit)
+cofris_test(test-simulation-steps SOURCES test-simulation-steps.c USES cofris-replay-core
+  LABELS unit)

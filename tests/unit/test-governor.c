@@ -575,6 +575,7 @@ static void test_a_policy_of_one_knob_asks_for_a_table_of_that_knob(void **state
 		{"maximum", true, true},     {"auto", true, true},
 		{"adapter", true, false},    {"adapter-tail", true, false},
 		{"batchsizer", true, false}, {"batchsizer-fixed", true, false},
+		{"dvfs", true, false},
 	};
 
 	(void)state;

@@ -41,7 +41,7 @@ def check_files(root, man):
     """Everything that the source tree has for installing is there."""
     wanted = [f"{folder}/{name}" for folder, names in PROGRAMS.items() for name in names]
     wanted += [f"share/cofris/{kind}/{name}" for kind, pattern in
-               (("devices", "*.ini"), ("models", "*.ini"), ("loads", "*.csv"))
+               (("devices", "*.ini"), ("devices", "*.csv"), ("models", "*.ini"), ("loads", "*.csv"))
                for name in sources(f"profiles/{kind}/{pattern}")]
     if man:
         wanted += [f"share/man/man{name[-5]}/{name[:-4]}" for name in sources("docs/*.scd")]

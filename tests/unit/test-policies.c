@@ -438,7 +438,7 @@ static struct search_run search(struct batch_search *s, uint32_t repairs, const 
 		uint32_t before = batch_search_size(s);
 		double w = power_w[number_of(before)];
 
-		batch_search_limit(s, repairs, 256, CAP_W * UW_PER_W);
+		batch_search_limit(s, repairs, batch_search_count(256), CAP_W * UW_PER_W);
 		batch_search_feed(s, repairs, 10, (uint64_t)(w * (double)UW_PER_W));
 		run.violations += w > CAP_W;
 		run.changes += batch_search_size(s) != before;
@@ -539,6 +539,36 @@ static void test_the_search_ends_inside_the_cap_for_any_rising_power(void **stat
 	}
 }
 
+static void test_dvfs_searches_the_levels_at_one_batch(void **state _unused_)
+{
+	/* The highest level inside the cap, or one that takes 0.8 of it. */
+	static const struct {
+		double first_w, step_w;
+		uint32_t level;
+	} cases[] = {{50, 5, 8},  {60, 20, 6},	{190, 50, 0},
+		     {300, 1, 0}, {100, 30, 2}, {100, 29, 3}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct bench *b = bench_of_batches("dvfs");
+
+		b->config.models[0].max_batch = 16;
+		governor_free(b->governor);
+		assert_int_equal(governor_new(&b->config, &b->governor), 0);
+		for (unsigned int k = 0; k < 40; k++) {
+			double w = cases[i].first_w + cases[i].step_w * (k > 0 ? level(b) : 0);
+
+			b->input.models[0].executions = 12;
+			b->input.power_max_uw = (uint64_t)(w * (double)UW_PER_W);
+			step(b);
+			assert_int_equal(b->decision.models[0].max_batch, 16);
+			if (k == 0)
+				assert_int_equal(level(b), 0);
+		}
+		assert_int_equal(level(b), cases[i].level);
+		bench_end(b);
+	}
+}
+
 static void reload(struct bench *b, uint64_t cap_w, const char *policy)
 {
 	struct governor *g = NULL;
@@ -607,7 +637,10 @@ static void test_without_cap_sizes_or_followers_the_batch_is_the_baselines(void 
 
 /* What holds for every policy. */
 
-static const char *const orderers[] = {"adapter", "adapter-tail", "batchsizer", "batchsizer-fixed"};
+static const char *const orderers[] = {"adapter", "adapter-tail", "batchsizer", "batchsizer-fixed",
+				       "dvfs"};
+/* All but the last begin at full speed with the baseline's batch. */
+#define N_FROM_BASELINE (ARRAY_SIZE(orderers) - 1)
 
 /* At the lowest level, or at the largest batch. */
 static struct bench *bench_far_from_baseline(const char *policy)
@@ -632,17 +665,15 @@ static void test_doubt_is_the_baseline_and_not_learnt_from(void **state _unused_
 {
 	static const struct {
 		enum governor_input_state state;
-		bool whole, maximum;
+		bool whole;
 		uint32_t flag;
 		enum governor_reason reason;
 	} cases[] = {
-		{GOVERNOR_INPUT_MISSING, true, true, 0, GOVERNOR_REASON_MISSING_INPUT},
-		{GOVERNOR_INPUT_OK, false, true, 0, GOVERNOR_REASON_FIRST_INTERVAL},
-		{GOVERNOR_INPUT_OK, true, true, GOVERNOR_CARD_HOLD_FULL, GOVERNOR_REASON_HOLD},
-		{GOVERNOR_INPUT_OK, true, true, GOVERNOR_CARD_SENSORS_LOST,
-		 GOVERNOR_REASON_SENSORS_LOST},
-		{GOVERNOR_INPUT_OK, true, true, GOVERNOR_CARD_FOREIGN_LOAD,
-		 GOVERNOR_REASON_FOREIGN_LOAD},
+		{GOVERNOR_INPUT_MISSING, true, 0, GOVERNOR_REASON_MISSING_INPUT},
+		{GOVERNOR_INPUT_OK, false, 0, GOVERNOR_REASON_FIRST_INTERVAL},
+		{GOVERNOR_INPUT_OK, true, GOVERNOR_CARD_HOLD_FULL, GOVERNOR_REASON_HOLD},
+		{GOVERNOR_INPUT_OK, true, GOVERNOR_CARD_SENSORS_LOST, GOVERNOR_REASON_SENSORS_LOST},
+		{GOVERNOR_INPUT_OK, true, GOVERNOR_CARD_FOREIGN_LOAD, GOVERNOR_REASON_FOREIGN_LOAD},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(orderers) * ARRAY_SIZE(cases); i++) {
@@ -702,7 +733,7 @@ static void test_a_cap_bounds_the_level_that_adapter_orders(void **state _unused
 
 static void test_throttling_lowers_what_is_ordered(void **state _unused_)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(orderers); i++) {
+	for (size_t i = 0; i < N_FROM_BASELINE; i++) {
 		struct bench *b = bench_of(orderers[i], 0);
 
 		reload(b, policy_find(orderers[i])->batches ? CAP_W : 0, orderers[i]);
@@ -720,7 +751,7 @@ static void test_throttling_lowers_what_is_ordered(void **state _unused_)
 
 static void test_workers_that_left_take_the_state_with_them(void **state _unused_)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(orderers); i++) {
+	for (size_t i = 0; i < N_FROM_BASELINE; i++) {
 		struct bench *b = bench_far_from_baseline(orderers[i]);
 
 		b->input.models[0].state = GOVERNOR_NO_WORKER;
@@ -736,7 +767,7 @@ static void test_workers_that_left_take_the_state_with_them(void **state _unused
 
 static void test_adapter_needs_the_slo_of_a_table(void **state _unused_)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(orderers); i++) {
+	for (size_t i = 0; i < N_FROM_BASELINE; i++) {
 		struct bench *b = bench_of(orderers[i], 0);
 		bool needs = policy_find(orderers[i])->needs_table;
 
@@ -782,7 +813,8 @@ static void test_any_input_gives_a_level_and_a_size_that_exist(void **state _unu
 	for (size_t i = 0; i < ARRAY_SIZE(orderers); i++) {
 		struct bench *a = bench_of(orderers[i], 0), *b = bench_of(orderers[i], 0);
 
-		a->config.models[0].max_batch = b->config.models[0].max_batch = 100;
+		a->config.models[0].max_batch = b->config.models[0].max_batch =
+			i < N_FROM_BASELINE ? 100 : 64;
 		reload(a, CAP_W, orderers[i]);
 		reload(b, CAP_W, orderers[i]);
 		for (unsigned int k = 0; k < 3000; k++) {
@@ -837,6 +869,7 @@ int main(void)
 		cmocka_unit_test(test_a_size_that_failed_is_tried_again_ever_more_seldom),
 		cmocka_unit_test(test_as_published_the_latch_hides_the_to_and_fro),
 		cmocka_unit_test(test_the_search_ends_inside_the_cap_for_any_rising_power),
+		cmocka_unit_test(test_dvfs_searches_the_levels_at_one_batch),
 		cmocka_unit_test(test_a_reload_keeps_the_state_of_the_same_policy),
 		cmocka_unit_test(test_without_cap_sizes_or_followers_the_batch_is_the_baselines),
 		cmocka_unit_test(test_doubt_is_the_baseline_and_not_learnt_from),

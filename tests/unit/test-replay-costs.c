@@ -169,6 +169,61 @@ static void costs_are_those_of_every_launch(void **state)
 	}
 }
 
+/* A card that is stepped through parts of requests, idle in between, as an event simulation does.
+ */
+static void check_parts(const struct truth *t, const struct costs *c, uint32_t level,
+			uint32_t shape)
+{
+	_cleanup_(plant_card_freep) struct plant_card *card = NULL;
+	const struct plant_cost cost = costs_get(c, level, shape, 1);
+	uint32_t n,
+		ungated = plant_ungated_cus(&t->device, t->card.gating, costs_shapes(c, &n)[shape]);
+	const uint64_t step_ns = 3 * NSEC_PER_MSEC, steps = 400;
+	struct plant_card_state before, after;
+	double busy_ns = 0, expected_j;
+
+	assert_int_equal(plant_card_new(&t->device, &t->card, 0, &card), 0);
+	plant_card_set_perf_level(card, PLANT_PERF_MANUAL);
+	plant_card_set_range(card, level, level);
+	plant_card_step(card, step_ns, &(struct plant_activity){0});
+	plant_card_get(card, &before);
+	for (uint64_t i = 1; i <= steps; i++) {
+		uint64_t busy = i % 4 * step_ns / 3;
+		double part = (double)busy / cost.ns;
+
+		plant_card_step(card, (i + 1) * step_ns,
+				&(struct plant_activity){
+					.busy_ns = busy,
+					.ungated_cu_ns = ungated * (double)busy,
+					.flop = part * cost.flop,
+					.bytes = part * cost.bytes,
+					.uncore_ns = part * cost.uncore_ns,
+				});
+		busy_ns += (double)busy;
+	}
+	plant_card_get(card, &after);
+	expected_j = costs_busy_w(c, level, shape, 1) * busy_ns +
+		     costs_idle_w(c, level) * ((double)(steps * step_ns) - busy_ns);
+	assert_true(is_near(after.energy_j - before.energy_j, expected_j * 1e-9));
+}
+
+static void parts_of_a_request_add_up(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < fixture.n_models; i++) {
+		_cleanup_(costs_freep) struct costs *c = NULL;
+		struct truth t = cool_truth(PLANT_GATING_SE, 1.05, 1.02);
+		uint32_t n_shapes;
+
+		t.device.idle_active_share = 0.4;
+		assert_int_equal(costs_new(&t, fixture.models[i], &some_batches, &c), 0);
+		(void)costs_shapes(c, &n_shapes);
+		for (uint32_t level = 0; level < t.device.n_levels; level += 4)
+			for (uint32_t shape = 0; shape < n_shapes; shape += 10)
+				check_parts(&t, c, level, shape);
+	}
+}
+
 /* What is in the options, what lies between and what lies beyond come from one formula. */
 static void parts_of_a_batch_are_exact(void **state)
 {
@@ -260,6 +315,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(costs_are_those_of_every_launch),
+		cmocka_unit_test(parts_of_a_request_add_up),
 		cmocka_unit_test(parts_of_a_batch_are_exact),
 		cmocka_unit_test(shapes_are_the_cards),
 		cmocka_unit_test(idle_power_follows_the_limit),

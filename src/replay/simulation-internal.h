@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The parts of a simulation. Time is ns from the run's beginning; what is to come is the least of
+ * what each part waits for:
+ *
+ *   simulation.c           the run: what comes next, and the result
+ *   simulation-card.c      the card, its rates of work, and what is summed over time
+ *   simulation-queue.c     arrivals, batches and executions
+ *   simulation-interval.c  what is kept of each interval, and schedules
+ *   simulation-governor.c  the daemon's part: input, decision, and how it reaches card and worker
+ */
+#pragma once
+
+#include "governor/sequence.h"
+#include "replay/simulation.h"
+
+#define SIMULATION_MAX_WORKERS 64
+#define SIMULATION_MEMO	       256 /* a power of two */
+
+/* One batch being executed. What is left of it is a share: it falls by dt / full_ns. */
+struct execution {
+	bool running;
+	uint32_t first, n; /* requests */
+	uint64_t start_ns, since_ns, end_ns;
+	double factor, left, full_ns; /* left as of since_ns */
+	struct plant_cost cost;
+};
+
+/* Parts of large batches are computed whenever they are asked for. */
+struct memo {
+	uint32_t level, shape, batch; /* batch 0: empty */
+	struct plant_cost cost;
+};
+
+/* What was so up to now; measured from warm-up on by subtraction. */
+struct sums {
+	double energy_j, idle_energy_j, busy_s, over_cap_s, over_cap_j;
+	double sclk_mhz_s, cu_s;
+	uint64_t changes, completed, executions, executed;
+};
+
+/* A worker's cumulative counters, as its channel has them. */
+struct counters {
+	uint64_t arrivals, starts, completions, late, busy_ns, executions, sojourn_ns;
+};
+
+/* Latencies of one interval. */
+struct latencies {
+	uint32_t n, size;
+	uint64_t *ns;
+};
+
+struct governing; /* the daemon's part */
+
+struct simulation {
+	struct simulation_options options;
+	struct plant_device device; /* a schedule switches at once */
+	const struct cu_shape *shapes;
+	uint32_t n_shapes;
+	uint32_t *ungated, *cus; /* by shape */
+	struct plant_card *card;
+	uint64_t now_ns;
+	int error; /* of memory, in mid-run */
+
+	/* what is in force */
+	struct configuration configuration;
+	uint64_t max_wait_ns;
+	uint64_t stalled_until_ns; /* queues are being changed */
+
+	/* requests: [taken, arrived) wait */
+	uint32_t arrived, taken;
+	uint32_t n_running;
+	uint64_t last_end_ns;
+	uint64_t *latency_ns;
+	struct execution *executions;
+
+	struct memo memo[SIMULATION_MEMO];
+	double cap_w;
+	struct plant_rates rates; /* of all that runs */
+	struct sums sums, before; /* before: at warm-up */
+	bool warm;
+
+	/* of the present interval */
+	struct counters counters;
+	struct latencies sojourns, services;
+	uint64_t interval_start_ns;
+	uint64_t interval_arrived; /* counters.arrivals at its start */
+	double interval_j, interval_mhz_s;
+	struct configuration interval_configuration;
+	uint32_t next_interval; /* of a schedule */
+	uint64_t schedule_ns;
+
+	struct governing *governing;
+	uint32_t n_ticks, ticks_size;
+	struct tick *ticks;
+};
+
+/* ---- card ---- */
+
+int simulation_card_new(struct simulation *s);
+/* Works out rates of work and ends of executions anew, from now on. */
+void simulation_retime(struct simulation *s);
+/* Goes on to until_ns, or to where the clock changes; true if it got there unchanged. */
+bool simulation_card_go(struct simulation *s, uint64_t until_ns);
+/* The clock limit; SIMULATION_AUTO: the driver's own. */
+#define SIMULATION_AUTO UINT32_MAX
+void simulation_card_limit(struct simulation *s, uint32_t level);
+void simulation_set_shape(struct simulation *s, uint32_t shape);
+
+/* ---- queue ---- */
+
+int simulation_queue_new(struct simulation *s);
+uint64_t simulation_queue_next_ns(const struct simulation *s);
+/* Ends, arrivals and starts that are due. */
+void simulation_queue_run(struct simulation *s);
+bool simulation_queue_done(const struct simulation *s);
+/* What has arrived counts. */
+void simulation_admit(struct simulation *s);
+void latencies_add(struct simulation *s, struct latencies *l, uint64_t ns, uint32_t n);
+uint64_t latencies_p95_ns(struct latencies *l); /* changes their order; 0 if none */
+
+/* ---- governor ---- */
+
+int governing_new(struct simulation *s);
+struct governing *governing_free(struct governing *g);
+DEFINE_CLEANUP(struct governing *, governing_free)
+uint64_t governing_next_ns(const struct simulation *s);
+/* What is due of ticks, acknowledgements and wakes. */
+void governing_run(struct simulation *s);
+/* An execution starts whose oldest request has waited so long. */
+void governing_started(struct simulation *s, uint64_t wait_ns);
+
+/* ---- intervals ---- */
+
+void simulation_end_interval(struct simulation *s, double demand_rps, enum governor_reason reason);
+/* If an entry's time has come. */
+void simulation_follow_schedule(struct simulation *s);

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "replay/simulation.h"
+#include "base/units.h"
+#include "replay/simulation-internal.h"
+#include <errno.h>
+#include <math.h>
+
+/* ---- options ---- */
+
+static bool is_duration(double value)
+{
+	return isfinite(value) && value >= 0 && value < 1e9;
+}
+
+static bool arrivals_ascend(const struct simulation_options *o)
+{
+	for (uint32_t i = 1; i < o->n_arrivals; i++)
+		if (o->arrival_ns[i] < o->arrival_ns[i - 1])
+			return false;
+	return o->n_arrivals == 0 || o->arrival_ns;
+}
+
+static bool schedule_is_valid(const struct simulation_options *o)
+{
+	uint32_t n_shapes;
+
+	(void)costs_shapes(o->costs, &n_shapes);
+	for (uint32_t i = 0; i < o->n_schedule; i++) {
+		const struct configuration *c = &o->schedule[i];
+
+		if (c->level >= o->truth->device.n_levels || c->shape >= n_shapes || c->batch == 0)
+			return false;
+	}
+	return o->n_schedule > 0;
+}
+
+static bool options_are_valid(const struct simulation_options *o)
+{
+	if (!o->truth || !o->costs || !o->governor == !o->schedule || o->poll_ns == 0)
+		return false;
+	if (o->governor && o->governor->n_models != 1)
+		return false;
+	if (o->schedule && !schedule_is_valid(o))
+		return false;
+	if (o->workers == 0 || o->workers > SIMULATION_MAX_WORKERS || o->duration_ns == 0 ||
+	    o->duration_ns > UINT64_MAX / 4 || o->drain_limit_ns > UINT64_MAX / 4)
+		return false;
+	return is_duration(o->mask_change_us) && is_duration(o->directive_ms) &&
+	       is_duration(o->cap_w) && arrivals_ascend(o);
+}
+
+int simulation_new(const struct simulation_options *o, struct simulation **ret)
+{
+	_cleanup_(simulation_freep) struct simulation *s = NULL;
+	int r;
+
+	if (!options_are_valid(o))
+		return -EINVAL;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->options = *o;
+	if (o->saturated)
+		s->options.n_arrivals = 0;
+	s->max_wait_ns = o->max_wait_ns;
+	r = simulation_card_new(s);
+	if (r == 0)
+		r = simulation_queue_new(s);
+	if (r == 0)
+		r = governing_new(s);
+	if (r < 0)
+		return r;
+	if (o->schedule)
+		simulation_follow_schedule(s);
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+struct simulation *simulation_free(struct simulation *s)
+{
+	if (!s)
+		return NULL;
+	plant_card_free(s->card);
+	governing_free(s->governing);
+	free(s->ungated);
+	free(s->cus);
+	free(s->latency_ns);
+	free(s->executions);
+	free(s->sojourns.ns);
+	free(s->services.ns);
+	free(s->ticks);
+	free(s);
+	return NULL;
+}
+
+/* ---- the run ---- */
+
+static void begin_to_count(struct simulation *s)
+{
+	if (s->warm || s->now_ns < s->options.warm_up_ns)
+		return;
+	s->before = s->sums;
+	s->warm = true;
+}
+
+/* Whatever happens next, at until_ns at the latest. */
+static void advance(struct simulation *s, uint64_t until_ns)
+{
+	uint64_t next_ns = MIN(until_ns, MIN(simulation_queue_next_ns(s), governing_next_ns(s)));
+
+	if (!s->warm)
+		next_ns = MIN(next_ns, s->options.warm_up_ns);
+	if (!simulation_card_go(s, MAX(next_ns, s->now_ns)))
+		return;
+	begin_to_count(s);
+	if (s->stalled_until_ns > 0 && s->now_ns >= s->stalled_until_ns) {
+		s->stalled_until_ns = 0;
+		simulation_retime(s);
+	}
+	/* What a schedule says holds from the beginning of its interval; a tick sees all that has
+	 * happened until then. */
+	if (s->options.schedule)
+		simulation_follow_schedule(s);
+	simulation_queue_run(s);
+	if (s->governing)
+		governing_run(s);
+}
+
+uint64_t simulation_run(struct simulation *s)
+{
+	uint64_t duration_ns = s->options.duration_ns;
+	uint64_t limit_ns = duration_ns + s->options.drain_limit_ns;
+
+	while (s->now_ns < duration_ns || (s->now_ns < limit_ns && !simulation_queue_done(s)))
+		advance(s, s->now_ns < duration_ns ? duration_ns : limit_ns);
+	return MAX(duration_ns, simulation_queue_done(s) ? s->last_end_ns : s->now_ns);
+}
+
+static double ratio(double a, double b)
+{
+	return b > 0 ? a / b : 0;
+}
+
+static void fill_result(struct simulation *s, uint64_t drained_ns, struct simulation_result *ret)
+{
+	const struct sums *a = &s->before, *b = &s->sums;
+	double length_s = 0;
+
+	if (s->warm)
+		length_s = (double)(s->now_ns - s->options.warm_up_ns) * 1e-9;
+	else
+		a = b;
+	*ret = (struct simulation_result){
+		.n = s->options.n_arrivals,
+		.latency_ns = TAKE_PTR(s->latency_ns),
+		.drained_ns = drained_ns,
+		.energy_j = b->energy_j - a->energy_j,
+		.idle_energy_j = b->idle_energy_j - a->idle_energy_j,
+		.busy_s = b->busy_s - a->busy_s,
+		.length_s = length_s,
+		.completed = b->completed - a->completed,
+		.changes = b->changes - a->changes,
+		.mean_sclk_mhz = ratio(b->sclk_mhz_s - a->sclk_mhz_s, length_s),
+		.mean_cus = ratio(b->cu_s - a->cu_s, length_s),
+		.mean_batch = ratio((double)(b->executed - a->executed),
+				    (double)(b->executions - a->executions)),
+		.over_cap_s = b->over_cap_s - a->over_cap_s,
+		.over_cap_j = b->over_cap_j - a->over_cap_j,
+		.n_ticks = s->n_ticks,
+		.ticks = TAKE_PTR(s->ticks),
+	};
+}
+
+int simulation_finish(struct simulation *s, uint64_t end_ns, struct simulation_result *ret)
+{
+	uint64_t drained_ns = simulation_run(s);
+
+	if (end_ns < s->now_ns || !s->latency_ns)
+		return -EINVAL;
+	while (s->now_ns < end_ns)
+		advance(s, end_ns);
+	if (s->error < 0)
+		return s->error;
+	fill_result(s, drained_ns, ret);
+	return 0;
+}
+
+void simulation_result_done(struct simulation_result *r)
+{
+	free(TAKE_PTR(r->latency_ns));
+	free(TAKE_PTR(r->ticks));
+	r->n = r->n_ticks = 0;
+}
