@@ -328,7 +328,8 @@ static void fill_mean(const struct figures *f, const struct evaluation *e, uint3
 	mean->missed_pct = percent(mean_missed(mean->power_vs_auto, regret));
 	for (uint32_t i = 0; i < mean->n_curve; i++)
 		mean->curve[i] = mean_point(f, e, policy, i);
-	if (mean->reaches && evaluate_find_there(mean->curve, mean->n_curve, &there)) {
+	if (mean->reaches && f->policies->runs[run].policy &&
+	    evaluate_find_there(mean->curve, mean->n_curve, &there)) {
 		mean->headroom_there = there.headroom;
 		mean->power_vs_auto_there = there.power_vs_auto;
 	}
@@ -336,27 +337,57 @@ static void fill_mean(const struct figures *f, const struct evaluation *e, uint3
 
 /* ---- at equal lateness ---- */
 
+static struct curve_point between(const struct curve_point *a, const struct curve_point *b,
+				  double share)
+{
+	return (struct curve_point){
+		.headroom = a->headroom + share * (b->headroom - a->headroom),
+		.excess_late_pct =
+			a->excess_late_pct + share * (b->excess_late_pct - a->excess_late_pct),
+		.power_vs_auto = a->power_vs_auto + share * (b->power_vs_auto - a->power_vs_auto),
+		.power_vs_maximum =
+			a->power_vs_maximum + share * (b->power_vs_maximum - a->power_vs_maximum),
+	};
+}
+
+/* As far towards b as lateness allows; a is within it. */
+static struct curve_point farthest(const struct curve_point *a, const struct curve_point *b)
+{
+	double aim = EVALUATE_EXCESS_LATE_PCT;
+
+	if (b->excess_late_pct <= aim)
+		return *b;
+	return between(a, b,
+		       (aim - a->excess_late_pct) / (b->excess_late_pct - a->excess_late_pct));
+}
+
+static void take_cheaper(const struct curve_point *p, bool *found, struct curve_point *ret)
+{
+	if (!*found || p->power_vs_auto < ret->power_vs_auto)
+		*ret = *p;
+	*found = true;
+}
+
 bool evaluate_find_there(const struct curve_point *curve, uint32_t n, struct curve_point *ret)
 {
-	const double aim = EVALUATE_EXCESS_LATE_PCT;
+	bool found = false;
 
-	for (uint32_t i = n; i-- > 0;) {
-		const struct curve_point *a = &curve[i], *b = a + 1;
-		double share;
+	for (uint32_t i = 0; i < n; i++) {
+		struct curve_point p;
 
-		if (a->excess_late_pct > aim)
+		if (!(curve[i].excess_late_pct <= EVALUATE_EXCESS_LATE_PCT))
 			continue;
-		*ret = *a;
-		if (i + 1 == n)
-			return true;
-		share = (aim - a->excess_late_pct) / (b->excess_late_pct - a->excess_late_pct);
-		ret->headroom += share * (b->headroom - a->headroom);
-		ret->excess_late_pct = aim;
-		ret->power_vs_auto += share * (b->power_vs_auto - a->power_vs_auto);
-		ret->power_vs_maximum += share * (b->power_vs_maximum - a->power_vs_maximum);
-		return true;
+		take_cheaper(&curve[i], &found, ret);
+		if (i > 0) {
+			p = farthest(&curve[i], &curve[i - 1]);
+			take_cheaper(&p, &found, ret);
+		}
+		if (i + 1 < n) {
+			p = farthest(&curve[i], &curve[i + 1]);
+			take_cheaper(&p, &found, ret);
+		}
 	}
-	return false;
+	return found;
 }
 
 /* ---- all of it ---- */

@@ -101,7 +101,7 @@ enum evaluate_share { SHARE_OF_AUTO, SHARE_OF_MAXIMUM, SHARE_REGRET, SHARE_MISSE
 struct policy_outcome {
 	struct measures m;
 	double own[SHARES]; /* of the run as asked for; NaN: none */
-	/* At the lateness that all are compared at, or the nearest below it that it gets to. */
+	/* Where it takes the least within the lateness that all are compared at. */
 	bool reaches;
 	double there[SHARES];
 	uint32_t n_curve;
@@ -132,8 +132,8 @@ void card_outcome_done(struct card_outcome *c);
 
 /* ---- figures ---- */
 
-/* Where a curve crosses the lateness that all are compared at, coming from above; its last point if
- * it stays below. False: nowhere is it low enough. */
+/* The least power on a curve, straight between its points, at no more than the lateness that all
+ * are compared at. False: nowhere is it low enough. */
 bool evaluate_find_there(const struct curve_point *curve, uint32_t n, struct curve_point *ret);
 /* outcomes: [model][card]. Fills rows and means; takes the ticks. */
 int evaluate_figures(const struct evaluation_options *o, const struct policy_runs *p,

@@ -8,15 +8,13 @@
 #include <math.h>
 #include <string.h>
 
-#define MAX_STEPS 40
-
 /* J for each request late in excess. A request takes some 0.01 to 100 J: at the low end lateness
  * costs nothing, at the high end energy is nothing against it, and sums of it still have their last
  * mJ. */
 #define MU_LOW	1e-6
 #define MU_HIGH 1e7
-/* Closer together (by the logarithm) nothing lies between two points. */
-#define MU_STEP 1e-3
+/* Closer together (by the logarithm) no schedule differs that matters. */
+#define MU_STEP 0.03
 
 struct point {
 	double log_mu;
@@ -142,22 +140,6 @@ static double lateness(const struct oracle *o, uint32_t i)
 	return o->points[i].measures.excess_late_pct;
 }
 
-static double distance(const struct oracle *o, uint32_t i, double excess_late_pct)
-{
-	return fabs(lateness(o, i) - excess_late_pct);
-}
-
-static uint32_t nearest(const struct oracle *o, double excess_late_pct)
-{
-	uint32_t near = 0;
-
-	/* Of equals the one with the larger mu. */
-	for (uint32_t i = 1; i < o->n; i++)
-		if (distance(o, i, excess_late_pct) <= distance(o, near, excess_late_pct))
-			near = i;
-	return near;
-}
-
 /* Number of the first point that is not later than asked for; o->n if all are. */
 static uint32_t first_within(const struct oracle *o, double excess_late_pct)
 {
@@ -179,33 +161,50 @@ static int begin(struct oracle *o)
 	return r < 0 ? r : compute(o, 1, log(MU_HIGH));
 }
 
+/* Whether point i, the first that is not too late, and the one before it are as near as they need
+ * to be. Where next to no lateness is asked for, any large mu would do, but the smallest is
+ * wanted. */
+static bool is_found(const struct oracle *o, uint32_t i, double excess_late_pct)
+{
+	if (lateness(o, i - 1) <= excess_late_pct + ORACLE_TOLERANCE_PCT)
+		return true;
+	if (excess_late_pct > ORACLE_TOLERANCE_PCT &&
+	    lateness(o, i) >= excess_late_pct - ORACLE_TOLERANCE_PCT)
+		return true;
+	return o->points[i].log_mu - o->points[i - 1].log_mu < MU_STEP;
+}
+
+/* The nearer of the two, but none that is too late: where the curve has a gap, its lower side. */
+static uint32_t choose(const struct oracle *o, uint32_t i, double excess_late_pct)
+{
+	double above;
+
+	if (i == 0 || i == o->n)
+		return MIN(i, o->n - 1);
+	above = lateness(o, i - 1) - excess_late_pct;
+	return above <= ORACLE_TOLERANCE_PCT && above < excess_late_pct - lateness(o, i) ? i - 1
+											 : i;
+}
+
 int oracle_at(struct oracle *o, double excess_late_pct, struct measures *ret, double *ret_mu_j)
 {
 	const struct point *p;
+	uint32_t i;
 	int r;
 
 	r = begin(o);
 	if (r < 0)
 		return r;
-	for (uint32_t step = 0; step < MAX_STEPS; step++) {
-		uint32_t i = first_within(o, excess_late_pct);
-		uint32_t near = nearest(o, excess_late_pct);
-		double low, high;
-
-		if (distance(o, near, excess_late_pct) <= ORACLE_TOLERANCE_PCT)
+	for (;;) {
+		i = first_within(o, excess_late_pct);
+		/* Beyond an end, or there. */
+		if (i == 0 || i == o->n || is_found(o, i, excess_late_pct))
 			break;
-		/* Beyond an end. */
-		if (i == 0 || i == o->n)
-			break;
-		low = o->points[i - 1].log_mu;
-		high = o->points[i].log_mu;
-		if (high - low < MU_STEP)
-			break;
-		r = compute(o, i, (low + high) / 2);
+		r = compute(o, i, (o->points[i - 1].log_mu + o->points[i].log_mu) / 2);
 		if (r < 0)
 			return r;
 	}
-	p = &o->points[nearest(o, excess_late_pct)];
+	p = &o->points[choose(o, i, excess_late_pct)];
 	*ret = p->measures;
 	*ret_mu_j = exp(p->log_mu);
 	return 0;
