@@ -18,6 +18,7 @@
 
 struct point {
 	double log_mu;
+	bool mixed;
 	struct measures measures;
 };
 
@@ -26,7 +27,7 @@ struct oracle {
 	struct oracle_candidates *candidates;
 	struct oracle_search *search; /* one of the two */
 	struct oracle_rate *rate;
-	struct configuration *schedule;
+	struct configuration *schedule, *other;
 	uint32_t n_ticks;
 	uint32_t n, size;
 	struct point *points; /* ascending in mu, so descending in lateness */
@@ -57,7 +58,8 @@ int oracle_new(const struct oracle_options *options, struct oracle **ret)
 	o->n_ticks = (uint32_t)((run->duration_ns + run->drain_limit_ns + run->poll_ns - 1) /
 				run->poll_ns);
 	o->schedule = calloc(o->n_ticks, sizeof(*o->schedule));
-	if (!o->schedule)
+	o->other = calloc(o->n_ticks, sizeof(*o->other));
+	if (!o->schedule || !o->other)
 		return -ENOMEM;
 	o->options.run.governor = NULL;
 	o->options.run.schedule = o->schedule;
@@ -81,6 +83,7 @@ struct oracle *oracle_free(struct oracle *o)
 	oracle_search_free(o->search);
 	oracle_rate_free(o->rate);
 	free(o->schedule);
+	free(o->other);
 	free(o->points);
 	free(o);
 	return NULL;
@@ -121,16 +124,50 @@ static int insert(struct oracle *o, uint32_t i, const struct point *p)
 	return 0;
 }
 
-/* Computes the point for mu, as the i-th. */
+static void find_schedule(struct oracle *o, double log_mu, struct configuration *ret)
+{
+	if (o->rate)
+		oracle_rate_run(o->rate, exp(log_mu), ret);
+	else
+		oracle_search_run(o->search, exp(log_mu), ret);
+}
+
+static const struct point *pure_below(const struct oracle *o, uint32_t i)
+{
+	while (o->points[--i].mixed)
+		;
+	return &o->points[i];
+}
+
+static const struct point *pure_above(const struct oracle *o, uint32_t i)
+{
+	while (o->points[i].mixed)
+		i++;
+	return &o->points[i];
+}
+
+/* Computes the point for mu, as the i-th. Where it lies between two that are as close as makes a
+ * difference, it is one of them up to some tick, and then the other: many ticks may change at the
+ * same mu, and then no mu gives what lies between. */
 static int compute(struct oracle *o, uint32_t i, double log_mu)
 {
 	struct point p = {.log_mu = log_mu};
+	double low = -INFINITY, high = INFINITY;
 	int r;
 
-	if (o->rate)
-		oracle_rate_run(o->rate, exp(log_mu), o->schedule);
-	else
-		oracle_search_run(o->search, exp(log_mu), o->schedule);
+	if (i > 0 && i < o->n) {
+		low = pure_below(o, i)->log_mu;
+		high = pure_above(o, i)->log_mu;
+	}
+	p.mixed = high - low < MU_STEP;
+	find_schedule(o, p.mixed ? high : log_mu, o->schedule);
+	if (p.mixed) {
+		uint32_t first = (uint32_t)lround((log_mu - low) / (high - low) * o->n_ticks);
+
+		find_schedule(o, low, o->other);
+		for (uint32_t t = first; t < o->n_ticks; t++)
+			o->schedule[t] = o->other[t];
+	}
 	r = run_schedule(o, &p.measures);
 	return r < 0 ? r : insert(o, i, &p);
 }
@@ -166,12 +203,13 @@ static int begin(struct oracle *o)
  * wanted. */
 static bool is_found(const struct oracle *o, uint32_t i, double excess_late_pct)
 {
+	double gap = o->points[i].log_mu - o->points[i - 1].log_mu;
+
 	if (lateness(o, i - 1) <= excess_late_pct + ORACLE_TOLERANCE_PCT)
 		return true;
-	if (excess_late_pct > ORACLE_TOLERANCE_PCT &&
-	    lateness(o, i) >= excess_late_pct - ORACLE_TOLERANCE_PCT)
-		return true;
-	return o->points[i].log_mu - o->points[i - 1].log_mu < MU_STEP;
+	if (lateness(o, i) >= excess_late_pct - ORACLE_TOLERANCE_PCT)
+		return excess_late_pct > ORACLE_TOLERANCE_PCT || gap < MU_STEP;
+	return gap < MU_STEP / o->n_ticks;
 }
 
 /* The nearer of the two, but none that is too late: where the curve has a gap, its lower side. */
