@@ -3,8 +3,7 @@
  * the clock: within a slice the clock is constant and the work is spread evenly, so power follows
  * the temperature alone. How time is cut by the caller does not matter. */
 #include "base/units.h"
-#include "plant/plant.h"
-#include <errno.h>
+#include "plant/card-internal.h"
 #include <math.h>
 
 /* Near a limiter's bounds what it decides depends on where power and heat go meanwhile. */
@@ -18,54 +17,9 @@
 /* Cooler by this than where a thermal step began before the step is taken back. */
 #define THERMAL_HYSTERESIS_K 0.5
 
-/* Keeps sensor noise apart from arrivals that were drawn from the same seed. */
-#define NOISE_STREAM UINT64_C(0x6e6f697365000000)
-
-struct range {
-	uint32_t low, high;
-};
-
-struct plant_card {
-	const struct plant_device *device;
-	struct plant_card_options options;
-	struct plant_level levels[PLANT_MAX_LEVELS];
-	uint32_t top;
-	double idle_c; /* where an idle card comes to rest */
-	uint64_t now_ns;
-
-	/* settings: what was written, and what the clock follows by now */
-	enum plant_perf_level perf_level;
-	struct range written, active, pending;
-	uint64_t pending_ns;
-	uint64_t cap_uw;
-
-	/* clock */
-	uint32_t level, dpm_level;
-	double dpm_busy;     /* busy share as DPM sees it */
-	uint64_t dpm_low_ns; /* how long it has been below dpm_down_busy */
-
-	/* limiters: the highest level that each allows */
-	uint32_t power_limit, thermal_limit;
-	double limiter_w;
-	uint64_t limiter_next_ns;
-
-	double power_w, energy_j, temp_c;
-
-	/* sensors: the firmware's filtered values, and what was last published */
-	double filtered_w, filtered_busy;
-	uint64_t sensor_next_ns, published_n;
-	double published_w, published_busy;
-	uint32_t published_level;
-};
-
 static double ms(uint64_t ns)
 {
 	return (double)ns * 1e-6;
-}
-
-static uint64_t ns_from_ms(double value)
-{
-	return (uint64_t)llround(value * 1e6);
 }
 
 /* The share of the way to its input that a first-order filter goes in dt. */
@@ -92,43 +46,13 @@ static uint64_t next_multiple(uint64_t now, uint64_t period)
 
 /* ---- clocks ---- */
 
-static struct range range_in_force(const struct plant_card *c)
-{
-	const struct range by_level[] = {
-		[PLANT_PERF_AUTO] = {0, c->top},
-		[PLANT_PERF_LOW] = {0, 0},
-		[PLANT_PERF_HIGH] = {c->top, c->top},
-		[PLANT_PERF_MANUAL] = c->written,
-	};
-
-	return by_level[c->perf_level];
-}
-
-static bool range_equal(struct range a, struct range b)
-{
-	return a.low == b.low && a.high == b.high;
-}
-
 /* The level that DPM and the limiters give within a range. The limiters may go below it: a soft
  * minimum does not bind the firmware. */
-static uint32_t choose_level(const struct plant_card *c, struct range range)
+uint32_t card_choose_level(const struct plant_card *c, struct range range)
 {
 	uint32_t level = CLAMP(c->dpm_level, range.low, range.high);
 
 	return MIN(level, MIN(c->power_limit, c->thermal_limit));
-}
-
-/* Writing again what is already on its way must not put it off. */
-static void request_range(struct plant_card *c)
-{
-	struct range wanted = range_in_force(c);
-
-	if (range_equal(wanted, c->active)) {
-		c->pending_ns = UINT64_MAX;
-	} else if (c->pending_ns == UINT64_MAX || !range_equal(wanted, c->pending)) {
-		c->pending = wanted;
-		c->pending_ns = c->now_ns + ns_from_ms(c->device->switch_ms);
-	}
 }
 
 /* Takes over a range whose time has come. */
@@ -138,7 +62,7 @@ static void apply_pending(struct plant_card *c)
 		return;
 	c->active = c->pending;
 	c->pending_ns = UINT64_MAX;
-	c->level = choose_level(c, c->active);
+	c->level = card_choose_level(c, c->active);
 }
 
 /* A busy card goes to the top of its range at once; one that has been idle for long enough comes
@@ -185,11 +109,21 @@ static double dpm_quiet_ns(const struct plant_card *c, double busy_share)
 
 /* ---- power ---- */
 
-static double power_at(const struct plant_card *c, uint32_t level, double temp_c,
-		       const struct plant_rates *a)
+/* At the temperature of an idle card. */
+static double cold_w(const struct plant_card *c, uint32_t level, const struct plant_rates *a)
 {
-	return plant_power_w(c->device, &c->levels[level], a, temp_c - c->idle_c) *
+	return plant_power_w(c->device, &c->levels[level], a, /* kelvin= */ 0) *
 	       c->options.power_factor;
+}
+
+static double leakage_w(const struct plant_card *c, uint32_t level, double temp_c)
+{
+	return c->leakage_w_per_k[level] * MAX(temp_c - c->idle_c, 0.0);
+}
+
+static double power_at(const struct plant_card *c, uint32_t level, const struct plant_rates *a)
+{
+	return cold_w(c, level, a) + leakage_w(c, level, c->temp_c);
 }
 
 /* ---- limiters ---- */
@@ -204,8 +138,7 @@ static double next_level_w(const struct plant_card *c, const struct plant_rates 
 
 	grown.flop *= faster;
 	grown.bytes *= faster;
-	return power_at(c, c->power_limit + 1, c->temp_c, &grown) -
-	       power_at(c, c->power_limit, c->temp_c, a);
+	return power_at(c, c->power_limit + 1, &grown) - power_at(c, c->power_limit, a);
 }
 
 static void limit_power(struct plant_card *c, double power_w, const struct plant_rates *a,
@@ -240,18 +173,8 @@ static void limit_heat(struct plant_card *c)
 
 /* ---- sensors ---- */
 
-static double noise_w(const struct plant_card *c)
-{
-	uint64_t seed = c->options.seed ^ NOISE_STREAM, n = 2 * c->published_n;
-
-	if (c->device->sensor_noise_w == 0)
-		return 0;
-	return c->device->sensor_noise_w * sqrt(2 * plant_exponential(seed, n)) *
-	       cos(2 * M_PI * plant_uniform(seed, n + 1));
-}
-
 /* What is published is worked out where it is read: that is rare. */
-static void publish_sensors(struct plant_card *c)
+void card_publish_sensors(struct plant_card *c)
 {
 	uint64_t period_ns = ns_from_ms(c->device->sensor_period_ms);
 
@@ -262,14 +185,6 @@ static void publish_sensors(struct plant_card *c)
 	c->sensor_next_ns = next_multiple(c->now_ns, period_ns);
 }
 
-static uint64_t sensor_power_uw(const struct plant_card *c)
-{
-	double resolution = c->device->power_resolution_w, steps;
-
-	steps = floor((c->published_w + noise_w(c)) / resolution + 0.5);
-	return (uint64_t)llround(MAX(steps, 0.0) * resolution * 1e6);
-}
-
 static void feed_sensors(struct plant_card *c, double power_w, double busy_share, uint64_t dt_ns)
 {
 	double share = approach(ms(dt_ns), c->device->sensor_filter_ms);
@@ -277,7 +192,7 @@ static void feed_sensors(struct plant_card *c, double power_w, double busy_share
 	c->filtered_w += (power_w - c->filtered_w) * share;
 	c->filtered_busy += (busy_share - c->filtered_busy) * share;
 	if (c->now_ns >= c->sensor_next_ns)
-		publish_sensors(c);
+		card_publish_sensors(c);
 }
 
 /* ---- time ---- */
@@ -287,19 +202,20 @@ static double steady_c(const struct plant_card *c, double power_w)
 	return c->device->ambient_c + power_w * c->device->thermal_ohm_k_per_w;
 }
 
-static void slice(struct plant_card *c, uint64_t dt_ns, const struct plant_rates *a, double power_w)
+static void slice(struct plant_card *c, uint64_t dt_ns, const struct plant_rates *a, double base_w,
+		  double power_w)
 {
 	double tau_s = c->device->thermal_tau_s, dt_s = (double)dt_ns * 1e-9;
 	double middle_c = c->temp_c + (steady_c(c, power_w) - c->temp_c) * dt_s / (2 * tau_s);
 
-	power_w = power_at(c, c->level, middle_c, a);
+	power_w = base_w + leakage_w(c, c->level, middle_c);
 	c->now_ns += dt_ns;
 	c->energy_j += power_w * dt_s;
 	c->temp_c += (steady_c(c, power_w) - c->temp_c) * approach(dt_s, tau_s);
 	follow_load(c, a->busy_share, dt_ns);
 	limit_power(c, power_w, a, dt_ns);
 	limit_heat(c);
-	c->level = choose_level(c, c->active);
+	c->level = card_choose_level(c, c->active);
 	feed_sensors(c, power_w, a->busy_share, dt_ns);
 }
 
@@ -331,14 +247,14 @@ static uint64_t slice_end_ns(const struct plant_card *c, const struct plant_rate
 uint64_t plant_card_advance(struct plant_card *c, uint64_t until_ns, const struct plant_rates *a)
 {
 	uint64_t start_ns = c->now_ns;
-	double before_j = c->energy_j;
 	uint32_t level = c->level;
+	double before_j = c->energy_j, base_w = cold_w(c, level, a);
 
 	apply_pending(c);
 	while (c->now_ns < until_ns && c->level == level) {
-		double power_w = power_at(c, level, c->temp_c, a);
+		double power_w = base_w + leakage_w(c, level, c->temp_c);
 
-		slice(c, slice_end_ns(c, a, power_w, until_ns) - c->now_ns, a, power_w);
+		slice(c, slice_end_ns(c, a, power_w, until_ns) - c->now_ns, a, base_w, power_w);
 		apply_pending(c);
 	}
 	if (c->now_ns > start_ns)
@@ -373,99 +289,4 @@ uint32_t plant_card_level(const struct plant_card *c)
 double plant_card_energy_j(const struct plant_card *c)
 {
 	return c->energy_j;
-}
-
-/* ---- settings and state ---- */
-
-void plant_card_set_perf_level(struct plant_card *c, enum plant_perf_level level)
-{
-	c->perf_level = level;
-	if (level != PLANT_PERF_MANUAL)
-		c->written = range_in_force(c);
-	request_range(c);
-}
-
-void plant_card_set_range(struct plant_card *c, uint32_t lowest, uint32_t highest)
-{
-	c->written.high = MIN(highest, c->top);
-	c->written.low = MIN(lowest, c->written.high);
-	request_range(c);
-}
-
-void plant_card_set_cap_uw(struct plant_card *c, uint64_t cap_uw)
-{
-	c->cap_uw = cap_uw;
-}
-
-void plant_card_get(const struct plant_card *c, struct plant_card_state *ret)
-{
-	const uint32_t *mhz = c->device->level_mhz;
-	bool pending = c->pending_ns != UINT64_MAX;
-	uint32_t unlimited = CLAMP(c->dpm_level, c->active.low, c->active.high);
-
-	*ret = (struct plant_card_state){
-		.now_ns = c->now_ns,
-		.perf_level = c->perf_level,
-		.range_low = c->written.low,
-		.range_high = c->written.high,
-		.cap_uw = c->cap_uw,
-		.sclk_mhz = mhz[c->level],
-		.sclk_next_mhz = mhz[pending ? choose_level(c, c->pending) : c->level],
-		.sclk_next_ns = c->pending_ns,
-		.power_w = c->power_w,
-		.energy_j = c->energy_j,
-		.temp_c = c->temp_c,
-		.throttled_thermal = c->thermal_limit < unlimited,
-		.throttled_power = c->power_limit < unlimited,
-		.sensor_power_uw = sensor_power_uw(c),
-		.sensor_busy_percent = (uint32_t)lround(100 * c->published_busy),
-		.sensor_sclk_mhz = mhz[c->published_level],
-	};
-}
-
-const struct plant_card_options *plant_card_get_options(const struct plant_card *c)
-{
-	return &c->options;
-}
-
-static bool factor_is_valid(double factor)
-{
-	return isfinite(factor) && factor > 0;
-}
-
-int plant_card_new(const struct plant_device *d, const struct plant_card_options *o,
-		   uint64_t now_ns, struct plant_card **ret)
-{
-	struct plant_card *c;
-
-	if (!factor_is_valid(o->time_factor) || !factor_is_valid(o->power_factor))
-		return -EINVAL;
-	c = calloc(1, sizeof(*c));
-	if (!c)
-		return -ENOMEM;
-	c->device = d;
-	c->options = *o;
-	c->top = d->n_levels - 1;
-	for (uint32_t i = 0; i < d->n_levels; i++)
-		c->levels[i] = plant_level_of(d, i);
-	c->idle_c = plant_idle_c(d);
-	c->now_ns = now_ns;
-	c->perf_level = PLANT_PERF_AUTO;
-	c->written = c->active = c->pending = (struct range){0, c->top};
-	c->pending_ns = UINT64_MAX;
-	c->cap_uw = (uint64_t)llround(d->cap_w * 1e6);
-	c->level = c->dpm_level = d->dpm_idle_level;
-	c->power_limit = c->thermal_limit = c->top;
-	c->temp_c = d->ambient_c;
-	c->power_w = c->limiter_w = c->filtered_w = d->idle_w * o->power_factor;
-	c->limiter_next_ns = now_ns;
-	publish_sensors(c);
-	*ret = c;
-	return 0;
-}
-
-struct plant_card *plant_card_free(struct plant_card *c)
-{
-	free(c);
-	return NULL;
 }

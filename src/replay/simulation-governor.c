@@ -258,15 +258,19 @@ static void aim(struct governing *g, const struct simulation *s)
 	sequence_want(g->sequence, &clock, 1, &directive);
 }
 
+void governing_end_interval(struct simulation *s)
+{
+	const struct governor_decision *d = &s->governing->decision;
+
+	simulation_end_interval(s, d->models[0].demand_rps, d->reason);
+}
+
 /* ---- the tick, and what brings it forward ---- */
 
 static void tick(struct governing *g, struct simulation *s)
 {
-	double demand_rps = g->decision.models[0].demand_rps;
-	enum governor_reason reason = g->decision.reason;
-
 	fill_input(g, s);
-	simulation_end_interval(s, demand_rps, reason);
+	governing_end_interval(s);
 	governor_step(g->governor, &g->input, &g->decision);
 	next_interval(g, s);
 	g->wake_armed = true;

@@ -126,11 +126,14 @@ DEFINE_CLEANUP(struct governing *, governing_free)
 uint64_t governing_next_ns(const struct simulation *s);
 /* What is due of ticks, acknowledgements and wakes. */
 void governing_run(struct simulation *s);
+/* The interval under the latest decision ends. */
+void governing_end_interval(struct simulation *s);
 /* An execution starts whose oldest request has waited so long. */
 void governing_started(struct simulation *s, uint64_t wait_ns);
 
 /* ---- intervals ---- */
 
+/* With what had been decided for it. */
 void simulation_end_interval(struct simulation *s, double demand_rps, enum governor_reason reason);
 /* If an entry's time has come. */
 void simulation_follow_schedule(struct simulation *s);

@@ -42,7 +42,9 @@ static void keep_tick(struct simulation *s, double demand_rps, enum governor_rea
 
 void simulation_end_interval(struct simulation *s, double demand_rps, enum governor_reason reason)
 {
-	if (s->options.trace_ticks && s->now_ns > s->interval_start_ns)
+	if (s->now_ns == s->interval_start_ns)
+		return;
+	if (s->options.trace_ticks)
 		keep_tick(s, demand_rps, reason);
 	if (!configuration_equal(&s->configuration, &s->interval_configuration))
 		s->sums.changes++;

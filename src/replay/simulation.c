@@ -179,6 +179,10 @@ int simulation_finish(struct simulation *s, uint64_t end_ns, struct simulation_r
 		return -EINVAL;
 	while (s->now_ns < end_ns)
 		advance(s, end_ns);
+	if (s->governing)
+		governing_end_interval(s);
+	else
+		simulation_end_interval(s, NAN, GOVERNOR_REASON_NONE);
 	if (s->error < 0)
 		return s->error;
 	fill_result(s, drained_ns, ret);

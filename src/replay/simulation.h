@@ -44,8 +44,9 @@ struct simulation_options {
 	uint64_t seed;		     /* of per-request jitter; the same under every policy */
 	double mask_change_us;	     /* what a mask change takes: queues x 55 us */
 	double directive_ms;	     /* from decision to acknowledgement, about 1.2 */
-	double cap_w;		     /* power cap in force on the card; 0: its own */
-	bool trace_ticks;	     /* keep the ticks */
+	double cap_w; /* power cap in force on the card; 0: its own. A governor's is not written,
+		       * but over_cap_* are about it where this is 0 */
+	bool trace_ticks; /* keep the ticks */
 };
 
 /* What was so in one interval. */

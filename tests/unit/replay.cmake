@@ -18,3 +18,6 @@ cofris_test(test-simulation SOURCES test-simulation.c USES cofris-replay-core co
   LABELS unit)
 cofris_test(test-simulation-steps SOURCES test-simulation-steps.c USES cofris-replay-core
   LABELS unit)
+cofris_test(test-simulation-governor SOURCES test-simulation-governor.c USES cofris-replay-core
+  Threads::Threads LABELS unit)
+target_link_options(test-simulation-governor PRIVATE -Wl,--wrap=governor_step)
