@@ -7,7 +7,9 @@
  * go on. A way is judged by its cost, plus for what it leaves waiting the least energy that any
  * candidate can serve it with, plus mu for each request that would be late even if the fastest
  * candidate took over now. Both are what the future cannot undercut, so nothing is held
- * against handing work on but what is certain. */
+ * against handing work on but what is certain.
+ *
+ * Left out are heat, and the millisecond in which a clock comes up from idle. */
 #include "base/macros.h"
 #include "replay/oracle-internal.h"
 #include <errno.h>
