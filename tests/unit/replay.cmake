@@ -3,6 +3,7 @@ foreach(part IN ITEMS bench costs truth)
   cofris_test(test-replay-${part} SOURCES test-replay-${part}.c USES cofris-replay-core LABELS unit)
 endforeach()
 cofris_test(test-measures SOURCES test-measures.c USES cofris-replay-core LABELS unit)
+cofris_test(test-evaluate SOURCES test-evaluate.c USES cofris-replay-core LABELS unit)
 cofris_test(test-oracle SOURCES test-oracle.c USES cofris-replay-core LABELS unit)
 cofris_test(test-oracle-search SOURCES test-oracle-search.c USES cofris-replay-core LABELS unit)
 
