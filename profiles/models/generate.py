@@ -75,16 +75,17 @@ class Net:
             split *= 2
         return tiles * split
 
-    def conv(self, cin, cout, k, size, stride=1, groups=1, out=None):
-        """A square convolution without bias on size x size; returns the output's size, which is
-        size / stride unless the padding makes it another."""
+    def conv(self, cin, cout, k, size, stride=1, groups=1, out=None, width=None):
+        """A convolution of k x k (or k x width) without bias on size x size; returns the output's
+        size, which is size / stride unless the padding makes it another."""
         out = ceil_div(size, stride) if out is None else out
-        length = cin // groups * k * k
+        width = k if width is None else width
+        length = cin // groups * k * width
         tiles = groups * ceil_div(cout // groups, TILE) * ceil_div(out * out, TILE)
         weights = cout * length
         macs = weights * out * out
         if groups == 1:
-            name = f"conv{k}x{k}-{cin}-{cout}x{out}"
+            name = f"conv{k}x{width}-{cin}-{cout}x{out}"
         elif groups == cin:
             name = f"dwconv{k}x{k}-{cout}x{out}"
         else:
@@ -368,6 +369,163 @@ def squeezenet():
     return net
 
 
+def unit(net, cin, cout, k, size, **keys):
+    """Convolution, normalisation, activation; returns the output's size."""
+    out = net.conv(cin, cout, k, size, **keys)
+    net.norm(cout, out)
+    net.relu(cout, out)
+    return out
+
+
+def mobilenet_v1():
+    net = Net("mobilenet-v1", "Howard et al. 2017, width 1.0")
+    size, cin = unit(net, 3, 32, 3, 224, stride=2), 32
+    for cout, stride in (
+        (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2),
+        (512, 1), (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1),
+    ):
+        size = unit(net, cin, cin, 3, size, stride=stride, groups=cin)
+        unit(net, cin, cout, 1, size)
+        cin = cout
+    net.average_pool(cin, size)
+    net.full(cin, 1000)
+    return net
+
+
+def mobilenet_v2():
+    net = Net("mobilenet-v2", "Sandler et al. 2018, width 1.0")
+    size, cin = unit(net, 3, 32, 3, 224, stride=2), 32
+    for expand, cout, repeats, stride in (
+        (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2),
+        (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
+    ):
+        for block in range(repeats):
+            wide = cin * expand
+            if expand > 1:
+                unit(net, cin, wide, 1, size)
+            size = unit(net, wide, wide, 3, size, stride=1 if block else stride, groups=wide)
+            net.conv(wide, cout, 1, size)
+            net.norm(cout, size)
+            if block:
+                net.add(cout, size)
+            cin = cout
+    unit(net, cin, 1280, 1, size)
+    net.average_pool(1280, size)
+    net.full(1280, 1000)
+    return net
+
+
+def googlenet():
+    net = Net("inception-v1", "GoogLeNet of Szegedy et al. 2015 as in torchvision, 3x3 for 5x5")
+    size = unit(net, 3, 64, 7, 224, stride=2)
+    net.max_pool(64, size, 56)
+    unit(net, 64, 64, 1, 56)
+    unit(net, 64, 192, 3, 56)
+    net.max_pool(192, 56, 28)
+    size, cin = 28, 192
+    for one, three_in, three, five_in, five, pool, pooled in (
+        (64, 96, 128, 16, 32, 32, None), (128, 128, 192, 32, 96, 64, 14),
+        (192, 96, 208, 16, 48, 64, None), (160, 112, 224, 24, 64, 64, None),
+        (128, 128, 256, 24, 64, 64, None), (112, 144, 288, 32, 64, 64, None),
+        (256, 160, 320, 32, 128, 128, 7), (256, 160, 320, 32, 128, 128, None),
+        (384, 192, 384, 48, 128, 128, None),
+    ):
+        unit(net, cin, one, 1, size)
+        unit(net, cin, three_in, 1, size)
+        unit(net, three_in, three, 3, size)
+        unit(net, cin, five_in, 1, size)
+        unit(net, five_in, five, 3, size)
+        net.max_pool(cin, size, size)
+        unit(net, cin, pool, 1, size)
+        cin = one + three + five + pool
+        net.elementwise("concat", cin, size, flop=0)
+        if pooled:
+            net.max_pool(cin, size, pooled)
+            size = pooled
+    net.average_pool(cin, size)
+    net.full(cin, 1000)
+    return net
+
+
+def chain(net, cin, size, steps):
+    """Units one after the other: (channels, height, width of the kernel)."""
+    for cout, k, width in steps:
+        unit(net, cin, cout, k, size, width=width)
+        cin = cout
+    return cin
+
+
+def inception_v3_grid(net, cin, size, out, branches):
+    """A block that halves the size: each branch ends in a 3 x 3 of stride 2; and pooling."""
+    joined = cin
+    for steps, last in branches:
+        mid = chain(net, cin, size, steps)
+        unit(net, mid, last, 3, size, stride=2, out=out)
+        joined += last
+    net.max_pool(cin, size, out)
+    net.elementwise("concat", joined, out, flop=0)
+    return joined
+
+
+def inception_v3_block(net, cin, size, branches, pool):
+    joined = pool
+    for steps in branches:
+        joined += chain(net, cin, size, steps)
+    net.elementwise("avgpool3", cin, size)
+    unit(net, cin, pool, 1, size)
+    net.elementwise("concat", joined, size, flop=0)
+    return joined
+
+
+def inception_v3_last(net, cin, size):
+    """Branches that fork into 1 x 3 and 3 x 1."""
+    unit(net, cin, 320, 1, size)
+    for steps in (((384, 1, 1),), ((448, 1, 1), (384, 3, 3))):
+        mid = chain(net, cin, size, steps)
+        unit(net, mid, 384, 1, size, width=3)
+        unit(net, mid, 384, 3, size, width=1)
+    net.elementwise("avgpool3", cin, size)
+    unit(net, cin, 192, 1, size)
+    net.elementwise("concat", 2048, size, flop=0)
+    return 2048
+
+
+def inception_v3():
+    net = Net("inception-v3", "Szegedy et al. 2016, 299 x 299, without the auxiliary head")
+    unit(net, 3, 32, 3, 299, stride=2, out=149)
+    unit(net, 32, 32, 3, 149, out=147)
+    unit(net, 32, 64, 3, 147)
+    net.max_pool(64, 147, 73)
+    unit(net, 64, 80, 1, 73)
+    unit(net, 80, 192, 3, 73, out=71)
+    net.max_pool(192, 71, 35)
+    cin, size = 192, 35
+    for pool in (32, 64, 64):
+        branches = (
+            ((64, 1, 1),),
+            ((48, 1, 1), (64, 5, 5)),
+            ((64, 1, 1), (96, 3, 3), (96, 3, 3)),
+        )
+        cin = inception_v3_block(net, cin, size, branches, pool)
+    cin = inception_v3_grid(net, cin, 35, 17, (((), 384), (((64, 1, 1), (96, 3, 3)), 96)))
+    size = 17
+    for c in (128, 160, 160, 192):
+        branches = (
+            ((192, 1, 1),),
+            ((c, 1, 1), (c, 1, 7), (192, 7, 1)),
+            ((c, 1, 1), (c, 7, 1), (c, 1, 7), (c, 7, 1), (192, 1, 7)),
+        )
+        cin = inception_v3_block(net, cin, size, branches, 192)
+    cin = inception_v3_grid(
+        net, cin, 17, 8, ((((192, 1, 1),), 320), (((192, 1, 1), (192, 1, 7), (192, 7, 1)), 192))
+    )
+    for _ in range(2):
+        cin = inception_v3_last(net, cin, 8)
+    net.average_pool(cin, 8)
+    net.full(cin, 1000)
+    return net
+
+
 def transformer(name, source, tokens, vocabulary, positions, types, embedding=768, shared=False,
                 gelu=1):
     """An encoder of 12 layers, 768 wide, 12 heads; shared: all layers have the same weights; gelu:
@@ -409,12 +567,17 @@ def transformer(name, source, tokens, vocabulary, positions, types, embedding=76
 # the transformers' model metadata).
 NETS = (
     (resnet("resnet50", (3, 4, 6, 3)), 4.09, 25557032),
+    (resnet("resnet101", (3, 4, 23, 3)), 7.80, 44549160),
     (resnet("resnet152", (3, 8, 36, 3)), 11.51, 60192808),
     (
         resnet("resnext101", (3, 4, 23, 3), 32, 8, "Xie et al. 2017, 32 groups of 8"),
         16.41,
         88791336,
     ),
+    (mobilenet_v1(), 0.569, 4231976),
+    (mobilenet_v2(), 0.301, 3504872),
+    (googlenet(), 1.498, 6624904),
+    (inception_v3(), 5.713, 23834568),
     (vgg19(), 19.63, 143667240),
     (shufflenet(), 0.145, 2278604),
     (squeezenet(), 0.819, 1248424),
