@@ -2,10 +2,6 @@
 foreach(part IN ITEMS bench costs truth)
   cofris_test(test-replay-${part} SOURCES test-replay-${part}.c USES cofris-replay-core LABELS unit)
 endforeach()
-cofris_test(test-measures SOURCES test-measures.c USES cofris-replay-core LABELS unit)
-cofris_test(test-evaluate SOURCES test-evaluate.c USES cofris-replay-core LABELS unit)
-cofris_test(test-oracle SOURCES test-oracle.c USES cofris-replay-core LABELS unit)
-cofris_test(test-oracle-search SOURCES test-oracle-search.c USES cofris-replay-core LABELS unit)
 
 # Both ways round: the shipped ensemble is what the generator makes, and what it makes is right.
 find_program(COFRIS_PYTHON NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH)
@@ -22,3 +18,6 @@ cofris_test(test-simulation-steps SOURCES test-simulation-steps.c USES cofris-re
 cofris_test(test-simulation-governor SOURCES test-simulation-governor.c USES cofris-replay-core
   Threads::Threads LABELS unit)
 target_link_options(test-simulation-governor PRIVATE -Wl,--wrap=governor_step)
+foreach(part IN ITEMS evaluate evaluate-figures measures oracle oracle-search)
+  cofris_test(test-${part} SOURCES test-${part}.c USES cofris-replay-core LABELS unit TIMEOUT 180)
+endforeach()
