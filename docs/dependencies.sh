@@ -13,7 +13,7 @@ hip="hipcc libamdhip64-dev"
 run="fuse3 librocm-smi64-1 dbus util-linux"
 quickstart_plant="$run gnuplot-nox jq"
 quickstart="$quickstart_plant $hip"
-test="$quickstart python3 g++ procps rocminfo"
+test="$quickstart python3 g++ procps rocminfo chromium"
 lint="clang clang-format clang-tidy libclang-rt-14-dev git"
 bench="$run python3 g++ prometheus-cpp-dev"
 

@@ -3,10 +3,10 @@
  * logging why. */
 #pragma once
 
+#include "base/progress.h"
 #include "profiler/measure.h"
 #include "profiler/options.h"
 #include "profiler/output.h"
-#include "profiler/progress.h"
 
 struct sweep {
 	const struct profile_options *options;

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/parse.h"
 #include "base/units.h"
+#include "plant/profiles.h"
 #include "sim/card.h"
 #include "sim/control.h"
 #include "sim/faults.h"
@@ -234,7 +235,7 @@ static int load_device(const char *path, struct plant_device **ret)
 	int r;
 
 	r = plant_device_load(path, ret, &error);
-	if (r < 0 && r != -ENOENT)
+	if (r < 0)
 		return log_error_errno(r, "%s:%u: %s", path, error.line, error.text);
 	return r;
 }
@@ -242,26 +243,15 @@ static int load_device(const char *path, struct plant_device **ret)
 /* Looks for the profile and leaves its absolute path in path. */
 static int find_device(const struct options *o, char path[PATH_MAX], struct plant_device **ret)
 {
-	const char *const folders[] = {o->profiles, getenv("COFRIS_PROFILES"), COFRIS_PROFILES_DIR,
-				       COFRIS_PROFILES_INSTALLED};
-	char candidate[PATH_MAX];
-	int r = -ENOENT;
+	_cleanup_(freep) char *found = NULL;
+	int r;
 
-	if (strchr(o->device, '/')) {
-		(void)snprintf(candidate, sizeof(candidate), "%s", o->device);
-		r = load_device(candidate, ret);
-	}
-	for (size_t i = 0; r == -ENOENT && i < ARRAY_SIZE(folders); i++) {
-		if (!folders[i])
-			continue;
-		(void)snprintf(candidate, sizeof(candidate), "%s/devices/%s.ini", folders[i],
-			       o->device);
-		r = load_device(candidate, ret);
-	}
-	if (r == -ENOENT)
+	r = plant_profile_find(o->profiles, "devices", o->device, &found);
+	if (r < 0)
 		return log_error_errno(r, "no profile of a device '%s'", o->device);
-	if (r == 0 && !realpath(candidate, path))
-		return log_error_errno(-errno, "%s: %m", candidate);
+	r = load_device(found, ret);
+	if (r == 0 && !realpath(found, path))
+		return log_error_errno(-errno, "%s: %m", found);
 	return r;
 }
 

@@ -2,39 +2,9 @@
 #include "worker/engine-model.h"
 #include "base/log.h"
 #include "base/parse.h"
+#include "plant/profiles.h"
 #include <errno.h>
 #include <string.h>
-
-/* The path of a model's file: itself if it is one, else the first folder that has it. */
-static int find_model(const char *model, char **ret)
-{
-	const char *folders[] = {getenv("COFRIS_PROFILES"), COFRIS_PROFILES_SOURCE,
-				 COFRIS_PROFILES_INSTALLED};
-	size_t n = strlen(model);
-
-	if (n > 4 && strcmp(model + n - 4, ".ini") == 0) {
-		*ret = strdup(model);
-		return *ret ? 0 : -ENOMEM;
-	}
-	if (!model_name_is_valid(model))
-		return log_error_errno(-EINVAL, "'%s' is not a model's name", model);
-	for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
-		_cleanup_(freep) char *path = NULL;
-
-		if (!folders[i])
-			continue;
-		if (asprintf(&path, "%s/models/%s.ini", folders[i], model) < 0)
-			return -ENOMEM;
-		if (access(path, R_OK) == 0) {
-			*ret = TAKE_PTR(path);
-			return 0;
-		}
-	}
-	return log_error_errno(-ENOENT,
-			       "No model '%s' (models/%s.ini) in $COFRIS_PROFILES or %s; --model "
-			       "also takes a file FOO.ini",
-			       model, model, COFRIS_PROFILES_INSTALLED);
-}
 
 /* One-wave kernels with nothing to do: what the card draws while it is busy with them is its
  * active-idle power. */
@@ -57,7 +27,14 @@ int engine_model_load(const char *model, bool idle_kernels, struct plant_model *
 	struct ini_error error;
 	int r;
 
-	r = find_model(model, &path);
+	r = plant_profile_find(NULL, "models", model, &path);
+	if (r == -EINVAL)
+		return log_error_errno(r, "'%s' is not a model's name", model);
+	if (r == -ENOENT)
+		return log_error_errno(r,
+				       "No model '%s' (models/%s.ini) in $COFRIS_PROFILES or %s; "
+				       "--model also takes a file FOO.ini",
+				       model, model, plant_profiles_installed());
 	if (r < 0)
 		return r;
 	r = plant_model_load(path, &m, &error);

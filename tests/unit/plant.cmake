@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-foreach(part IN ITEMS advance card cost load profiles random share)
+foreach(part IN ITEMS advance card cost find load profiles random share)
   cofris_test(test-plant-${part} SOURCES test-plant-${part}.c USES cofris-plant LABELS unit)
 endforeach()
 

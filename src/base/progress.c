@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "profiler/progress.h"
+#include "base/progress.h"
 #include "base/units.h"
 #include <stdarg.h>
 #include <sys/ioctl.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How far a sweep is: a bar with the time left on a terminal, plain lines elsewhere. */
+/* How far a sweep or an evaluation is: a bar with the time left on a terminal, plain lines
+ * elsewhere. */
 #pragma once
 
 #include "base/macros.h"
