@@ -19,7 +19,10 @@
 struct options {
 	const char *device, *model, *surface, *load, *policy, *ticks;
 	double time_scale, slo_factor;
-	uint64_t seed, poll_ns, warm_up_ns; /* of the daemon's time, the card's, the card's */
+	unsigned int gating; /* of the card and the table */
+	uint64_t seed;
+	uint64_t poll_ns;	   /* of the daemon's time */
+	uint64_t begin_ns, end_ns; /* what counts, of the card's */
 };
 
 struct run {
@@ -34,8 +37,8 @@ struct run {
 	struct costs *costs;
 	uint32_t n;
 	uint64_t *arrival_ns;
-	uint64_t duration_ns; /* of the card's time */
-	struct simulation_result result;
+	uint64_t duration_ns;			/* of the card's time */
+	struct simulation_result result, after; /* from begin_ns on, from end_ns on */
 };
 
 /* ---- files ---- */
@@ -87,6 +90,7 @@ static int derive(struct run *run)
 		return log_error_errno(-EINVAL, "no policy '%s'", run->o.policy);
 	t.slo_factor = run->o.slo_factor;
 	t.poll_ns = run->o.poll_ns;
+	t.gating = (enum table_gating)run->o.gating;
 	policy_restrict(policy, &t);
 	r = response_table_derive(run->surface, &t, &run->table, &error);
 	if (r == 0 && has_masks(run->table)) {
@@ -137,7 +141,8 @@ static int make_requests(struct run *run)
 
 static int make_card(struct run *run)
 {
-	const struct truth_options as_found = {.seed = run->o.seed,
+	const struct truth_options as_found = {.gating = (enum plant_gating)run->o.gating,
+					       .seed = run->o.seed,
 					       .switch_ms = -1,
 					       .dpm_ramp_ms = -1,
 					       .idle_active_share = -1};
@@ -148,7 +153,8 @@ static int make_card(struct run *run)
 	return r < 0 ? r : costs_new(&run->truth, run->model, &batches, &run->costs);
 }
 
-static int simulate(struct run *run)
+/* What counts from from_ns on. */
+static int simulate(const struct run *run, uint64_t from_ns, struct simulation_result *ret)
 {
 	const struct simulation_options options = {
 		.truth = &run->truth,
@@ -159,7 +165,8 @@ static int simulate(struct run *run)
 		.duration_ns = run->duration_ns,
 		.poll_ns = (uint64_t)((double)run->o.poll_ns / run->o.time_scale),
 		.time_scale = run->o.time_scale,
-		.warm_up_ns = run->o.warm_up_ns,
+		.warm_up_ns = from_ns,
+		.drain_limit_ns = 60 * NSEC_PER_SEC,
 		.workers = 1,
 		.slo_ns = (uint64_t)(run->table->slo_ns / run->o.time_scale),
 		.seed = run->o.seed,
@@ -173,9 +180,7 @@ static int simulate(struct run *run)
 	r = simulation_new(&options, &s);
 	if (r < 0)
 		return r;
-	if (simulation_run(s) > run->duration_ns)
-		return log_error_errno(-EDOM, "the queue was not empty at the curve's end");
-	return simulation_finish(s, run->duration_ns, &run->result);
+	return simulation_finish(s, simulation_run(s), ret);
 }
 
 /* ---- output ---- */
@@ -196,7 +201,8 @@ static double quantile_ms(const uint64_t *sorted, uint32_t n, uint32_t percent)
 
 static void print_result(const struct run *run, uint64_t *latency_ns, uint32_t n)
 {
-	const struct simulation_result *r = &run->result;
+	const struct simulation_result *r = &run->result, *after = &run->after;
+	double length_s = r->length_s - after->length_s;
 
 	qsort(latency_ns, n, sizeof(*latency_ns), by_size);
 	printf("{\"requests\": %" PRIu32 ", \"rated_rps\": %.17g, \"slo_ms\": %.6f, "
@@ -204,9 +210,12 @@ static void print_result(const struct run *run, uint64_t *latency_ns, uint32_t n
 	       "\"p50_ms\": %.6f, \"p95_ms\": %.6f, \"p99_ms\": %.6f, "
 	       "\"changes\": %" PRIu64 ", \"mean_sclk_mhz\": %.3f, \"mean_cus\": %.3f}\n",
 	       n, run->table->rated_rps * run->o.time_scale,
-	       run->table->slo_ns / run->o.time_scale * 1e-6, r->energy_j, r->busy_s, r->length_s,
-	       quantile_ms(latency_ns, n, 50), quantile_ms(latency_ns, n, 95),
-	       quantile_ms(latency_ns, n, 99), r->changes, r->mean_sclk_mhz, r->mean_cus);
+	       run->table->slo_ns / run->o.time_scale * 1e-6, r->energy_j - after->energy_j,
+	       r->busy_s - after->busy_s, length_s, quantile_ms(latency_ns, n, 50),
+	       quantile_ms(latency_ns, n, 95), quantile_ms(latency_ns, n, 99),
+	       r->changes - after->changes,
+	       (r->mean_sclk_mhz * r->length_s - after->mean_sclk_mhz * after->length_s) / length_s,
+	       (r->mean_cus * r->length_s - after->mean_cus * after->length_s) / length_s);
 }
 
 static int print_ticks(const struct run *run)
@@ -240,7 +249,7 @@ static int print(struct run *run)
 	if (!latency_ns)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < r->n; i++)
-		if (run->arrival_ns[i] >= run->o.warm_up_ns)
+		if (run->arrival_ns[i] >= run->o.begin_ns && run->arrival_ns[i] < run->o.end_ns)
 			latency_ns[n++] = r->latency_ns[i];
 	print_result(run, latency_ns, n);
 	return run->o.ticks ? print_ticks(run) : 0;
@@ -256,10 +265,12 @@ enum option_id {
 	OPT_POLICY,
 	OPT_TICKS,
 	OPT_SLO_FACTOR,
+	OPT_GATING,
 	OPT_TIME_SCALE,
 	OPT_SEED,
 	OPT_POLL,
-	OPT_WARM_UP,
+	OPT_BEGIN,
+	OPT_END,
 };
 
 static const struct option long_options[] = {
@@ -270,12 +281,26 @@ static const struct option long_options[] = {
 	{"policy", required_argument, NULL, OPT_POLICY},
 	{"ticks", required_argument, NULL, OPT_TICKS},
 	{"slo-factor", required_argument, NULL, OPT_SLO_FACTOR},
+	{"gating", required_argument, NULL, OPT_GATING},
 	{"time-scale", required_argument, NULL, OPT_TIME_SCALE},
 	{"seed", required_argument, NULL, OPT_SEED},
 	{"poll", required_argument, NULL, OPT_POLL},
-	{"warm-up", required_argument, NULL, OPT_WARM_UP},
+	{"begin", required_argument, NULL, OPT_BEGIN},
+	{"end", required_argument, NULL, OPT_END},
 	{0},
 };
+
+static int parse_gating(const char *text, unsigned int *ret)
+{
+	static const char *const names[] = {"none", "se", "cu"};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(text, names[i]) == 0) {
+			*ret = i;
+			return 0;
+		}
+	return -EINVAL;
+}
 
 static int set_option(struct options *o, int id, const char *value)
 {
@@ -285,14 +310,18 @@ static int set_option(struct options *o, int id, const char *value)
 	switch (id) {
 	case OPT_SLO_FACTOR:
 		return parse_double(value, &o->slo_factor);
+	case OPT_GATING:
+		return parse_gating(value, &o->gating);
 	case OPT_TIME_SCALE:
 		return parse_double(value, &o->time_scale);
 	case OPT_SEED:
 		return parse_u64(value, &o->seed);
 	case OPT_POLL:
 		return parse_duration_ns(value, &o->poll_ns);
-	case OPT_WARM_UP:
-		return parse_duration_ns(value, &o->warm_up_ns);
+	case OPT_BEGIN:
+		return parse_duration_ns(value, &o->begin_ns);
+	case OPT_END:
+		return parse_duration_ns(value, &o->end_ns);
 	default:
 		*texts[id] = value;
 		return 0;
@@ -311,15 +340,18 @@ static int parse_options(int argc, char **argv, struct options *ret)
 		if (id == '?' || set_option(ret, id, optarg) < 0)
 			return log_error_errno(-EINVAL, "bad option");
 	if (!ret->device || !ret->model || !ret->surface || !ret->load || !ret->policy ||
-	    optind < argc || !(ret->time_scale > 0))
-		return log_error_errno(-EINVAL, "usage: virtual-run --device FILE --model FILE "
-						"--surface FILE --load FILE --policy NAME ...");
+	    optind < argc || !(ret->time_scale > 0) || ret->end_ns <= ret->begin_ns)
+		return log_error_errno(-EINVAL,
+				       "usage: virtual-run --device FILE --model FILE "
+				       "--surface FILE --load FILE --policy NAME --begin TIME "
+				       "--end TIME ...");
 	return 0;
 }
 
 static void run_done(struct run *run)
 {
 	simulation_result_done(&run->result);
+	simulation_result_done(&run->after);
 	(void)costs_free(run->costs);
 	(void)load_curve_free(run->curve);
 	(void)surface_free(run->surface);
@@ -349,7 +381,9 @@ int main(int argc, char **argv)
 	if (r == 0)
 		r = make_card(&run);
 	if (r == 0)
-		r = simulate(&run);
+		r = simulate(&run, run.o.begin_ns, &run.result);
+	if (r == 0)
+		r = simulate(&run, run.o.end_ns, &run.after);
 	if (r == 0)
 		r = print(&run);
 	run_done(&run);
