@@ -21,3 +21,6 @@ cofris_test(test-simulation-steps SOURCES test-simulation-steps.c USES cofris-re
 cofris_test(test-simulation-governor SOURCES test-simulation-governor.c USES cofris-replay-core
   Threads::Threads LABELS unit)
 target_link_options(test-simulation-governor PRIVATE -Wl,--wrap=governor_step)
+cofris_test(test-simulation-scale SOURCES test-simulation-scale.c USES cofris-replay-core
+  LABELS unit)
+target_link_options(test-simulation-scale PRIVATE -Wl,--wrap=governor_step)
