@@ -13,6 +13,7 @@ int text_line_next(FILE *f, char *line, size_t size, char problem[TEXT_LINE_PROB
 	size_t n = 0;
 	int c;
 
+	errno = 0;
 	while ((c = getc_unlocked(f)) != EOF && c != '\n') {
 		if (!is_text(c)) {
 			(void)snprintf(problem, TEXT_LINE_PROBLEM_MAX,
@@ -27,8 +28,10 @@ int text_line_next(FILE *f, char *line, size_t size, char problem[TEXT_LINE_PROB
 		line[n++] = (char)c;
 	}
 	if (ferror(f)) {
+		int r = errno > 0 ? -errno : -EIO;
+
 		(void)snprintf(problem, TEXT_LINE_PROBLEM_MAX, "cannot be read");
-		return -EIO;
+		return r;
 	}
 	if (c == EOF && n == 0)
 		return 0;

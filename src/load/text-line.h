@@ -9,5 +9,5 @@
 
 /* One line without its end ("\n" or "\r\n"; the last one needs none). Bytes that no text file has
  * are refused, so that parsers see plain strings. Returns 1; 0 at the end of the file; -EBADMSG for
- * a line that does not fit or holds such a byte, or -EIO, with problem filled. */
+ * a line that does not fit or holds such a byte, or the errno of reading, with problem filled. */
 int text_line_next(FILE *f, char *line, size_t size, char problem[TEXT_LINE_PROBLEM_MAX]);

@@ -252,6 +252,11 @@ static int find_device(const struct options *o, char path[PATH_MAX], struct plan
 	r = load_device(found, ret);
 	if (r == 0 && !realpath(found, path))
 		return log_error_errno(-errno, "%s: %m", found);
+	/* Its driver's files would be none that an AMD card has. */
+	if (r == 0 && strncmp((*ret)->gfx, "gfx", 3) != 0)
+		return log_error_errno(-ENODEV,
+				       "device '%s' is no AMD card; cofris-replay takes it",
+				       o->device);
 	return r;
 }
 

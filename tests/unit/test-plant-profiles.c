@@ -174,6 +174,38 @@ static void test_the_day_has_one_straight_ramp(void **state)
 	assert_int_equal(ramps, 1);
 }
 
+/* Where the estimates from operations, weights and launches put a request at the top clock, ms, at
+ * a batch of 1. */
+static const struct {
+	const char *model;
+	double low_ms, high_ms;
+} latencies[] = {
+	{"albert", 4.5, 7.7},	  {"alexnet", 0.6, 1.0}, {"densenet201", 5, 9},
+	{"resnet152", 6.5, 12},	  {"resnext101", 8, 20}, {"shufflenet", 1.3, 3},
+	{"squeezenet", 0.6, 1.5}, {"vgg19", 6, 11},	 {"resnet50", 2.5, 3.5},
+	{"bert-base", 4.5, 6},	  {"densenet121", 3, 6}, {"roberta-base", 4, 6},
+};
+
+static void test_requests_take_as_long_as_estimated(void **state)
+{
+	_cleanup_(freep) struct plant_device *d = NULL;
+	struct ini_error error;
+
+	(void)state;
+	assert_int_equal(plant_device_load(PROFILES "devices/mi50.ini", &d, &error), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(latencies); i++) {
+		_cleanup_(freep) struct plant_model *m = NULL;
+		char path[256];
+		double ms;
+
+		(void)snprintf(path, sizeof(path), PROFILES "models/%s.ini", latencies[i].model);
+		assert_int_equal(plant_model_load(path, &m, &error), 0);
+		ms = plant_request_cost(d, m, 1725, (struct cu_shape){0}, 1).ns / 1e6;
+		if (ms < latencies[i].low_ms || ms > latencies[i].high_ms)
+			fail_msg("%s: %.3f ms", latencies[i].model, ms);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -182,6 +214,7 @@ int main(void)
 		cmocka_unit_test_teardown(test_every_model_loads_and_is_called_as_its_file,
 					  drop_files),
 		cmocka_unit_test(test_the_mi50_is_the_published_card),
+		cmocka_unit_test(test_requests_take_as_long_as_estimated),
 		cmocka_unit_test(test_the_day_has_a_mean_load_of_0_40_and_stays_inside_0_and_1),
 		cmocka_unit_test(
 			test_the_day_has_one_burst_of_three_seconds_and_is_smooth_elsewhere),

@@ -240,6 +240,20 @@ static void test_a_line_without_an_end(void **state)
 	assert_int_equal(error.line, 1);
 }
 
+static void test_the_errno_of_reading_is_kept(void **state)
+{
+	const struct trace_options o = {0};
+	struct trace_error error;
+	struct trace *t = NULL;
+
+	(void)state;
+	assert_int_equal(trace_load("/", &o, &t, &error), -EISDIR);
+	assert_non_null(strstr(error.text, "cannot be read"));
+	assert_int_equal(trace_load("/nowhere/at-all", &o, &t, &error), -ENOENT);
+	assert_int_equal(error.line, 0);
+	assert_null(t);
+}
+
 static void test_options_out_of_range(void **state)
 {
 	static const struct {
@@ -302,15 +316,19 @@ static void *write_stream(void *userdata)
 	return NULL;
 }
 
-static long rss_kib(void)
+/* The most there ever was: what is freed at the end counts as well. */
+static long peak_rss_kib(void)
 {
-	long pages = 0;
-	FILE *f = fopen("/proc/self/statm", "re");
+	FILE *f = fopen("/proc/self/status", "re");
+	char line[128];
+	long kib = -1;
 
 	assert_non_null(f);
-	assert_int_equal(fscanf(f, "%*d %ld", &pages), 1);
+	while (kib < 0 && fgets(line, sizeof(line), f))
+		(void)sscanf(line, "VmHWM: %ld kB", &kib);
 	(void)fclose(f);
-	return pages * (sysconf(_SC_PAGESIZE) / 1024);
+	assert_true(kib > 0);
+	return kib;
 }
 
 static void test_a_long_stream_takes_no_memory(void **state)
@@ -327,7 +345,7 @@ static void test_a_long_stream_takes_no_memory(void **state)
 	(void)state;
 	assert_int_equal(pipe(fds), 0);
 	s.fd = fds[1];
-	before = rss_kib();
+	before = peak_rss_kib();
 	assert_int_equal(pthread_create(&writer, NULL, write_stream, &s), 0);
 	f = fdopen(fds[0], "r");
 	assert_int_equal(trace_read(f, &o, &t, &error), 0);
@@ -335,7 +353,7 @@ static void test_a_long_stream_takes_no_memory(void **state)
 	(void)fclose(f);
 	assert_int_equal(t->n_lines, s.lines);
 	/* The file has 40 MB. */
-	assert_true(rss_kib() - before < 8192);
+	assert_true(peak_rss_kib() - before < 8192);
 	trace_free(t);
 }
 
@@ -367,6 +385,28 @@ static void test_arrivals_follow_the_curve(void **state)
 	free(b);
 	free(other);
 	trace_free(t);
+}
+
+/* A shorter run of the same trace is the beginning of the longer one. */
+static void test_arrivals_of_a_shorter_run_are_a_prefix(void **state)
+{
+	const struct trace_options whole = {0}, part = {.duration_s = 40};
+	static const char text[] = "t_s,load\n0,0.2\n30,1\n60,0\n100,0.5\n";
+	struct trace *t = read_good(text, &whole), *p = read_good(text, &part);
+	uint64_t *all, *some;
+	uint32_t n_all, n_some;
+
+	(void)state;
+	assert_int_equal(trace_arrivals(t, 50, SEED, &all, &n_all), 0);
+	assert_int_equal(trace_arrivals(p, 50, SEED, &some, &n_some), 0);
+	assert_in_range(n_some, 1, n_all - 1);
+	assert_memory_equal(all, some, n_some * sizeof(*all));
+	assert_true(some[n_some - 1] < UINT64_C(40000000000));
+	assert_true(all[n_some] >= UINT64_C(40000000000));
+	free(all);
+	free(some);
+	trace_free(t);
+	trace_free(p);
 }
 
 static void test_absolute_rates_and_silence(void **state)
@@ -403,10 +443,12 @@ int main(void)
 		cmocka_unit_test(test_requests_are_taken_as_they_are),
 		cmocka_unit_test(test_bad_files_are_refused_by_line_and_field),
 		cmocka_unit_test(test_a_line_without_an_end),
+		cmocka_unit_test(test_the_errno_of_reading_is_kept),
 		cmocka_unit_test(test_options_out_of_range),
 		cmocka_unit_test(test_names_of_formats),
 		cmocka_unit_test(test_a_long_stream_takes_no_memory),
 		cmocka_unit_test(test_arrivals_follow_the_curve),
+		cmocka_unit_test(test_arrivals_of_a_shorter_run_are_a_prefix),
 		cmocka_unit_test(test_absolute_rates_and_silence),
 	};
 
