@@ -46,32 +46,36 @@ struct spread {
 	double median, low, high;
 };
 
-/* A point of a policy's energy-lateness curve, geometric means over the models: */
+/* A point of a policy's energy-lateness curve; over several models the geometric means of power and
+ * the arithmetic one of lateness, which may be none. */
 struct curve_point {
-	double headroom; /* or mu of an oracle */
+	double headroom; /* of an oracle mu, J; NaN where it means nothing to a policy */
 	double excess_late_pct, power_vs_auto, power_vs_maximum;
 };
 
 struct evaluation_row {
 	const char *model, *policy;
 	double slo_ms, rated_rps;
-	struct measures m;			/* each figure the median over the service cards */
-	double power_vs_auto, power_vs_maximum; /* NaN: not among the policies */
-	double regret_pct, missed_pct;		/* NaN likewise, or of the reference itself */
+	struct measures m; /* each figure the median over the service cards */
+	double power_vs_auto, power_vs_maximum;
+	double regret_pct, missed_pct; /* NaN: of the oracle itself, or it is not asked for */
 	struct spread power_vs_auto_range, power_vs_maximum_range, excess_late_range, regret_range;
-	bool overloaded; /* not even maximum attains 99.5 % on the bench card */
+	bool overloaded; /* not even maximum attains 99.5 % on one of the service cards */
 	uint32_t n_ticks;
 	struct tick *ticks; /* of service card 0 */
-	uint32_t n_curve;   /* of this model alone, by headroom */
+	uint32_t n_curve;   /* of this model alone, by headroom; 1 without a sweep */
 	struct curve_point curve[EVALUATE_HEADROOMS];
 };
 
 struct evaluation_mean {
 	const char *policy;
-	double power_vs_auto, power_vs_maximum, regret_pct, missed_pct; /* geometric means */
+	/* Geometric means, at equal excess lateness: of each model where the policy takes the least
+	 * within EVALUATE_EXCESS_LATE_PCT, and of no model where it does not get there. With
+	 * LATENCY_SERVICE of all rows as they are. missed_pct is that of these means. */
+	double power_vs_auto, power_vs_maximum, regret_pct, missed_pct;
 	struct spread power_vs_auto_range;
-	/* Over all models: does it get to EVALUATE_EXCESS_LATE_PCT, and what it takes there
-	 * (interpolated over the headroom sweep; NaN if not). */
+	/* Does it get to EVALUATE_EXCESS_LATE_PCT with each model, and if so, with one headroom for
+	 * all of them, what it takes there (by the curve, interpolated; NaN for oracles). */
 	bool reaches;
 	double headroom_there, power_vs_auto_there;
 	uint32_t n_curve;

@@ -20,10 +20,13 @@ struct oracle_options {
 	uint32_t max_batch;
 };
 
+#define ORACLE_TOLERANCE_PCT 0.02
+
 struct oracle; /* keeps the points of the curve that it has computed */
 int oracle_new(const struct oracle_options *o, struct oracle **ret);
 struct oracle *oracle_free(struct oracle *o);
 DEFINE_CLEANUP(struct oracle *, oracle_free)
-/* The least energy at an excess lateness (percent, +-0.02 points; the curve's nearest end beyond
- * it), with the measures of that run. 0 or -ENOMEM. */
-int oracle_at(struct oracle *o, double excess_late_pct, struct measures *ret);
+/* The least energy at an excess lateness (percent, +-0.02 points, or where no schedule has that,
+ * the next below it; the curve's nearest end beyond it), with the measures of that run, and its mu
+ * in J for each request late in excess. 0 or -ENOMEM. */
+int oracle_at(struct oracle *o, double excess_late_pct, struct measures *ret, double *ret_mu_j);

@@ -5,6 +5,10 @@ endforeach()
 cofris_test(test-replay-report
   SOURCES test-replay-report.c ${PROJECT_SOURCE_DIR}/tests/support/made-up-evaluation.c
   USES cofris-replay-core LABELS unit)
+cofris_test(test-measures SOURCES test-measures.c USES cofris-replay-core LABELS unit)
+cofris_test(test-evaluate SOURCES test-evaluate.c USES cofris-replay-core LABELS unit)
+cofris_test(test-oracle SOURCES test-oracle.c USES cofris-replay-core LABELS unit)
+cofris_test(test-oracle-search SOURCES test-oracle-search.c USES cofris-replay-core LABELS unit)
 
 # Both ways round: the shipped ensemble is what the generator makes, and what it makes is right.
 find_program(COFRIS_PYTHON NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH)

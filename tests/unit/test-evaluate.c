@@ -1,0 +1,586 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whole evaluations of short runs, and their figures from made-up outcomes. */
+#include "base/macros.h"
+#include "replay/evaluate-internal.h"
+#include "support/cmocka-includes.h"
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#define DURATION_S 90
+
+static struct plant_device *device;
+static struct plant_model *resnet, *vgg;
+
+static struct load_point points[] = {{0, 0.3}, {30, 0.5}, {45, 0.9}, {50, 0.4}, {90, 0.6}};
+static struct load_curve curve = {.n = ARRAY_SIZE(points), .points = points};
+static struct trace trace = {.format = TRACE_RATE, .curve = &curve, .duration_s = DURATION_S};
+
+static const char *const all_policies[] = {
+	"auto",	   "maximum",	   "frequency", "resource", "coordinated",
+	"adapter", "adapter-tail", "cofris",	"oracle",   "oracle-rate",
+};
+
+static struct evaluation_options options_of(uint32_t n_policies, const char *const *policies)
+{
+	struct evaluation_options o = {
+		.trace_name = "steps",
+		.trace = &trace,
+		.device = device,
+		.n_models = 1,
+		.models = {resnet},
+		.n_policies = n_policies,
+		.slo_factor = 2,
+		.percentile = 95,
+		.headroom = 0.9,
+		.gating = PLANT_GATING_CU,
+		.service_cards = 1,
+		.ensemble = 1,
+		.switch_ms = 5,
+		.dpm_ramp_ms = -1,
+		.idle_active_share = -1,
+		.seed = 1,
+		.max_batch = 1,
+		.threads = 1,
+	};
+
+	memcpy(o.policies, policies, n_policies * sizeof(*policies));
+	return o;
+}
+#define OPTIONS(policies) options_of(ARRAY_SIZE(policies), policies)
+
+static int load(void **state)
+{
+	struct ini_error error;
+
+	(void)state;
+	if (plant_device_load(COFRIS_SOURCE_DIR "/profiles/devices/mi50.ini", &device, &error) <
+		    0 ||
+	    plant_model_load(COFRIS_SOURCE_DIR "/profiles/models/resnet152.ini", &resnet, &error) <
+		    0 ||
+	    plant_model_load(COFRIS_SOURCE_DIR "/profiles/models/vgg19.ini", &vgg, &error) < 0)
+		return -1;
+	return 0;
+}
+
+static int unload(void **state)
+{
+	(void)state;
+	free(device);
+	free(resnet);
+	free(vgg);
+	return 0;
+}
+
+static struct evaluation *evaluate_all(const struct evaluation_options *o)
+{
+	struct evaluation_error error;
+	struct evaluation *e;
+	int r = evaluate(o, &e, &error);
+
+	if (r < 0)
+		fail_msg("%s", error.text);
+	return e;
+}
+
+static const struct evaluation_row *row_of(const struct evaluation *e, uint32_t model,
+					   const char *policy)
+{
+	for (uint32_t i = 0; i < e->options->n_policies; i++) {
+		const struct evaluation_row *row = &e->rows[model * e->options->n_policies + i];
+
+		if (strcmp(row->policy, policy) == 0)
+			return row;
+	}
+	fail_msg("no row of %s", policy);
+	return NULL;
+}
+
+static const struct evaluation_mean *mean_of(const struct evaluation *e, const char *policy)
+{
+	for (uint32_t i = 0; i < e->n_means; i++)
+		if (strcmp(e->means[i].policy, policy) == 0)
+			return &e->means[i];
+	fail_msg("no mean of %s", policy);
+	return NULL;
+}
+
+static void assert_close(double a, double b, double tolerance)
+{
+	if (!(fabs(a - b) <= tolerance))
+		fail_msg("%.9g and %.9g", a, b);
+}
+
+/* ---- the same bytes ---- */
+
+static void dump_spread(FILE *f, struct spread s)
+{
+	(void)fprintf(f, " %a %a %a", s.median, s.low, s.high);
+}
+
+static void dump_curve(FILE *f, const struct curve_point *p, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		(void)fprintf(f, " (%a %a %a %a)", p[i].headroom, p[i].excess_late_pct,
+			      p[i].power_vs_auto, p[i].power_vs_maximum);
+}
+
+static void dump_row(FILE *f, const struct evaluation_row *row)
+{
+	const struct measures *m = &row->m;
+
+	(void)fprintf(f, "%s %s %a %a %u %a %a %a %a %a %a %a %a %a %u %u %a %a %a %a %a %a %a %a",
+		      row->model, row->policy, row->slo_ms, row->rated_rps, m->requests,
+		      m->mean_power_w, m->energy_j, m->energy_per_request_j, m->idle_energy_pct,
+		      m->p50_ms, m->p95_ms, m->p99_ms, m->request_attainment_pct,
+		      m->excess_late_pct, m->excess_bad_windows, m->windows, m->changes,
+		      m->mean_sclk_mhz, m->mean_cus, m->mean_batch, row->power_vs_auto,
+		      row->power_vs_maximum, row->regret_pct, row->missed_pct);
+	dump_spread(f, row->power_vs_auto_range);
+	dump_spread(f, row->power_vs_maximum_range);
+	dump_spread(f, row->excess_late_range);
+	dump_spread(f, row->regret_range);
+	dump_curve(f, row->curve, row->n_curve);
+	for (uint32_t i = 0; i < row->n_ticks; i++)
+		(void)fprintf(f, " %a/%a/%u", (double)row->ticks[i].power_w,
+			      (double)row->ticks[i].p95_ms, row->ticks[i].reason);
+	(void)fputc('\n', f);
+}
+
+static char *dump(const struct evaluation *e)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	assert_non_null(f);
+	for (uint32_t i = 0; i < e->n_rows; i++)
+		dump_row(f, &e->rows[i]);
+	for (uint32_t i = 0; i < e->n_means; i++) {
+		const struct evaluation_mean *m = &e->means[i];
+
+		(void)fprintf(f, "%s %a %a %a %a %d %a %a", m->policy, m->power_vs_auto,
+			      m->power_vs_maximum, m->regret_pct, m->missed_pct, m->reaches,
+			      m->headroom_there, m->power_vs_auto_there);
+		dump_spread(f, m->power_vs_auto_range);
+		dump_curve(f, m->curve, m->n_curve);
+	}
+	assert_int_equal(fclose(f), 0);
+	return text;
+}
+
+struct steps {
+	uint32_t n, total;
+};
+
+static void count(void *userdata, uint32_t done, uint32_t total)
+{
+	struct steps *s = userdata;
+
+	assert_int_equal(done, s->n + 1);
+	s->n = done;
+	s->total = total;
+}
+
+static void threads_change_nothing(void **state)
+{
+	static const uint32_t threads[] = {1, 2, 4};
+	_cleanup_(freep) char *first = NULL;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++) {
+		_cleanup_(evaluation_freep) struct evaluation *e = NULL;
+		_cleanup_(freep) char *text = NULL;
+		struct evaluation_options o = OPTIONS(all_policies);
+		struct steps steps = {0};
+
+		o.threads = threads[i];
+		o.n_models = 2;
+		o.models[1] = vgg;
+		o.service_cards = 2;
+		o.ensemble = 2;
+		o.headroom_sweep = true;
+		o.keep_ticks = true;
+		o.progress = count;
+		o.userdata = &steps;
+		e = evaluate_all(&o);
+		assert_true(steps.n > 2 * 2 * 10 && steps.n == steps.total);
+		text = dump(e);
+		if (!first)
+			first = TAKE_PTR(text);
+		else
+			assert_string_equal(text, first);
+	}
+}
+
+/* ---- what rows say ---- */
+
+static void references_are_run_when_not_listed(void **state)
+{
+	static const char *const alone[] = {"cofris"};
+	_cleanup_(evaluation_freep) struct evaluation *with = NULL, *without = NULL;
+	struct evaluation_options o = OPTIONS(all_policies), p = OPTIONS(alone);
+	const struct evaluation_row *a, *b;
+
+	(void)state;
+	with = evaluate_all(&o);
+	without = evaluate_all(&p);
+	assert_int_equal(without->n_rows, 1);
+	a = row_of(with, 0, "cofris");
+	b = row_of(without, 0, "cofris");
+	/* The common end may be later with more policies; it is idle time. */
+	assert_close(a->power_vs_auto, b->power_vs_auto, 2e-3);
+	assert_close(a->m.excess_late_pct, b->m.excess_late_pct, 0);
+	assert_close(a->power_vs_maximum,
+		     a->m.mean_power_w / row_of(with, 0, "maximum")->m.mean_power_w, 1e-12);
+	assert_true(isnan(b->regret_pct) && isnan(b->missed_pct));
+	assert_false(isnan(a->regret_pct) || isnan(a->missed_pct));
+}
+
+static void all_are_measured_over_the_same_time(void **state)
+{
+	_cleanup_(evaluation_freep) struct evaluation *e = NULL;
+	struct evaluation_options o = OPTIONS(all_policies);
+	double length_s;
+
+	(void)state;
+	e = evaluate_all(&o);
+	length_s = e->rows[0].m.energy_j / e->rows[0].m.mean_power_w;
+	assert_true(length_s >= DURATION_S - 30);
+	for (uint32_t i = 0; i < e->n_rows; i++) {
+		const struct evaluation_row *row = &e->rows[i];
+
+		assert_int_equal(row->m.requests, e->rows[0].m.requests);
+		assert_int_equal(row->m.windows, e->rows[0].m.windows);
+		assert_close(row->m.energy_j / row->m.mean_power_w, length_s, 1e-6);
+		assert_close(row->power_vs_auto, row->m.energy_j / e->rows[0].m.energy_j, 1e-9);
+	}
+	assert_close(row_of(e, 0, "maximum")->m.excess_late_pct, 0, 0);
+	assert_true(row_of(e, 0, "maximum")->m.request_attainment_pct >= 99.5);
+	assert_close(row_of(e, 0, "auto")->missed_pct, 100, 1e-9);
+}
+
+/* The bound, over several set-ups. */
+static void no_policy_takes_less_than_the_oracle(void **state)
+{
+	static const enum plant_gating gatings[] = {PLANT_GATING_NONE, PLANT_GATING_SE,
+						    PLANT_GATING_CU};
+	static const double slo_factors[] = {2, 1.5, 1.25};
+
+	(void)state;
+	for (uint32_t i = 0; i < 6; i++) {
+		_cleanup_(evaluation_freep) struct evaluation *e = NULL;
+		struct evaluation_options o = OPTIONS(all_policies);
+
+		o.models[0] = i % 2 ? vgg : resnet;
+		o.gating = gatings[i % 3];
+		o.slo_factor = slo_factors[i % 3];
+		o.seed = 100 + i;
+		e = evaluate_all(&o);
+		for (uint32_t p = 0; p < e->n_rows; p++)
+			if (e->rows[p].regret_pct < -0.1)
+				fail_msg("seed %u: %s has a regret of %.3f %% at %.3f %%", 100 + i,
+					 e->rows[p].policy, e->rows[p].regret_pct,
+					 e->rows[p].m.excess_late_pct);
+		assert_true(isnan(row_of(e, 0, "oracle")->regret_pct));
+	}
+}
+
+static void sweeps_pass_through_the_rows(void **state)
+{
+	static const char *const policies[] = {"coordinated", "adapter", "maximum", "oracle"};
+	_cleanup_(evaluation_freep) struct evaluation *e = NULL;
+	struct evaluation_options o = OPTIONS(policies);
+	const struct evaluation_row *row;
+
+	(void)state;
+	o.headroom_sweep = true;
+	o.keep_ticks = true;
+	e = evaluate_all(&o);
+	row = row_of(e, 0, "coordinated");
+	assert_int_equal(row->n_curve, EVALUATE_HEADROOMS);
+	assert_close(row->curve[5].headroom, 0.9, 1e-9);
+	assert_close(row->curve[5].power_vs_auto, row->power_vs_auto, 0);
+	assert_close(row->curve[5].excess_late_pct, row->m.excess_late_pct, 0);
+	/* Less headroom, less power: nearly always, and from end to end. */
+	assert_true(row->curve[0].power_vs_auto > row->curve[9].power_vs_auto);
+	row = row_of(e, 0, "adapter");
+	assert_int_equal(row->n_curve, EVALUATE_HEADROOMS);
+	assert_close(row->curve[6].power_vs_auto, row->power_vs_auto, 0);
+	row = row_of(e, 0, "maximum");
+	assert_int_equal(row->n_curve, 1);
+	assert_true(isnan(row->curve[0].headroom));
+	assert_true(row->n_ticks >= 2 * DURATION_S);
+	assert_true(row_of(e, 0, "oracle")->n_curve > 1);
+	assert_non_null(e->surfaces[0]);
+	assert_string_equal(e->surfaces[0]->model, "resnet152");
+}
+
+static void service_latency_is_without_queues(void **state)
+{
+	static const char *const policies[] = {"maximum", "coordinated"};
+	_cleanup_(evaluation_freep) struct evaluation *sojourn = NULL, *service = NULL;
+	struct evaluation_options o = OPTIONS(policies), p = OPTIONS(policies);
+
+	(void)state;
+	p.latency = LATENCY_SERVICE;
+	sojourn = evaluate_all(&o);
+	service = evaluate_all(&p);
+	/* Load 1 is all of the capacity, and the reference has not waited. */
+	assert_close(service->rows[0].rated_rps * 0.7 / sojourn->rows[0].rated_rps, 1, 0.01);
+	assert_true(service->rows[0].slo_ms < sojourn->rows[0].slo_ms / 2);
+	assert_close(service->rows[0].m.p95_ms * 2 / service->rows[0].slo_ms, 1, 0.2);
+	assert_close(mean_of(service, "coordinated")->power_vs_auto,
+		     row_of(service, 0, "coordinated")->power_vs_auto, 1e-9);
+}
+
+static void cards_give_medians_and_ranges(void **state)
+{
+	static const char *const policies[] = {"coordinated"};
+	_cleanup_(evaluation_freep) struct evaluation *e = NULL;
+	struct evaluation_options o = OPTIONS(policies);
+	const struct spread *s;
+
+	(void)state;
+	o.service_cards = 3;
+	e = evaluate_all(&o);
+	s = &e->rows[0].power_vs_auto_range;
+	assert_true(s->low < s->median && s->median < s->high);
+	assert_close(e->rows[0].power_vs_auto, s->median, 0);
+	s = &e->rows[0].excess_late_range;
+	assert_true(s->low <= s->median && s->median <= s->high);
+}
+
+/* ---- refusals ---- */
+
+static void check_refusal(const struct evaluation_options *o, int expected, const char *says)
+{
+	struct evaluation_error error;
+	struct evaluation *e = NULL;
+	int r = evaluate(o, &e, &error);
+
+	if (r != expected || !strstr(error.text, says))
+		fail_msg("%d: \"%s\" without \"%s\"", r, error.text, says);
+	assert_null(e);
+}
+
+static void nonsense_is_refused(void **state)
+{
+	static const char *const unknown[] = {"auto", "magic"};
+	static const char *const batch[] = {"batchsizer-fixed"};
+	static const char *const one[] = {"auto"};
+	struct evaluation_options o = OPTIONS(unknown);
+	struct trace shorter = trace;
+
+	(void)state;
+	check_refusal(&o, -EINVAL, "\"magic\"");
+	o = OPTIONS(batch);
+	check_refusal(&o, -EINVAL, "batchsizer-fixed needs a power cap");
+	o.cap_w = 100;
+	check_refusal(&o, -EINVAL, "largest batch above 1");
+	o = OPTIONS(one);
+	o.n_models = 0;
+	check_refusal(&o, -EINVAL, "0 models");
+	o = OPTIONS(one);
+	o.service_cards = 0;
+	check_refusal(&o, -EINVAL, "0 service cards");
+	o = OPTIONS(one);
+	o.ensemble = TRUTH_ENSEMBLE + 2;
+	check_refusal(&o, -EINVAL, "ensemble");
+	o = OPTIONS(one);
+	o.percentile = 0;
+	check_refusal(&o, -EINVAL, "resnet152: percentile 0");
+	o = OPTIONS(one);
+	o.cap_w = NAN;
+	check_refusal(&o, -EINVAL, "cap");
+	shorter.duration_s = 30;
+	o = OPTIONS(one);
+	o.trace = &shorter;
+	check_refusal(&o, -EINVAL, "30 s");
+}
+
+static void overload_is_no_set_up(void **state)
+{
+	static const char *const one[] = {"auto"};
+	struct load_point heavy_points[] = {{0, 1.6}, {DURATION_S, 1.6}};
+	struct load_curve heavy = {.n = 2, .points = heavy_points};
+	struct trace too_much = {.curve = &heavy, .duration_s = DURATION_S};
+	struct evaluation_options o = OPTIONS(one);
+
+	(void)state;
+	o.trace = &too_much;
+	o.n_models = 2;
+	o.models[1] = vgg;
+	o.threads = 2;
+	check_refusal(&o, -EDOM, "resnet152: overloaded");
+	o = OPTIONS(one);
+	o.slo_factor = 0;
+	o.slo_ns = 1000000;
+	check_refusal(&o, -EDOM, "resnet152: the SLO of 1.000 ms cannot be met");
+}
+
+static void batchsizer_runs_with_a_cap(void **state)
+{
+	static const char *const policies[] = {"maximum", "batchsizer", "batchsizer-fixed"};
+	_cleanup_(evaluation_freep) struct evaluation *e = NULL;
+	struct evaluation_options o = OPTIONS(policies);
+
+	(void)state;
+	o.cap_w = 215;
+	o.max_batch = 8;
+	e = evaluate_all(&o);
+	assert_int_equal(e->n_rows, 3);
+	assert_true(row_of(e, 0, "batchsizer-fixed")->m.mean_batch > 1);
+}
+
+/* ---- figures ---- */
+
+#define P(headroom, late, power)                                                                   \
+	{                                                                                          \
+		headroom, late, power, power                                                       \
+	}
+
+static void curves_are_compared_at_equal_lateness(void **state)
+{
+	static const struct {
+		uint32_t n;
+		struct curve_point curve[4];
+		bool found;
+		double headroom, late, power;
+	} cases[] = {
+		{1, {P(0.9, 0.2, 0.8)}, true, 0.9, 0.2, 0.8},
+		{1, {P(0.9, 0.4, 0.8)}, false, 0, 0, 0},
+		/* Between two points, in proportion. */
+		{2, {P(0.4, 0.1, 0.9), P(0.5, 0.5, 0.7)}, true, 0.45, 0.3, 0.8},
+		/* Never that late: where it takes the least. */
+		{3, {P(0.4, 0, 0.9), P(0.5, 0.1, 0.7), P(0.6, 0.2, 0.75)}, true, 0.5, 0.1, 0.7},
+		/* More lateness is no gain: ADAPter's overshoot. */
+		{2, {P(0.4, 0.1, 0.7), P(0.5, 0.5, 0.9)}, true, 0.4, 0.1, 0.7},
+		/* Towards the smaller headroom, too. */
+		{2, {P(0.4, 0.5, 0.7), P(0.5, 0.1, 0.9)}, true, 0.45, 0.3, 0.8},
+		{3, {P(0.4, 1, 1), P(0.5, 2, 1), P(0.6, 3, 1)}, false, 0, 0, 0},
+		{3, {P(0.4, 0.3, 0.9), P(0.5, 2, 0.5), P(0.6, 3, 0.4)}, true, 0.4, 0.3, 0.9},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct curve_point p = {0};
+
+		assert_int_equal(evaluate_find_there(cases[i].curve, cases[i].n, &p),
+				 cases[i].found);
+		assert_close(p.headroom, cases[i].headroom, 1e-12);
+		assert_close(p.excess_late_pct, cases[i].late, 1e-12);
+		assert_close(p.power_vs_auto, cases[i].power, 1e-12);
+		assert_close(p.power_vs_maximum, cases[i].power, 1e-12);
+	}
+}
+
+/* Two models, three cards; the policy gets there with the first model alone. */
+static void means_are_of_rows_at_equal_lateness(void **state)
+{
+	static const char *const policies[] = {"cofris"};
+	struct evaluation_options o = OPTIONS(policies);
+	struct card_outcome outcomes[6] = {{0}};
+	_cleanup_(evaluation_freep) struct evaluation *e = calloc(1, sizeof(*e));
+	struct evaluation_error error;
+	struct policy_runs runs;
+
+	(void)state;
+	o.n_models = 2;
+	o.models[1] = vgg;
+	o.service_cards = 3;
+	e->options = &o;
+	assert_int_equal(evaluate_list_policies(&o, &runs, &error), 0);
+	assert_int_equal(runs.n, 3);
+	for (uint32_t i = 0; i < 6; i++) {
+		struct policy_outcome *p = &outcomes[i].policies[runs.of_row[0]];
+		bool first = i < 3;
+
+		p->m.excess_late_pct = first ? 0.1 : 5;
+		p->m.requests = 10 * i;
+		p->reaches = first;
+		p->own[SHARE_OF_AUTO] = first ? 0.4 + 0.1 * i : 0.3;
+		p->own[SHARE_OF_MAXIMUM] = 0.5;
+		p->own[SHARE_REGRET] = p->own[SHARE_MISSED] = NAN;
+		for (int s = 0; s < SHARES; s++)
+			p->there[s] = first ? p->own[s] : NAN;
+		p->n_curve = 1;
+		p->curve[0] =
+			(struct curve_point)P(0.9, p->m.excess_late_pct, p->own[SHARE_OF_AUTO]);
+	}
+	assert_int_equal(evaluate_figures(&o, &runs, outcomes, e), 0);
+	assert_close(e->rows[0].power_vs_auto, 0.5, 1e-12);
+	assert_close(e->rows[0].power_vs_auto_range.low, 0.4, 1e-12);
+	assert_close(e->rows[0].power_vs_auto_range.high, 0.6, 1e-12);
+	assert_int_equal(e->rows[0].m.requests, 10);
+	assert_int_equal(e->rows[1].m.requests, 40);
+	assert_close(e->rows[1].power_vs_auto, 0.3, 1e-12);
+	assert_close(e->means[0].power_vs_auto, 0.5, 1e-12);
+	assert_false(e->means[0].reaches);
+	assert_true(isnan(e->means[0].power_vs_auto_there) && isnan(e->means[0].regret_pct));
+	assert_close(e->means[0].curve[0].power_vs_auto, sqrt(0.5 * 0.3), 1e-12);
+	assert_close(e->means[0].curve[0].excess_late_pct, 2.55, 1e-12);
+	/* Where no promise is measured, all rows count. */
+	free(TAKE_PTR(e->rows));
+	free(TAKE_PTR(e->means));
+	o.latency = LATENCY_SERVICE;
+	assert_int_equal(evaluate_figures(&o, &runs, outcomes, e), 0);
+	assert_close(e->means[0].power_vs_auto, sqrt(0.5 * 0.3), 1e-12);
+}
+
+/* ---- threads ---- */
+
+struct jobs {
+	uint32_t done[64];
+	uint32_t fails_from;
+};
+
+static int job(void *userdata, uint32_t i)
+{
+	struct jobs *j = userdata;
+
+	j->done[i]++;
+	return i >= j->fails_from ? -(int)i : 0;
+}
+
+static void each_job_is_done_once(void **state)
+{
+	static const uint32_t threads[] = {0, 1, 2, 5, 1000};
+
+	(void)state;
+	assert_true(pool_cores() >= 1);
+	for (size_t t = 0; t < ARRAY_SIZE(threads); t++) {
+		struct jobs j = {.fails_from = 64};
+
+		assert_int_equal(pool_run(threads[t], 64, job, &j), 0);
+		for (uint32_t i = 0; i < 64; i++)
+			assert_int_equal(j.done[i], 1);
+		/* The first error, whoever is done first. */
+		j = (struct jobs){.fails_from = 7};
+		assert_int_equal(pool_run(threads[t], 64, job, &j), -7);
+		for (uint32_t i = 0; i <= 7; i++)
+			assert_int_equal(j.done[i], 1);
+		assert_int_equal(pool_run(threads[t], 0, job, &j), 0);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(threads_change_nothing),
+		cmocka_unit_test(references_are_run_when_not_listed),
+		cmocka_unit_test(all_are_measured_over_the_same_time),
+		cmocka_unit_test(no_policy_takes_less_than_the_oracle),
+		cmocka_unit_test(sweeps_pass_through_the_rows),
+		cmocka_unit_test(service_latency_is_without_queues),
+		cmocka_unit_test(cards_give_medians_and_ranges),
+		cmocka_unit_test(nonsense_is_refused),
+		cmocka_unit_test(overload_is_no_set_up),
+		cmocka_unit_test(batchsizer_runs_with_a_cap),
+		cmocka_unit_test(curves_are_compared_at_equal_lateness),
+		cmocka_unit_test(means_are_of_rows_at_equal_lateness),
+		cmocka_unit_test(each_job_is_done_once),
+	};
+
+	return cmocka_run_group_tests(tests, load, unload);
+}
