@@ -25,9 +25,31 @@ static bool is_path(const char *name)
 	       (n > strlen(SUFFIX) && strcmp(name + n - strlen(SUFFIX), SUFFIX) == 0);
 }
 
-int plant_profile_find(const char *first, const char *kind, const char *name, char **ret)
+int plant_profile_file(const char *first, const char *file, char **ret)
 {
 	const char *folders[N_FOLDERS];
+
+	get_folders(first, folders);
+	for (size_t i = 0; i < N_FOLDERS; i++) {
+		_cleanup_(freep) char *path = NULL;
+
+		if (!folders[i])
+			continue;
+		if (asprintf(&path, "%s/%s", folders[i], file) < 0) {
+			path = NULL;
+			return -ENOMEM;
+		}
+		if (access(path, R_OK) == 0) {
+			*ret = TAKE_PTR(path);
+			return 0;
+		}
+	}
+	return -ENOENT;
+}
+
+int plant_profile_find(const char *first, const char *kind, const char *name, char **ret)
+{
+	_cleanup_(freep) char *file = NULL;
 
 	if (is_path(name)) {
 		char *copy = strdup(name);
@@ -38,22 +60,11 @@ int plant_profile_find(const char *first, const char *kind, const char *name, ch
 	}
 	if (!model_name_is_valid(name))
 		return -EINVAL;
-	get_folders(first, folders);
-	for (size_t i = 0; i < N_FOLDERS; i++) {
-		_cleanup_(freep) char *path = NULL;
-
-		if (!folders[i])
-			continue;
-		if (asprintf(&path, "%s/%s/%s" SUFFIX, folders[i], kind, name) < 0) {
-			path = NULL;
-			return -ENOMEM;
-		}
-		if (access(path, R_OK) == 0) {
-			*ret = TAKE_PTR(path);
-			return 0;
-		}
+	if (asprintf(&file, "%s/%s" SUFFIX, kind, name) < 0) {
+		file = NULL;
+		return -ENOMEM;
 	}
-	return -ENOENT;
+	return plant_profile_file(first, file, ret);
 }
 
 char **plant_profile_names_free(char **names)

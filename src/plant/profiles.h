@@ -10,6 +10,9 @@
  * neither a name nor a path, -ENOENT, or -ENOMEM. */
 int plant_profile_find(const char *first, const char *kind, const char *name, char **ret);
 
+/* The same for any file below one of these folders, as "devices/mi50-ensemble.csv". */
+int plant_profile_file(const char *first, const char *file, char **ret);
+
 /* The names of a kind in all folders, sorted, each once, ended by NULL; for messages. */
 int plant_profile_names(const char *kind, char ***ret, unsigned int *ret_n);
 char **plant_profile_names_free(char **names);

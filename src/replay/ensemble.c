@@ -2,9 +2,9 @@
 #include "replay/ensemble.h"
 #include "base/macros.h"
 #include "base/parse.h"
+#include "plant/profiles.h"
 #include "replay/truth.h"
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 
 #define LINE_MAX_BYTES 1024
@@ -112,27 +112,22 @@ int ensemble_read(FILE *f, uint32_t member, struct plant_device *d)
 	return 0;
 }
 
-/* Where cofris-sim looks for devices. */
+/* It lies where the device does. */
 int ensemble_load(uint32_t member, struct plant_device *d)
 {
-	const char *const folders[] = {getenv("COFRIS_PROFILES"), COFRIS_PROFILES_DIR,
-				       COFRIS_PROFILES_INSTALLED};
+	_cleanup_(freep) char *file = NULL, *path = NULL;
+	_cleanup_(fclosep) FILE *f = NULL;
+	int r;
 
 	if (member == 0 || member > TRUTH_ENSEMBLE)
 		return -EINVAL;
-	for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
-		_cleanup_(fclosep) FILE *f = NULL;
-		char path[PATH_MAX];
-
-		if (!folders[i])
-			continue;
-		(void)snprintf(path, sizeof(path), "%s/devices/%s-ensemble.csv", folders[i],
-			       d->name);
-		f = fopen(path, "re");
-		if (f)
-			return ensemble_read(f, member, d);
-		if (errno != ENOENT && errno != ENOTDIR)
-			return -errno;
+	if (asprintf(&file, "devices/%s-ensemble.csv", d->name) < 0) {
+		file = NULL;
+		return -ENOMEM;
 	}
-	return -ENOENT;
+	r = plant_profile_file(NULL, file, &path);
+	if (r < 0)
+		return r;
+	f = fopen(path, "re");
+	return f ? ensemble_read(f, member, d) : -errno;
 }

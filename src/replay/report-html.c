@@ -189,6 +189,7 @@ static const struct {
 	int decimals;
 } set_up[] = {
 	{"device", "card", "", -1},
+	{"trace", "trace", "", -1},
 	{"trace_format", "trace format", "", -1},
 	{"smoothing_k", "smoothing", " bins", 0},
 	{"mean_load", "mean load", "", 3},
@@ -268,15 +269,16 @@ static void print_figures_of_cofris(const json_t *object, FILE *f)
 
 static void print_opening(const json_t *object, FILE *f)
 {
+	const char *trace = report_string(object, "trace"), *slash = strrchr(trace, '/');
 	bool modelled = json_is_true(json_object_get(object, "modelled"));
 
 	(void)fputs("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
 		    "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
 		    "<meta name=\"color-scheme\" content=\"light dark\">\n<title>cofris-replay: ",
 		    f);
-	escape(report_string(object, "trace"), f);
+	escape(trace, f);
 	(void)fprintf(f, "</title>\n<style>\n%s</style></head>\n<body><main>\n<h1>", style);
-	escape(report_string(object, "trace"), f);
+	escape(slash && slash[1] ? slash + 1 : trace, f);
 	(void)fputs(
 		"</h1>\n<p class=\"lead\">What each policy takes on this load, and what becomes "
 		"of latency.</p>\n<p class=\"note\"><strong>Simulated.</strong> Cards, sensors "

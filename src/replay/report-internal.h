@@ -15,7 +15,7 @@ extern const struct report_column report_result_columns[], report_mean_columns[]
 extern const size_t report_n_result_columns, report_n_mean_columns;
 
 #define REPORT_VALUE_MAX 128
-/* A value as tables show it: "-" for null, control characters as '?'. */
+/* A value as tables show it: "-" for null, LOW..HIGH for a range, control characters as '?'. */
 void report_show(const json_t *value, int decimals, char ret[REPORT_VALUE_MAX]);
 const char *report_string(const json_t *object, const char *key); /* "" if there is none */
 double report_number(const json_t *object, const char *key);	  /* NaN if there is none */

@@ -31,6 +31,8 @@ const struct report_column report_result_columns[] = {
 	{"regret_pct", "regret %", "energy beyond the oracle's at equal excess lateness, %", 1},
 	{"missed_pct", "missed %", "of what the oracle saves against auto, this share is left, %",
 	 1},
+	{"power_vs_auto_range", "vs auto of cards", "its lowest and highest over the service cards",
+	 3},
 };
 const size_t report_n_result_columns = ARRAY_SIZE(report_result_columns);
 
@@ -43,6 +45,7 @@ const struct report_column report_mean_columns[] = {
 	{"reaches", "reaches", "gets to excess lateness 0.3 % at some headroom", -1},
 	{"headroom_there", "at headroom", "where it does", 2},
 	{"power_vs_auto_there", "vs auto there", "power there", 3},
+	{"power_vs_auto_range", "vs auto of cards", "lowest and highest over the service cards", 3},
 };
 const size_t report_n_mean_columns = ARRAY_SIZE(report_mean_columns);
 
@@ -57,6 +60,12 @@ void report_show(const json_t *value, int decimals, char ret[REPORT_VALUE_MAX])
 {
 	const char *word = "-";
 
+	if (json_is_number(json_object_get(value, "low"))) {
+		(void)snprintf(ret, REPORT_VALUE_MAX, "%.*f..%.*f", MAX(decimals, 0),
+			       report_number(value, "low"), MAX(decimals, 0),
+			       report_number(value, "high"));
+		return;
+	}
 	if (json_is_number(value)) {
 		(void)snprintf(ret, REPORT_VALUE_MAX, "%.*f", MAX(decimals, 0),
 			       json_number_value(value));

@@ -120,6 +120,10 @@ def check_cell(shown, value, where):
         check(shown == "-", f"{where}: {shown!r} for null")
     elif isinstance(value, bool):
         check(shown == ("yes" if value else "no"), f"{where}: {shown!r} for {value}")
+    elif isinstance(value, dict):
+        ends = shown.split("..") if value["low"] is not None else [shown, shown]
+        for end, key in zip(ends, ("low", "high"), strict=True):
+            check_cell(end, value[key], where)
     elif isinstance(value, str):
         check(shown == visible(value), f"{where}: {shown!r} for {value!r}")
     else:
@@ -143,7 +147,8 @@ def check_tables(seen, objects):
     asked = {"model", "policy", "slo_ms", "rated_rps", "requests", "mean_power_w", "power_vs_auto",
              "power_vs_maximum", "energy_per_request_j", "idle_energy_pct", "p50_ms", "p95_ms",
              "p99_ms", "request_attainment_pct", "excess_late_pct", "excess_bad_windows",
-             "changes", "mean_sclk_mhz", "mean_cus", "mean_batch", "regret_pct", "missed_pct"}
+             "changes", "mean_sclk_mhz", "mean_cus", "mean_batch", "regret_pct", "missed_pct",
+             "power_vs_auto_range"}
     check(set(by_name["results", objects[0]["slo"]]["keys"]) == asked, "columns are missing")
 
 
@@ -213,9 +218,26 @@ def check_page(folder, wanted):
     return seen, objects
 
 
+def check_page_of_manual(objects):
+    """cofris-replay(1) explains every key."""
+    manual = read(os.path.join(SOURCE, "docs", "cofris-replay.1.scd"))
+    keys = set(objects[0])
+    for row in objects[0]["results"] + objects[0]["geomean"]:
+        keys |= set(row)
+        for value in row.values():
+            if isinstance(value, dict):
+                keys |= set(value)
+        for point in row["curve"]:
+            keys |= set(point)
+    for key in sorted(keys):
+        check(f"_{key}_" in manual, f"the manual does not explain {key}")
+
+
 def made_up(folder):
     run(os.path.join(BUILD, "tests", "make-report"), folder)
-    check_page(folder, {"power": 1, "slo": 1, "tail": 1, "curves": 1, "surface": 8, "run": 8})
+    _, objects = check_page(
+        folder, {"power": 1, "slo": 1, "tail": 1, "curves": 1, "surface": 8, "run": 8})
+    check_page_of_manual(objects)
 
 
 def hostile(folder):
@@ -235,7 +257,32 @@ def sparse(folder):
     check(any("-" in row for t in seen["tables"] for row in t["cells"]), "nothing is missing")
 
 
-CASES = {f.__name__: f for f in (made_up, hostile, sparse)}
+def short_run(folder):
+    """A real evaluation: the page and the files are what --json prints."""
+    done = run(os.path.join(BUILD, "bin", "cofris-replay"), "--trace",
+               os.path.join(SOURCE, "profiles", "loads", "day.csv"), "--models",
+               "shufflenet,vgg19", "--policies", "auto,maximum,frequency,cofris", "--duration",
+               "2m", "--slo", "2.0x,1.5x", "--headroom-sweep", "--json", "--report", folder)
+    check(re.search(r"(?m)^wall [0-9.]+ s$", done.stderr), f"no wall time: {done.stderr}")
+    check(done.stdout == read(os.path.join(folder, "results.json")), "--json is another result")
+    seen, objects = check_page(
+        folder, {"power": 1, "slo": 1, "tail": 1, "curves": 1, "surface": 2, "run": 2})
+    check([o["slo"] for o in objects] == ["2.0x", "1.5x"], "not the objectives asked for")
+    check(all(row["requests"] > 500 for o in objects for row in o["results"]), "no requests")
+    check("modelled" not in seen["text"].lower(), "without gating nothing is modelled")
+
+
+def without_gnuplot(folder):
+    """It says which package is missing before it computes anything."""
+    environment = {**os.environ, "PATH": folder}
+    done = subprocess.run([os.path.join(BUILD, "bin", "cofris-replay"), "--trace", "/dev/null",
+                           "--report", folder], env=environment, capture_output=True, text=True,
+                          timeout=60, check=False)
+    check(done.returncode == 2 and "gnuplot-nox" in done.stderr, done.stderr)
+    check(not os.path.exists(folder), "a folder was made")
+
+
+CASES = {f.__name__: f for f in (made_up, hostile, sparse, short_run, without_gnuplot)}
 
 
 def main():
