@@ -7,6 +7,7 @@ cofris_test(test-replay-report
   USES cofris-replay-core LABELS unit)
 cofris_test(test-measures SOURCES test-measures.c USES cofris-replay-core LABELS unit)
 cofris_test(test-evaluate SOURCES test-evaluate.c USES cofris-replay-core LABELS unit)
+cofris_test(test-evaluate-exact SOURCES test-evaluate-exact.c USES cofris-replay-core LABELS unit)
 cofris_test(test-oracle SOURCES test-oracle.c USES cofris-replay-core LABELS unit)
 cofris_test(test-oracle-search SOURCES test-oracle-search.c USES cofris-replay-core LABELS unit)
 
