@@ -31,6 +31,7 @@ SUPPORT = os.path.join(SOURCE, "tests", "support")
 ENERGY_PCT = 3.0
 P95_PCT, P95_MS = 5.0, 1.0
 MAX_CARDS = 8
+POLL_NS = 500_000_000  # the daemon's, by default
 AFTER_S = 1.0  # of the card's time that the load goes on after what counts
 
 
@@ -82,17 +83,20 @@ class Meter:
 
     def __init__(self, n):
         self.points = [[] for _ in range(n)]
+        self.clocks = []  # (monotonic ns before, the card's ns, monotonic ns after)
         self.ending = threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
     def read(self):
+        before = time.monotonic_ns()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
             s.connect(os.path.join(os.environ["COFRIS_TEST_DIR"], "control"))
             s.sendall(b"stat --json\n")
             s.shutdown(socket.SHUT_WR)
             answer = b"".join(iter(lambda: s.recv(65536), b""))
         stat = json.loads(answer.split(b"\n", 1)[1])
+        self.clocks.append((before, stat["device_ns"], time.monotonic_ns()))
         for points, card in zip(self.points, stat["cards"]):
             points.append((stat["device_ns"], card["energy_j"], card["busy_s"]))
 
@@ -103,6 +107,12 @@ class Meter:
     def stop(self):
         self.ending.set()
         self.thread.join()
+
+    def origin_ns(self, time_scale):
+        """When the card's clock began."""
+        earliest = max(before - ns * time_scale for before, ns, _ in self.clocks)
+        latest = min(after - ns * time_scale for _, ns, after in self.clocks)
+        return (earliest + latest) / 2
 
     def at(self, card, ns):
         points = self.points[card]
@@ -129,6 +139,7 @@ def figures(a, meter, card, summary, rows):
     latency_ms = [(int(r["end_ns"]) - int(r["arrival_ns"])) * 1e-6 for r in counted]
     energy, busy = (y - x for x, y in zip(meter.at(card, begin), meter.at(card, end)))
     return {"requests": len(counted), "energy_j": energy, "busy_s": busy,
+            "start_ns": summary["start_ns"] * a.time_scale + meter.origin_ns(a.time_scale),
             **{f"p{q}_ms": quantile(latency_ms, q) for q in (50, 95, 99)}}
 
 
@@ -210,13 +221,27 @@ def make_surfaces(a, folder):
         json.dump(rated, f)
 
 
-def virtual(a, folder, card, model, seed):
+def first_tick_ns(folder, card, start_ns):
+    """Where in its interval the daemon's clock was as the load began: the first tick after that.
+    Nothing else tells two runs of the same seed apart."""
+    with open(f"{folder}/run/record.csv") as f:
+        for line in f:
+            word, number, *rest = line.split()
+            if word == "input" and number == str(card):
+                now_ns = int(rest[0])
+            elif word == "in" and number == str(card) and rest[1] == "ok":
+                return (now_ns - start_ns - 1) % POLL_NS + 1
+    raise ValueError(f"no tick of card {card} in the record")
+
+
+def virtual(a, folder, card, model, seed, start_ns):
     ticks = ["--ticks", os.path.join(folder, f"ticks-{card}.csv")] if a.keep else []
     out = subprocess.run([
         os.path.join(a.build_dir, "tests", "virtual-run"), "--device", profiles("devices", "mi50"),
         "--model", profiles("models", model), "--surface", surface_path(folder, model),
         "--load", os.path.join(folder, "curve.csv"), "--policy", a.policy, "--gating", a.gating,
         "--slo-factor", str(a.slo_factor), "--time-scale", str(a.time_scale), "--seed", str(seed),
+        "--first-tick", f"{first_tick_ns(folder, card, start_ns):.0f}ns",
         "--begin", f"{a.warm_up_s * 1e9:.0f}ns",
         "--end", f"{(a.warm_up_s + a.seconds) * 1e9:.0f}ns", *ticks], check=True, stdout=subprocess.PIPE)
     return json.loads(out.stdout)
@@ -278,7 +303,8 @@ def run(a, folder):
                         "COFRIS_SOURCE": SOURCE})
     with open(f"{folder}/live.json") as f:
         live = json.load(f)
-    rows = [{"model": model, "seed": seed, "live": live[i], "virtual": virtual(a, folder, i, model, seed)}
+    rows = [{"model": model, "seed": seed, "live": live[i],
+             "virtual": virtual(a, folder, i, model, seed, live[i]["start_ns"])}
             for i, model, seed in plan(a)]
     medians, agree = compare(a, rows)
     show(a, rows, medians)

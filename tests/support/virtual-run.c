@@ -23,6 +23,8 @@ struct options {
 	uint64_t seed;
 	uint64_t poll_ns;	   /* of the daemon's time */
 	uint64_t begin_ns, end_ns; /* what counts, of the card's */
+	/* Of the daemon's first tick after the load's begin, of its own; 0: an interval. */
+	uint64_t first_tick_ns;
 };
 
 struct run {
@@ -37,7 +39,7 @@ struct run {
 	struct costs *costs;
 	uint32_t n;
 	uint64_t *arrival_ns;
-	uint64_t duration_ns;			/* of the card's time */
+	uint64_t shift_ns, duration_ns; /* of the card's time: where the load begins, and all */
 	struct simulation_result result, after; /* from begin_ns on, from end_ns on */
 };
 
@@ -128,12 +130,16 @@ static int make_requests(struct run *run)
 					  /* compression= */ 1, /* duration_ns= */ 0);
 	uint64_t offset_ns;
 
+	if (run->o.first_tick_ns > 0)
+		run->shift_ns = (uint64_t)((double)(run->o.poll_ns - run->o.first_tick_ns) /
+					   run->o.time_scale);
 	run->arrival_ns = calloc(MAX_REQUESTS, sizeof(*run->arrival_ns));
 	if (!run->arrival_ns)
 		return -ENOMEM;
 	while (run->n < MAX_REQUESTS && arrivals_next(&a, &offset_ns))
-		run->arrival_ns[run->n++] = (uint64_t)((double)offset_ns / run->o.time_scale);
-	run->duration_ns = (uint64_t)((double)a.end_ns / run->o.time_scale);
+		run->arrival_ns[run->n++] =
+			run->shift_ns + (uint64_t)((double)offset_ns / run->o.time_scale);
+	run->duration_ns = run->shift_ns + (uint64_t)((double)a.end_ns / run->o.time_scale);
 	return run->n < MAX_REQUESTS ? 0 : log_error_errno(-EFBIG, "too many requests");
 }
 
@@ -165,7 +171,7 @@ static int simulate(const struct run *run, uint64_t from_ns, struct simulation_r
 		.duration_ns = run->duration_ns,
 		.poll_ns = (uint64_t)((double)run->o.poll_ns / run->o.time_scale),
 		.time_scale = run->o.time_scale,
-		.warm_up_ns = from_ns,
+		.warm_up_ns = run->shift_ns + from_ns,
 		.drain_limit_ns = 60 * NSEC_PER_SEC,
 		.workers = 1,
 		.slo_ns = (uint64_t)(run->table->slo_ns / run->o.time_scale),
@@ -248,9 +254,12 @@ static int print(struct run *run)
 
 	if (!latency_ns)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < r->n; i++)
-		if (run->arrival_ns[i] >= run->o.begin_ns && run->arrival_ns[i] < run->o.end_ns)
+	for (uint32_t i = 0; i < r->n; i++) {
+		uint64_t arrival_ns = run->arrival_ns[i] - run->shift_ns;
+
+		if (arrival_ns >= run->o.begin_ns && arrival_ns < run->o.end_ns)
 			latency_ns[n++] = r->latency_ns[i];
+	}
 	print_result(run, latency_ns, n);
 	return run->o.ticks ? print_ticks(run) : 0;
 }
@@ -271,6 +280,7 @@ enum option_id {
 	OPT_POLL,
 	OPT_BEGIN,
 	OPT_END,
+	OPT_FIRST_TICK,
 };
 
 static const struct option long_options[] = {
@@ -287,6 +297,7 @@ static const struct option long_options[] = {
 	{"poll", required_argument, NULL, OPT_POLL},
 	{"begin", required_argument, NULL, OPT_BEGIN},
 	{"end", required_argument, NULL, OPT_END},
+	{"first-tick", required_argument, NULL, OPT_FIRST_TICK},
 	{0},
 };
 
@@ -322,6 +333,8 @@ static int set_option(struct options *o, int id, const char *value)
 		return parse_duration_ns(value, &o->begin_ns);
 	case OPT_END:
 		return parse_duration_ns(value, &o->end_ns);
+	case OPT_FIRST_TICK:
+		return parse_duration_ns(value, &o->first_tick_ns);
 	default:
 		*texts[id] = value;
 		return 0;
@@ -340,7 +353,8 @@ static int parse_options(int argc, char **argv, struct options *ret)
 		if (id == '?' || set_option(ret, id, optarg) < 0)
 			return log_error_errno(-EINVAL, "bad option");
 	if (!ret->device || !ret->model || !ret->surface || !ret->load || !ret->policy ||
-	    optind < argc || !(ret->time_scale > 0) || ret->end_ns <= ret->begin_ns)
+	    optind < argc || !(ret->time_scale > 0) || ret->end_ns <= ret->begin_ns ||
+	    ret->first_tick_ns > ret->poll_ns)
 		return log_error_errno(-EINVAL,
 				       "usage: virtual-run --device FILE --model FILE "
 				       "--surface FILE --load FILE --policy NAME --begin TIME "
