@@ -107,6 +107,9 @@ static int check(const struct evaluation_options *o, struct evaluation_error *er
 	if (o->ensemble > TRUTH_ENSEMBLE + 1)
 		return refuse(error, -EINVAL, "an ensemble of %u cards: expected up to %d",
 			      o->ensemble, TRUTH_ENSEMBLE + 1);
+	if (o->exact && o->service_cards > 1)
+		return refuse(error, -EINVAL, "%u service cards that are all the bench card",
+			      o->service_cards);
 	if (!(o->trace->duration_s * 1e9 > (double)EVALUATE_WARM_UP_NS))
 		return refuse(error, -EINVAL,
 			      "a run of %g s: the first 30 s do not count, so it must be longer",
