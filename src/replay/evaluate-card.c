@@ -82,7 +82,13 @@ static int run_policies(struct card *c)
 	for (uint32_t i = 0; i < n; i++)
 		c->end_ns = MAX(c->end_ns, c->drained_ns[i]);
 	r = pool_run(threads, n, finish_policy, c);
-	return r < 0 ? r : pool_run(threads, n, measure_policy, c);
+	if (r == 0)
+		r = pool_run(threads, n, measure_policy, c);
+	/* What follows is paired with maximum alone. */
+	for (uint32_t i = 0; i < n; i++)
+		if (i != c->job->policies->maximum)
+			free(TAKE_PTR(c->results[i].latency_ns));
+	return r;
 }
 
 static int run_second(void *userdata, uint32_t i)
@@ -104,14 +110,16 @@ static int prepare(struct card *c)
 	struct costs_options batches;
 	int r;
 
-	r = truth_service(&c->job->bench->truth, o->seed, c->job->card, &c->truth);
+	c->truth = c->job->bench->truth;
+	r = o->exact ? 0 : truth_service(&c->job->bench->truth, o->seed, c->job->card, &c->truth);
 	if (r < 0)
 		return r;
 	evaluate_batches(o, &batches);
 	r = costs_new(&c->truth, c->job->bench->model, &batches, &c->costs);
 	if (r < 0)
 		return r;
-	c->seed = evaluate_seed(o->seed, c->job->bench->model->name, 1 + c->job->card);
+	c->seed = o->exact ? o->seed
+			   : evaluate_seed(o->seed, c->job->bench->model->name, 1 + c->job->card);
 	c->measures = evaluate_measures_options(o, c->job->bench);
 	for (uint32_t i = 0; i < p->n; i++) {
 		struct policy_outcome *outcome = &c->outcome->policies[i];

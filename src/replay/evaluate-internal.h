@@ -79,6 +79,9 @@ int bench_setup_make(const struct evaluation_options *o, const struct policy_run
 		     const struct plant_model *m, uint32_t member, struct bench_setup *ret,
 		     struct evaluation_error *ret_error);
 void bench_setup_done(struct bench_setup *b);
+/* Fills b->surface, of b's truth and model. */
+int evaluate_surface(const struct evaluation_options *o, uint32_t member, struct bench_setup *b,
+		     struct evaluation_error *ret_error);
 
 /* What all runs on a card have in common; governor or schedule is left open. */
 void evaluate_run_options(const struct evaluation_options *o, const struct bench_setup *b,

@@ -199,7 +199,7 @@ static int find_rates(const struct trace *t, struct bench_setup *b)
 static int make_requests(const struct evaluation_options *o, struct bench_setup *b,
 			 struct evaluation_error *error)
 {
-	uint64_t seed = evaluate_seed(o->seed, b->model->name, 0);
+	uint64_t seed = o->exact ? o->seed : evaluate_seed(o->seed, b->model->name, 0);
 	int r;
 
 	r = trace_arrivals(o->trace, b->rated_rps, seed, &b->arrival_ns, &b->n_arrivals);
@@ -346,18 +346,15 @@ int bench_setup_make(const struct evaluation_options *o, const struct policy_run
 		     struct evaluation_error *error)
 {
 	struct costs_options batches;
-	struct bench_options bench = {.batches = &batches,
-				      .seed = evaluate_seed(o->seed, m->name, member)};
 	int r;
 
 	evaluate_batches(o, &batches);
 	ret->model = m;
 	r = make_truth(o, member, &ret->truth, error);
+	if (r == 0)
+		r = evaluate_surface(o, member, ret, error);
 	if (r < 0)
 		return r;
-	r = bench_sweep(&ret->truth, m, &bench, &ret->surface);
-	if (r < 0)
-		return refuse(error, r, "%s: the sweep failed: %s", m->name, strerror(-r));
 	r = derive_all(o, p, ret, error);
 	if (r < 0)
 		return r;

@@ -19,6 +19,8 @@ struct evaluation_options {
 	const struct plant_device *device;
 	uint32_t n_models;
 	const struct plant_model *models[EVALUATE_MAX_MODELS];
+	/* What the tables come from, by model; NULL: a sweep of the simulated bench card. */
+	const struct surface *surfaces[EVALUATE_MAX_MODELS];
 	uint32_t n_policies;
 	const char *policies[EVALUATE_MAX_POLICIES]; /* governor's, oracle, oracle-rate */
 	double slo_factor;			     /* 0: slo_ns */
@@ -31,6 +33,9 @@ struct evaluation_options {
 	uint32_t ensemble;	/* card i is of member i % ensemble; 1: the device's file alone */
 	double switch_ms, dpm_ramp_ms, idle_active_share; /* < 0: the device's */
 	uint64_t seed;
+	/* The service card is the bench card itself, and requests and services are those of
+	 * cofris-worker with the same seed: what real time can be held against. */
+	bool exact;
 	uint32_t max_batch;  /* 1 */
 	double cap_w;	     /* for batchsizer; 0: none */
 	bool headroom_sweep; /* for the curves, reaches and the equal-lateness means */

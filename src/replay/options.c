@@ -29,6 +29,8 @@ static const char help[] =
 	"      --seed N               of everything random (default: 1)\n"
 	"What is compared:\n"
 	"      --models A[,B...]      names or .ini files (default: the eight of the paper)\n"
+	"      --surface FILE[,...]   what cofris-profile measured of these models (default: a\n"
+	"                             sweep of the simulated card)\n"
 	"      --policies A[,B...]    (default: all)\n"
 	"      --slo 2.0x|20ms[,...]  factors of T0, or times; an evaluation for each (default:\n"
 	"                             2.0x)\n"
@@ -44,6 +46,8 @@ static const char help[] =
 	"      --gating none|se|cu    power gating outside the CU mask; se and cu are modelled\n"
 	"                             (default: none)\n"
 	"      --service-cards N      cards that are tried (default: 1)\n"
+	"      --exact                no other card than the one that was swept, with requests\n"
+	"                             and services as cofris-worker has them\n"
 	"      --ensemble N           of so many parameter sets (default: 1, the device's file)\n"
 	"      --switch-ms MS         time of a clock change (default: 5)\n"
 	"      --dpm-ramp-ms MS       of the driver's own DPM (default: the device's)\n"
@@ -297,10 +301,30 @@ static int set_models(struct replay_options *o, const struct option_row *row, co
 
 	if (!list)
 		return -ENOMEM;
-	free(o->lists);
-	o->lists = list;
+	free(o->lists[0]);
+	o->lists[0] = list;
 	o->n_models = 0;
 	return each_word(o, row, list, take_model);
+}
+
+static int take_surface(struct replay_options *o, const struct option_row *row, const char *word)
+{
+	if (o->n_surfaces == EVALUATE_MAX_MODELS)
+		return bad(row, word, "at most 32 surfaces");
+	o->surfaces[o->n_surfaces++] = word;
+	return 0;
+}
+
+static int set_surfaces(struct replay_options *o, const struct option_row *row, const char *text)
+{
+	char *list = strdup(text);
+
+	if (!list)
+		return -ENOMEM;
+	free(o->lists[1]);
+	o->lists[1] = list;
+	o->n_surfaces = 0;
+	return each_word(o, row, list, take_surface);
 }
 
 static int take_policy(struct replay_options *o, const struct option_row *row, const char *word)
@@ -356,6 +380,7 @@ static const struct option_row rows[] = {
 	{"smoothing-k", NUMBER(u32, reading.smoothing_k), .min = 1, .max = 10001},
 	{"seed", .set = set_seed},
 	{"models", .set = set_models},
+	{"surface", .set = set_surfaces},
 	{"policies", .set = set_policies},
 	{"slo", .set = set_slos},
 	{"percentile", NUMBER(u32, EVALUATION(percentile)), .min = 1, .max = 99},
@@ -367,6 +392,7 @@ static const struct option_row rows[] = {
 	{"device", NUMBER(text, device)},
 	{"gating", .set = set_gating},
 	{"service-cards", NUMBER(u32, EVALUATION(service_cards)), .min = 1, .max = 1000},
+	{"exact", .flag = true, NUMBER(flag, EVALUATION(exact))},
 	{"ensemble", NUMBER(u32, EVALUATION(ensemble)), .min = 1, .max = TRUTH_ENSEMBLE + 1},
 	{"switch-ms", NUMBER(double, EVALUATION(switch_ms)), .min = 0, .max = 10000},
 	{"dpm-ramp-ms", NUMBER(double, EVALUATION(dpm_ramp_ms)), .min = 0, .max = 10000},
@@ -461,6 +487,6 @@ int replay_options_parse(int argc, char *argv[], struct replay_options *ret)
 
 void replay_options_done(struct replay_options *o)
 {
-	free(o->lists);
-	o->lists = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(o->lists); i++)
+		free(TAKE_PTR(o->lists[i]));
 }

@@ -21,10 +21,12 @@ struct replay_options {
 	struct replay_slo slos[REPLAY_MAX_SLOS];
 	uint32_t n_models;
 	const char *models[EVALUATE_MAX_MODELS]; /* names or paths */
+	uint32_t n_surfaces;
+	const char *surfaces[EVALUATE_MAX_MODELS]; /* paths */
 	/* All of the evaluation's that need nothing to be loaded: without trace, device, models and
 	 * SLO. */
 	struct evaluation_options evaluation;
-	char *lists; /* what models points into */
+	char *lists[2]; /* what models and surfaces point into */
 };
 
 /* 1 to go on, 0 if the answer has been given (--help), or -EINVAL or -ENOMEM after saying what is

@@ -7,12 +7,13 @@
 #include <errno.h>
 #include <math.h>
 
-/* As the daemon and libcofris have them. */
+/* As the daemon and libcofris have them, in their time. */
 #define HISTORY		 64
 #define EARLY_NS	 (100 * NSEC_PER_MSEC) /* between two ticks, and two looks at the wake */
 #define WAKE_INTERVAL_NS (2 * NSEC_PER_MSEC)   /* between two wakes of a process */
 
 struct governing {
+	double time_scale; /* of the daemon's time; everything else here is in the card's */
 	struct governor *governor;
 	struct sequence *sequence;
 	uint32_t worker; /* its number there */
@@ -47,6 +48,21 @@ struct governing {
 	uint64_t asked_ns, wake_ns, looked_ns; /* wake_ns: when the daemon will look, or MAX */
 };
 
+/* ---- the daemon's time ---- */
+
+static uint64_t daemon_ns(const struct governing *g, uint64_t card_ns)
+{
+	return (uint64_t)llround((double)card_ns * g->time_scale);
+}
+
+/* Rounded up, so that at that moment the daemon's has come, too. */
+static uint64_t card_ns(const struct governing *g, uint64_t ns)
+{
+	return ns == UINT64_MAX ? ns : (uint64_t)ceil((double)ns / g->time_scale);
+}
+
+/* ---- made and freed ---- */
+
 int governing_new(struct simulation *s)
 {
 	const struct simulation_options *o = &s->options;
@@ -69,6 +85,7 @@ int governing_new(struct simulation *s)
 	if (r < 0)
 		return r;
 	g->worker = (uint32_t)r;
+	g->time_scale = o->time_scale > 0 ? o->time_scale : 1;
 	g->tick_ns = o->poll_ns;
 	g->drive_ns = g->directive_ns = g->wake_ns = g->boost_wait_ns = UINT64_MAX;
 	g->wake_armed = true;
@@ -113,13 +130,13 @@ static void fill_model(struct governing *g, struct simulation *s, struct governo
 		.completions = b->completions - a->completions,
 		.late = b->late - a->late,
 		.in_flight = b->arrivals - b->completions,
-		.oldest_age_ns = oldest_age_ns(g, s),
-		.busy_ns = b->busy_ns - a->busy_ns,
+		.oldest_age_ns = daemon_ns(g, oldest_age_ns(g, s)),
+		.busy_ns = daemon_ns(g, b->busy_ns - a->busy_ns),
 		.executions = b->executions - a->executions,
-		.service_p95_ns = latencies_p95_ns(&s->services),
+		.service_p95_ns = daemon_ns(g, latencies_p95_ns(&s->services)),
 		/* The daemon's histograms have no beginning to the first interval. */
-		.sojourn_ns = whole ? b->sojourn_ns - a->sojourn_ns : 0,
-		.sojourn_p95_ns = whole ? latencies_p95_ns(&s->sojourns) : 0,
+		.sojourn_ns = whole ? daemon_ns(g, b->sojourn_ns - a->sojourn_ns) : 0,
+		.sojourn_p95_ns = whole ? daemon_ns(g, latencies_p95_ns(&s->sojourns)) : 0,
 		.whole_interval = whole,
 		.mask_follows = true,
 		.batch_follows = !sequence_worker_clock_alone(g->sequence, g->worker),
@@ -131,8 +148,9 @@ static void fill_input(struct governing *g, struct simulation *s)
 {
 	struct governor_input *in = &g->input;
 
-	in->now_ns = s->now_ns;
-	in->interval_ns = g->last_tick_ns > 0 ? s->now_ns - g->last_tick_ns : s->options.poll_ns;
+	in->now_ns = daemon_ns(g, s->now_ns);
+	in->interval_ns = daemon_ns(g, g->last_tick_ns > 0 ? s->now_ns - g->last_tick_ns
+							   : s->options.poll_ns);
 	in->flags = 0;
 	if (g->state_valid) {
 		in->flags = g->state.throttled_thermal ? GOVERNOR_CARD_THROTTLED : 0;
@@ -199,13 +217,13 @@ static void drive(struct governing *g, struct simulation *s)
 	struct sequence_step step;
 
 	for (;;) {
-		sequence_next(g->sequence, s->now_ns, &step);
+		sequence_next(g->sequence, daemon_ns(g, s->now_ns), &step);
 		switch (step.kind) {
 		case SEQUENCE_NONE:
 			g->drive_ns = UINT64_MAX;
 			return;
 		case SEQUENCE_WAIT_UNTIL:
-			g->drive_ns = MAX(step.deadline_ns, s->now_ns + 1);
+			g->drive_ns = MAX(card_ns(g, step.deadline_ns), s->now_ns + 1);
 			return;
 		case SEQUENCE_SET_CLOCK:
 			write_clock(g, s, step.clock.max_mhz);
@@ -232,8 +250,8 @@ static void acknowledge(struct governing *g, struct simulation *s)
 	if (shape >= 0)
 		s->configuration.shape = (uint16_t)shape;
 	s->configuration.batch = (uint16_t)CLAMP(d->max_batch, 1u, UINT32_C(65535));
-	s->max_wait_ns = MAX(d->max_wait_ns, s->options.max_wait_ns);
-	g->boost_wait_ns = d->boost_wait_ns;
+	s->max_wait_ns = MAX(card_ns(g, d->max_wait_ns), s->options.max_wait_ns);
+	g->boost_wait_ns = card_ns(g, d->boost_wait_ns);
 	simulation_retime(s);
 	sequence_mask_acked(g->sequence, g->worker, g->directive.epoch);
 	drive(g, s);
@@ -285,12 +303,13 @@ void governing_started(struct simulation *s, uint64_t wait_ns)
 	struct governing *g = s->governing;
 
 	if (!g || wait_ns <= g->boost_wait_ns || !g->wake_armed ||
-	    (g->asked_ns > 0 && s->now_ns - g->asked_ns < WAKE_INTERVAL_NS))
+	    (g->asked_ns > 0 && s->now_ns - g->asked_ns < card_ns(g, WAKE_INTERVAL_NS)))
 		return;
 	g->asked_ns = s->now_ns;
 	g->wake_armed = false;
 	if (g->wake_ns == UINT64_MAX)
-		g->wake_ns = MAX(s->now_ns, g->looked_ns > 0 ? g->looked_ns + EARLY_NS : 0);
+		g->wake_ns =
+			MAX(s->now_ns, g->looked_ns > 0 ? g->looked_ns + card_ns(g, EARLY_NS) : 0);
 }
 
 /* The daemon looks at a wake at most 10 times a second, and ticks no oftener. */
@@ -299,7 +318,7 @@ static void look(struct governing *g, const struct simulation *s)
 	g->wake_ns = UINT64_MAX;
 	g->looked_ns = s->now_ns;
 	g->wake_armed = true;
-	g->tick_ns = MIN(g->tick_ns, MAX(s->now_ns, g->last_tick_ns + EARLY_NS));
+	g->tick_ns = MIN(g->tick_ns, MAX(s->now_ns, g->last_tick_ns + card_ns(g, EARLY_NS)));
 }
 
 uint64_t governing_next_ns(const struct simulation *s)

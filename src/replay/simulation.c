@@ -46,7 +46,7 @@ static bool options_are_valid(const struct simulation_options *o)
 	    o->duration_ns > UINT64_MAX / 4 || o->drain_limit_ns > UINT64_MAX / 4)
 		return false;
 	return is_duration(o->mask_change_us) && is_duration(o->directive_ms) &&
-	       is_duration(o->cap_w) && arrivals_ascend(o);
+	       is_duration(o->cap_w) && is_duration(o->time_scale) && arrivals_ascend(o);
 }
 
 int simulation_new(const struct simulation_options *o, struct simulation **ret)

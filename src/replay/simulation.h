@@ -31,8 +31,12 @@ struct simulation_options {
 
 	const uint64_t *arrival_ns; /* ascending */
 	uint32_t n_arrivals;
-	uint64_t duration_ns;	 /* T */
-	uint64_t poll_ns;	 /* the tick: 500 ms */
+	uint64_t duration_ns; /* T */
+	uint64_t poll_ns;     /* the tick: 500 ms */
+	/* The daemon's time runs so many times faster than the card's, as beside cofris-sim
+	 * --time-scale: what is configured of the governor, its table, too, is in that time, and
+	 * all here, the tick, too, in the card's. 0: 1. */
+	double time_scale;
 	uint64_t warm_up_ns;	 /* nothing before counts: 30 s */
 	uint64_t drain_limit_ns; /* after T; what is unfinished then is late: 60 s */
 	uint32_t workers;	 /* executions at the same time: 1 */

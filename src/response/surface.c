@@ -16,6 +16,30 @@ struct surface *surface_free(struct surface *s)
 	return NULL;
 }
 
+static void *copy_of(const void *rows, size_t n, size_t size)
+{
+	void *copy = calloc(MAX(n, (size_t)1), size);
+
+	if (copy && n > 0)
+		memcpy(copy, rows, n * size);
+	return copy;
+}
+
+int surface_copy(const struct surface *s, struct surface **ret)
+{
+	_cleanup_(surface_freep) struct surface *copy = malloc(sizeof(*copy));
+
+	if (!copy)
+		return -ENOMEM;
+	*copy = *s;
+	copy->cells = copy_of(s->cells, s->n_cells, sizeof(*s->cells));
+	copy->loads = copy_of(s->loads, s->n_loads, sizeof(*s->loads));
+	if (!copy->cells || !copy->loads)
+		return -ENOMEM;
+	*ret = TAKE_PTR(copy);
+	return 0;
+}
+
 /* On equal SEs the full shape follows from the card. Unequal ones are not in the file: there it is
  * the largest shape on all of them. */
 const struct surface_cell *surface_baseline(const struct surface *s)

@@ -94,6 +94,7 @@ int surface_load(const char *path, struct surface **ret, struct surface_error *r
 int surface_read(FILE *f, struct surface **ret, struct surface_error *ret_error);
 struct surface *surface_free(struct surface *s);
 DEFINE_CLEANUP(struct surface *, surface_free)
+int surface_copy(const struct surface *s, struct surface **ret); /* 0 or -ENOMEM */
 
 /* Writes the whole file, and flushes. Returns 0 or a negative errno (ferror() included); -EINVAL
  * for what the reader would not take: a value that is not finite, text that is not printable ASCII.

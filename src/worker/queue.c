@@ -99,6 +99,18 @@ static void admit_until(struct queue *q, uint64_t now_ns)
 	}
 }
 
+bool queue_admit(struct queue *q, uint64_t now_ns, uint64_t *ret_next_ns)
+{
+	uint64_t next_ns;
+
+	admit_until(q, now_ns);
+	next_ns = peek(q);
+	if (next_ns == UINT64_MAX)
+		return false;
+	*ret_next_ns = next_ns;
+	return true;
+}
+
 /* When the waiting requests start as a batch if nothing else arrives. */
 static uint64_t batch_start(struct queue *q, uint64_t free_ns, uint32_t max_batch,
 			    uint64_t max_wait_ns)

@@ -38,6 +38,9 @@ int queue_new(const struct queue_options *o, struct queue **ret);
 struct queue *queue_free(struct queue *q);
 DEFINE_CLEANUP(struct queue *, queue_free)
 
+/* Takes note of what has arrived by now_ns. False if no request will come any more of itself, as in
+ * closed loop; else *ret_next_ns is when the next one will. */
+bool queue_admit(struct queue *q, uint64_t now_ns, uint64_t *ret_next_ns);
 /* The next batch for a slot that has been free since free_ns, as of now_ns. Returns 1 with *ret
  * (its start_ns may lie in the past, never after now_ns); 0 if nothing can start before
  * *ret_wait_until_ns (UINT64_MAX: not before another batch completes); -ENODATA if no request will

@@ -9,6 +9,10 @@
 #include <string.h>
 #include <time.h>
 
+/* A free slot takes an arrival up at once; who notes those that find all slots busy stays out of
+ * its way. */
+#define ARRIVAL_LAG_NS NSEC_PER_MSEC /* wall time */
+
 struct slot {
 	struct serve *serve;
 	uint32_t index;
@@ -35,6 +39,8 @@ struct serve {
 
 	uint32_t n_threads;
 	struct slot *slots;
+	bool notes_arrivals;
+	pthread_t arrivals_thread;
 };
 
 static uint64_t monotonic_ns(void)
@@ -238,6 +244,22 @@ static void *slot_thread(void *userdata)
 	return NULL;
 }
 
+/* The daemon has to hear of a request when it comes, and not when a slot is free to look at it. */
+static void *arrivals_thread(void *userdata)
+{
+	struct serve *s = userdata;
+	struct engine *e = s->options.engine;
+	uint64_t lag_ns = (uint64_t)((double)ARRIVAL_LAG_NS / e->ops->time_scale(e)), next_ns;
+
+	(void)pthread_mutex_lock(&s->lock);
+	while (!atomic_load(&s->aborting) && queue_admit(s->queue, device_now(s), &next_ns)) {
+		cofris_gauges(s->channel, s->running, queue_waiting(s->queue));
+		wait_until(s, next_ns + lag_ns);
+	}
+	(void)pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
 static int open_channel(struct serve *s)
 {
 	const struct serve_options *o = &s->options;
@@ -297,6 +319,10 @@ static int start_threads(struct serve *s)
 		slot->free_ns = s->origin_ns;
 		r = -pthread_create(&slot->thread, NULL, slot_thread, slot);
 	}
+	if (r == 0 && s->options.arrivals) {
+		r = -pthread_create(&s->arrivals_thread, NULL, arrivals_thread, s);
+		s->notes_arrivals = r == 0;
+	}
 	return r;
 }
 
@@ -345,6 +371,8 @@ int serve_finish(struct serve *s)
 
 	for (uint32_t i = 0; i < s->n_threads; i++)
 		(void)pthread_join(s->slots[i].thread, NULL);
+	if (s->notes_arrivals)
+		(void)pthread_join(s->arrivals_thread, NULL);
 	(void)cofris_close(s->channel);
 	(void)queue_free(s->queue);
 	(void)pthread_cond_destroy(&s->changed);

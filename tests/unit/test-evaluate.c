@@ -375,12 +375,14 @@ static void nonsense_is_refused(void **state)
 {
 	static const char *const unknown[] = {"auto", "magic"};
 	static const char *const batch[] = {"batchsizer-fixed"};
-	static const char *const one[] = {"auto"};
+	static const char *const one[] = {"auto"}, *const twice[] = {"oracle", "auto", "oracle"};
 	struct evaluation_options o = OPTIONS(unknown);
 	struct trace shorter = trace;
 
 	(void)state;
 	check_refusal(&o, -EINVAL, "\"magic\"");
+	o = OPTIONS(twice);
+	check_refusal(&o, -EINVAL, "\"oracle\" is listed twice");
 	o = OPTIONS(batch);
 	check_refusal(&o, -EINVAL, "batchsizer-fixed needs a power cap");
 	o.cap_w = 100;

@@ -331,6 +331,50 @@ static void test_closed_loop_waits_for_a_completion_when_all_run(void **state)
 	queue_free(q);
 }
 
+static void test_arrivals_are_noted_before_a_slot_asks(void **state)
+{
+	struct load_curve *c = constant(2);
+	struct seen seen = {0};
+	struct queue *q = open_loop(c, 100, 1, 10000, &seen);
+	uint64_t next_ns = 0, now_ns;
+
+	(void)state;
+	for (uint32_t i = 0; queue_admit(q, next_ns, &now_ns); i++) {
+		assert_int_equal(seen.admitted, i);
+		assert_int_equal(queue_waiting(q), i);
+		assert_true(now_ns > next_ns && now_ns >= ORIGIN);
+		next_ns = now_ns;
+	}
+	assert_in_range(seen.admitted, 150, 250);
+	assert_int_equal(serve_all(q, MS, 0, 1, 0, starts_as_soon_as_it_can), seen.admitted);
+	queue_free(q);
+	load_curve_free(c);
+}
+
+static void test_arrivals_that_do_not_come_of_themselves_are_not_waited_for(void **state)
+{
+	struct load_curve *c = constant(10);
+	struct seen seen = {0};
+	struct queue *q = open_loop(c, 100, 1, 10000, &seen);
+	uint64_t next_ns = 0;
+
+	(void)state;
+	queue_stop(q, ORIGIN + SECOND);
+	assert_false(queue_admit(q, ORIGIN + 2 * SECOND, &next_ns));
+	queue_free(q);
+	load_curve_free(c);
+	assert_int_equal(queue_new(&(struct queue_options){.origin_ns = ORIGIN,
+							   .time_scale = 1,
+							   .in_flight = 3,
+							   .limit = 10},
+				   &q),
+			 0);
+	assert_false(queue_admit(q, ORIGIN + 2 * SECOND, &next_ns));
+	assert_int_equal(queue_waiting(q), 3);
+	assert_int_equal(next_ns, 0);
+	queue_free(q);
+}
+
 static void test_stop_keeps_what_has_arrived_and_takes_nothing_more(void **state)
 {
 	struct load_curve *c = constant(10);
@@ -366,6 +410,8 @@ int main(void)
 		cmocka_unit_test(test_a_slower_clock_of_the_device_stretches_no_wall_time),
 		cmocka_unit_test(test_closed_loop_keeps_its_number_in_flight),
 		cmocka_unit_test(test_closed_loop_waits_for_a_completion_when_all_run),
+		cmocka_unit_test(test_arrivals_are_noted_before_a_slot_asks),
+		cmocka_unit_test(test_arrivals_that_do_not_come_of_themselves_are_not_waited_for),
 		cmocka_unit_test(test_stop_keeps_what_has_arrived_and_takes_nothing_more),
 	};
 

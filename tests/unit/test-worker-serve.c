@@ -181,6 +181,30 @@ static void test_open_loop_serves_every_arrival(void **state)
 	assert_true(sum.mean_service_ms == SERVICE_NS / 1e6);
 }
 
+/* As the daemon has to see demand. */
+static void test_arrivals_are_noted_while_all_slots_are_busy(void **state)
+{
+	struct fixture *f = *state;
+	struct report_summary sum;
+	struct arrivals a;
+	struct serve *s;
+	uint32_t tries = 0;
+
+	f->fake.block = true;
+	assert_int_equal(load_curve_constant(60, &f->curve), 0);
+	a = arrivals_make(f->curve, 1, 1000, 1, 0);
+	s = start(f, &a, 0, 2);
+	while (serve_status(s).waiting < 20 && tries++ < 20000)
+		(void)poll(NULL, 0, 1);
+	assert_true(serve_status(s).waiting >= 20);
+	assert_int_equal(atomic_load(&f->fake.runs), 2);
+	serve_abort(s);
+	wait_done(f);
+	assert_int_equal(serve_finish(s), 0);
+	sum = report_summary(f->report);
+	assert_int_equal(sum.failed, sum.arrived);
+}
+
 static void test_closed_loop_runs_until_stopped_on_all_its_slots(void **state)
 {
 	struct fixture *f = *state;
@@ -237,6 +261,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_open_loop_serves_every_arrival, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(test_arrivals_are_noted_while_all_slots_are_busy,
+						setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			test_closed_loop_runs_until_stopped_on_all_its_slots, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_abort_fails_what_runs_and_what_waits, setup,
