@@ -82,7 +82,13 @@ static int run_policies(struct card *c)
 	for (uint32_t i = 0; i < n; i++)
 		c->end_ns = MAX(c->end_ns, c->drained_ns[i]);
 	r = pool_run(threads, n, finish_policy, c);
-	return r < 0 ? r : pool_run(threads, n, measure_policy, c);
+	if (r == 0)
+		r = pool_run(threads, n, measure_policy, c);
+	/* What follows is paired with maximum alone. */
+	for (uint32_t i = 0; i < n; i++)
+		if (i != c->job->policies->maximum)
+			free(TAKE_PTR(c->results[i].latency_ns));
+	return r;
 }
 
 static int run_second(void *userdata, uint32_t i)

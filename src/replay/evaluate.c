@@ -22,9 +22,12 @@ static int _printf_(3, 4) refuse(struct evaluation_error *error, int r, const ch
 
 static enum table_kind kind_of(const struct policy *p)
 {
-	if (p->fixed_clock)
+	struct table_options t = TABLE_OPTIONS_DEFAULT;
+
+	policy_restrict(p, &t);
+	if (!t.free_clock)
 		return TABLE_MASK;
-	return p->fixed_mask ? TABLE_CLOCK : TABLE_COORDINATED;
+	return t.free_mask ? TABLE_COORDINATED : TABLE_CLOCK;
 }
 
 static enum headroom_kind headroom_of(const struct policy *p)
@@ -51,6 +54,23 @@ static uint32_t add_run(struct policy_runs *runs, const char *name)
 	return runs->n++;
 }
 
+static int check_policy(const struct evaluation_options *o, uint32_t i,
+			struct evaluation_error *error)
+{
+	const char *name = o->policies[i];
+	const struct policy *p = policy_find(name);
+
+	if (!p && !policy_is_clairvoyant(name))
+		return refuse(error, -EINVAL, "unknown policy \"%s\"", name);
+	if (p && p->batches && (!(o->cap_w > 0) || o->max_batch < 2))
+		return refuse(error, -EINVAL, "%s needs a power cap and a largest batch above 1",
+			      name);
+	for (uint32_t j = 0; j < i; j++)
+		if (strcmp(o->policies[j], name) == 0)
+			return refuse(error, -EINVAL, "policy \"%s\" is listed twice", name);
+	return 0;
+}
+
 int evaluate_list_policies(const struct evaluation_options *o, struct policy_runs *ret,
 			   struct evaluation_error *error)
 {
@@ -58,13 +78,11 @@ int evaluate_list_policies(const struct evaluation_options *o, struct policy_run
 	ret->maximum = add_run(ret, "maximum");
 	ret->automatic = add_run(ret, "auto");
 	for (uint32_t i = 0; i < o->n_policies; i++) {
-		const struct policy *p = policy_find(o->policies[i]);
+		int r;
 
-		if (!p && !policy_is_clairvoyant(o->policies[i]))
-			return refuse(error, -EINVAL, "unknown policy \"%s\"", o->policies[i]);
-		if (p && p->batches && (!(o->cap_w > 0) || o->max_batch < 2))
-			return refuse(error, -EINVAL,
-				      "%s needs a power cap and a largest batch above 1", p->name);
+		r = check_policy(o, i, error);
+		if (r < 0)
+			return r;
 		ret->of_row[i] = add_run(ret, o->policies[i]);
 		ret->runs[ret->of_row[i]].listed = true;
 		if (strcmp(o->policies[i], "oracle") == 0)

@@ -1,77 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cofris-replay: the governor outside the daemon. --inputs feeds a record of cofrisd to it again.
- */
+/* cofris-replay: the governor outside the daemon: on simulated cards in virtual time, or (--inputs)
+ * with what a daemon recorded. */
 #include "base/log.h"
 #include "replay/inputs.h"
+#include "replay/run.h"
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <string.h>
 
-enum exit_status { SAME = 0, DIFFERENT = 1, FAILED = 2 };
-
-struct options {
-	const char *inputs;
-	bool json;
-};
-
-static void print_help(void)
-{
-	printf("Usage: cofris-replay --inputs FILE [--json]\n"
-	       "\n"
-	       "Feeds the inputs that cofrisd --record FILE wrote to new governors and compares\n"
-	       "their decisions with the recorded ones byte for byte.\n"
-	       "\n"
-	       "  --inputs FILE   the record; - reads standard input\n"
-	       "  --json          the result as one JSON object\n"
-	       "  --help          this text\n"
-	       "  --version       the version\n"
-	       "\n"
-	       "Exit status: 0 all decisions are the same, 1 some differ, 2 the record cannot be\n"
-	       "used or nothing was compared.\n");
-}
-
-/* Returns 0 to go on, 1 to end with success, or a negative errno after a message. */
-static int parse_options(int argc, char **argv, struct options *ret)
-{
-	static const struct option table[] = {
-		{"inputs", required_argument, NULL, 'i'},
-		{"json", no_argument, NULL, 'j'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'v'},
-		{0},
-	};
-	int c;
-
-	while ((c = getopt_long(argc, argv, "h", table, NULL)) >= 0) {
-		switch (c) {
-		case 'i':
-			ret->inputs = optarg;
-			break;
-		case 'j':
-			ret->json = true;
-			break;
-		case 'h':
-			print_help();
-			return 1;
-		case 'v':
-			printf("cofris-replay %s\n", COFRIS_VERSION);
-			return 1;
-		default:
-			return -EINVAL;
-		}
-	}
-	if (optind < argc) {
-		log_error("Unexpected argument '%s'; see --help.", argv[optind]);
-		return -EINVAL;
-	}
-	if (!ret->inputs) {
-		log_error("--inputs FILE is missing; see --help.");
-		return -EINVAL;
-	}
-	return 0;
-}
+enum exit_status { SAME = 0, DIFFERENT = 1, FAILED = 2, NO_SETUP = 3 };
 
 static void print_text(const struct inputs_result *result)
 {
@@ -107,7 +45,7 @@ static int print_json(const struct inputs_result *result)
 	return r;
 }
 
-static enum exit_status run(const struct options *options)
+static enum exit_status replay_inputs(const struct replay_options *options)
 {
 	bool standard_input = strcmp(options->inputs, "-") == 0;
 	_cleanup_(fclosep) FILE *opened = NULL;
@@ -140,17 +78,27 @@ static enum exit_status run(const struct options *options)
 	return result.differing > 0 ? DIFFERENT : SAME;
 }
 
+static enum exit_status evaluation(const struct replay_options *options)
+{
+	int r = replay_run(options);
+
+	if (r == 0)
+		return SAME;
+	return r == -EDOM ? NO_SETUP : FAILED;
+}
+
 int main(int argc, char **argv)
 {
-	struct options options = {0};
+	struct replay_options options;
 	enum exit_status status;
 	int r;
 
 	log_init("cofris-replay", LOG_INFO);
-	r = parse_options(argc, argv, &options);
-	if (r != 0)
+	r = replay_options_parse(argc, argv, &options);
+	if (r <= 0)
 		return r < 0 ? FAILED : SAME;
-	status = run(&options);
+	status = options.inputs ? replay_inputs(&options) : evaluation(&options);
+	replay_options_done(&options);
 	if (fflush(stdout) != 0) {
 		(void)log_error_errno(-errno, "Cannot write the result: %m");
 		return FAILED;

@@ -15,7 +15,7 @@
 #include <errno.h>
 #include <math.h>
 
-#define BEAM	    4
+#define BEAM	    8
 #define MAX_PREVIEW 1024 /* waiting requests that are looked at one by one */
 
 /* One way of having got to the end of a tick. */

@@ -198,6 +198,11 @@ static int begin(struct oracle *o)
 	return r < 0 ? r : compute(o, 1, log(MU_HIGH));
 }
 
+static double one_request_pct(const struct oracle *o)
+{
+	return 100.0 / MAX(o->points[0].measures.requests, 1u);
+}
+
 /* Whether point i, the first that is not too late, and the one before it are as near as they need
  * to be. Where next to no lateness is asked for, any large mu would do, but the smallest is
  * wanted. */
@@ -209,7 +214,9 @@ static bool is_found(const struct oracle *o, uint32_t i, double excess_late_pct)
 		return true;
 	if (lateness(o, i) >= excess_late_pct - ORACLE_TOLERANCE_PCT)
 		return excess_late_pct > ORACLE_TOLERANCE_PCT || gap < MU_STEP;
-	return gap < MU_STEP / o->n_ticks;
+	/* Nothing lies between: not a request, or not a tick. */
+	return lateness(o, i - 1) - lateness(o, i) <= 1.01 * one_request_pct(o) ||
+	       gap < MU_STEP / o->n_ticks;
 }
 
 /* The nearer of the two, but none that is too late: where the curve has a gap, its lower side. */

@@ -21,8 +21,12 @@
 #define RATE_STEPS     40
 #define UTILISATION    0.95
 #define SLO_FACTOR     2.0
+#define MAX_SHAPES     64
+#define MAX_CHOICES    (MAX_SHAPES * PLANT_MAX_LEVELS)
 
-static const char *const names[] = {"resnet152", "resnet50", "shufflenet", "vgg19"};
+/* Those of the paper. */
+static const char *const names[] = {"albert",	  "alexnet",	"densenet201", "resnet152",
+				    "resnext101", "shufflenet", "squeezenet",  "vgg19"};
 #define MODELS ARRAY_SIZE(names)
 
 /* Twenty quantiles of the load of SWIM's FB-2009_1: a day as 900 bins, a moving mean over 11 of
@@ -43,18 +47,6 @@ static const struct {
 	[COORDINATED_SE] = {"clock-engines", 0, 0},
 };
 
-/* A model at one configuration, relative to the whole card at the top clock. */
-struct configuration {
-	double slower;
-	double above_idle_w[3]; /* busy, by gating */
-	bool top, full;
-};
-
-struct response {
-	uint32_t n;
-	struct configuration *all; /* the last is the baseline */
-};
-
 static enum plant_gating gating_of(enum policy p)
 {
 	if (p == RESOURCE_CU || p == COORDINATED_CU)
@@ -62,143 +54,123 @@ static enum plant_gating gating_of(enum policy p)
 	return p == FREQUENCY ? PLANT_GATING_NONE : PLANT_GATING_SE;
 }
 
-static bool may_use(enum policy p, const struct configuration *c)
+static bool may_use(enum policy p, bool top, bool full)
 {
-	return (c->top || p == FREQUENCY || p == COORDINATED_CU || p == COORDINATED_SE) &&
-	       (c->full || p != FREQUENCY);
+	return (top || p == FREQUENCY || p == COORDINATED_CU || p == COORDINATED_SE) &&
+	       (full || p != FREQUENCY);
 }
 
-static void fill_power(const struct plant_device *d, uint32_t level, struct cu_shape shape,
-		       const struct plant_cost *cost, struct configuration *c)
+/* A model at one configuration of the card. */
+struct configuration {
+	double ns, above_idle_w; /* busy */
+};
+
+static struct configuration configure(const struct plant_device *d, const struct plant_model *m,
+				      uint32_t level, struct cu_shape shape, enum plant_gating g)
 {
+	struct plant_cost cost = plant_request_cost(d, m, d->level_mhz[level], shape, 1);
 	struct plant_level l = plant_level_of(d, level);
+	const struct plant_rates rates = {
+		.busy_share = 1,
+		.ungated_cus = plant_ungated_cus(d, g, shape),
+		.flop = cost.flop / cost.ns,
+		.bytes = cost.bytes / cost.ns,
+		.uncore_share = cost.uncore_ns / cost.ns,
+	};
 
-	for (enum plant_gating g = PLANT_GATING_NONE; g <= PLANT_GATING_CU; g++) {
-		const struct plant_rates rates = {
-			.busy_share = 1,
-			.ungated_cus = plant_ungated_cus(d, g, shape),
-			.flop = cost->flop / cost->ns,
-			.bytes = cost->bytes / cost->ns,
-			.uncore_share = cost->uncore_ns / cost->ns,
-		};
-
-		c->above_idle_w[g] = plant_power_w(d, &l, &rates, /* kelvin= */ 0) - d->idle_w;
-	}
+	return (struct configuration){cost.ns,
+				      plant_power_w(d, &l, &rates, /* kelvin= */ 0) - d->idle_w};
 }
 
-static int respond(const struct plant_device *d, const struct plant_model *m, struct response *ret)
+static struct configuration baseline(const struct plant_device *d, const struct plant_model *m)
 {
-	struct cu_shape shapes[64];
-	int n = cu_shapes(&d->topology, shapes, ARRAY_SIZE(shapes));
-	struct configuration *c;
-	double baseline_ns;
+	return configure(d, m, d->n_levels - 1, cu_shape_full(&d->topology), PLANT_GATING_NONE);
+}
 
-	if (n <= 0)
-		return n < 0 ? n : -EINVAL;
-	ret->n = (uint32_t)n * d->n_levels;
-	c = ret->all = calloc(ret->n, sizeof(*c));
-	if (!c)
-		return -ENOMEM;
-	baseline_ns = plant_request_cost(d, m, d->level_mhz[d->n_levels - 1], shapes[n - 1], 1).ns;
+/* What a policy can do with a model, in units of the baseline's time. Only what it may use is
+ * worked out: most candidates fail at the first fact. */
+struct choices {
+	uint32_t n;
+	struct configuration all[MAX_CHOICES];
+};
+
+static void fill_choices(const struct plant_device *d, const struct plant_model *m, enum policy p,
+			 struct choices *ret)
+{
+	struct cu_shape shapes[MAX_SHAPES];
+	int n = cu_shapes(&d->topology, shapes, MAX_SHAPES);
+	double baseline_ns = baseline(d, m).ns;
+
+	ret->n = 0;
 	for (uint32_t level = 0; level < d->n_levels; level++)
-		for (int s = 0; s < n; s++, c++) {
-			struct plant_cost cost =
-				plant_request_cost(d, m, d->level_mhz[level], shapes[s], 1);
+		for (int s = 0; s < n; s++) {
+			struct configuration *c = &ret->all[ret->n];
 
-			c->slower = cost.ns / baseline_ns;
-			c->top = level == d->n_levels - 1;
-			c->full = s == n - 1;
-			fill_power(d, level, shapes[s], &cost, c);
+			if (!may_use(p, level == d->n_levels - 1, s == n - 1))
+				continue;
+			*c = configure(d, m, level, shapes[s], gating_of(p));
+			c->ns /= baseline_ns;
+			ret->n += c->ns <= SLO_FACTOR;
 		}
-	return 0;
 }
 
-/* The least energy of a load that a policy finds, W above idle: rates are looked up at the next
- * higher step. */
-static double least_w(const struct response *r, enum policy p, double load)
+/* The least energy of a load that is found, W above idle: rates are looked up at the next higher
+ * step. */
+static double least_w(const struct choices *choices, double baseline_w, double load)
 {
-	const struct configuration *baseline = &r->all[r->n - 1];
-	double step = ceil(load * RATE_STEPS) / RATE_STEPS;
-	double least = load * baseline->above_idle_w[PLANT_GATING_NONE];
+	double step = ceil(load * RATE_STEPS) / RATE_STEPS, least = load * baseline_w;
 
-	for (uint32_t i = 0; i < r->n; i++) {
-		const struct configuration *c = &r->all[i];
+	for (uint32_t i = 0; i < choices->n; i++) {
+		const struct configuration *c = &choices->all[i];
 
-		if (c->slower <= SLO_FACTOR && step * c->slower <= UTILISATION && may_use(p, c))
-			least = fmin(least, load * c->slower * c->above_idle_w[gating_of(p)]);
+		if (step * c->ns <= UTILISATION)
+			least = fmin(least, load * c->ns * c->above_idle_w);
 	}
 	return least;
 }
 
 /* Mean power over that of the baseline. */
-static double power_ratio(const struct plant_device *d, const struct response *r, enum policy p)
+static double model_ratio(const struct plant_device *d, const struct plant_model *m, enum policy p)
 {
-	double policy_w = 0, baseline_w = 0;
+	double baseline_w = baseline(d, m).above_idle_w, policy_sum = 0, baseline_sum = 0;
+	struct choices choices;
 
+	fill_choices(d, m, p, &choices);
 	for (size_t i = 0; i < ARRAY_SIZE(loads); i++) {
-		policy_w += d->idle_w + least_w(r, p, loads[i]);
-		baseline_w += d->idle_w + loads[i] * r->all[r->n - 1].above_idle_w[0];
+		policy_sum += d->idle_w + least_w(&choices, baseline_w, loads[i]);
+		baseline_sum += d->idle_w + loads[i] * baseline_w;
 	}
-	return policy_w / baseline_w;
-}
-
-/* Busy all the time, and as hot as that makes it. */
-static double hottest_w(const struct plant_device *d, const struct response *r)
-{
-	double busy_w = d->idle_w + r->all[r->n - 1].above_idle_w[0];
-	double rise = d->thermal_ohm_k_per_w * d->leakage_w_per_k;
-
-	return d->idle_w + (busy_w - d->idle_w) / (1 - rise);
-}
-
-/* What a card does with each of the models. */
-struct card {
-	struct response models[MODELS];
-};
-
-static void card_done(struct card *c)
-{
-	for (size_t i = 0; i < MODELS; i++)
-		free(c->models[i].all);
-}
-
-static int card_fill(const struct plant_device *d, struct plant_model *const models[MODELS],
-		     struct card *ret)
-{
-	int r = 0;
-
-	*ret = (struct card){0};
-	for (size_t i = 0; i < MODELS && r == 0; i++)
-		r = respond(d, models[i], &ret->models[i]);
-	return r;
-}
-
-static double card_most_w(const struct plant_device *d, const struct card *c)
-{
-	double most_w = 0;
-
-	for (size_t i = 0; i < MODELS; i++)
-		most_w = fmax(most_w, hottest_w(d, &c->models[i]));
-	return most_w;
+	return policy_sum / baseline_sum;
 }
 
 /* The geometric mean over the models, as the paper has it. */
-static double card_ratio(const struct plant_device *d, const struct card *c, enum policy p)
+static double power_ratio(const struct plant_device *d, struct plant_model *const models[MODELS],
+			  enum policy p)
 {
 	double sum = 0;
 
 	for (size_t i = 0; i < MODELS; i++)
-		sum += log(power_ratio(d, &c->models[i], p));
+		sum += log(model_ratio(d, models[i], p));
 	return exp(sum / MODELS);
 }
 
-static bool is_accepted(const struct plant_device *d, const struct card *c)
+/* Of the model that draws most, busy all the time and as hot as that makes the card. */
+static double most_w(const struct plant_device *d, struct plant_model *const models[MODELS])
 {
-	if (card_most_w(d, c) > d->cap_w)
+	double most = 0, rise = d->thermal_ohm_k_per_w * d->leakage_w_per_k;
+
+	for (size_t i = 0; i < MODELS; i++)
+		most = fmax(most, baseline(d, models[i]).above_idle_w);
+	return d->idle_w + most / (1 - rise);
+}
+
+static bool is_accepted(const struct plant_device *d, struct plant_model *const models[MODELS])
+{
+	if (most_w(d, models) > d->cap_w)
 		return false;
 	for (enum policy p = 0; p < POLICIES; p++)
 		if (facts[p].tolerance > 0 &&
-		    fabs(card_ratio(d, c, p) - facts[p].ratio) > facts[p].tolerance)
+		    fabs(power_ratio(d, models, p) - facts[p].ratio) > facts[p].tolerance)
 			return false;
 	return true;
 }
@@ -249,16 +221,10 @@ static int make(const struct plant_device *shipped, struct plant_model *const mo
 	print_head(f, shipped);
 	for (uint64_t i = 0; i < MAX_CANDIDATES && member < TRUTH_ENSEMBLE; i++) {
 		struct plant_device d = *shipped;
-		struct card card;
-		int r;
 
 		draw(i, &d);
-		r = card_fill(&d, models, &card);
-		if (r == 0 && is_accepted(&d, &card))
+		if (is_accepted(&d, models))
 			print_member(f, ++member, &d);
-		card_done(&card);
-		if (r < 0)
-			return r;
 	}
 	return member == TRUTH_ENSEMBLE ? 0 : -ENODATA;
 }
@@ -271,20 +237,14 @@ static int show(const struct plant_device *shipped, struct plant_model *const mo
 	printf(" most_w\n");
 	for (uint32_t member = 0; member <= TRUTH_ENSEMBLE; member++) {
 		struct plant_device d = *shipped;
-		struct card card = {0};
 		int r = member > 0 ? ensemble_load(member, &d) : 0;
 
-		if (r == 0)
-			r = card_fill(&d, models, &card);
-		if (r == 0)
-			printf("%u", member);
-		for (enum policy p = 0; p < POLICIES && r == 0; p++)
-			printf(" %.3f", card_ratio(&d, &card, p));
-		if (r == 0)
-			printf(" %.0f\n", card_most_w(&d, &card));
-		card_done(&card);
 		if (r < 0)
 			return r;
+		printf("%u", member);
+		for (enum policy p = 0; p < POLICIES; p++)
+			printf(" %.3f", power_ratio(&d, models, p));
+		printf(" %.0f\n", most_w(&d, models));
 	}
 	return 0;
 }

@@ -5,11 +5,6 @@ endforeach()
 cofris_test(test-replay-report
   SOURCES test-replay-report.c ${PROJECT_SOURCE_DIR}/tests/support/made-up-evaluation.c
   USES cofris-replay-core LABELS unit)
-cofris_test(test-measures SOURCES test-measures.c USES cofris-replay-core LABELS unit)
-cofris_test(test-evaluate SOURCES test-evaluate.c USES cofris-replay-core LABELS unit)
-cofris_test(test-evaluate-exact SOURCES test-evaluate-exact.c USES cofris-replay-core LABELS unit)
-cofris_test(test-oracle SOURCES test-oracle.c USES cofris-replay-core LABELS unit)
-cofris_test(test-oracle-search SOURCES test-oracle-search.c USES cofris-replay-core LABELS unit)
 
 # Both ways round: the shipped ensemble is what the generator makes, and what it makes is right.
 find_program(COFRIS_PYTHON NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH)
@@ -29,3 +24,6 @@ target_link_options(test-simulation-governor PRIVATE -Wl,--wrap=governor_step)
 cofris_test(test-simulation-scale SOURCES test-simulation-scale.c USES cofris-replay-core
   LABELS unit)
 target_link_options(test-simulation-scale PRIVATE -Wl,--wrap=governor_step)
+foreach(part IN ITEMS evaluate evaluate-exact evaluate-figures measures oracle oracle-search)
+  cofris_test(test-${part} SOURCES test-${part}.c USES cofris-replay-core LABELS unit TIMEOUT 180)
+endforeach()

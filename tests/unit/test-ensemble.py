@@ -12,7 +12,9 @@ import math
 import pathlib
 import sys
 
-MODELS = ("resnet152", "resnet50", "shufflenet", "vgg19")  # those of make-ensemble.c
+# Those of the paper.
+MODELS = ("albert", "alexnet", "densenet201", "resnet152", "resnext101", "shufflenet", "squeezenet",
+          "vgg19")
 # Twenty quantiles of the load of the trace that the paper used, see tests/support/make-ensemble.c.
 LOADS = (0.097, 0.137, 0.177, 0.204, 0.221, 0.235, 0.257, 0.270, 0.288, 0.305,
          0.323, 0.336, 0.354, 0.367, 0.394, 0.478, 0.544, 0.611, 0.730, 0.850)

@@ -210,7 +210,7 @@ static void check_schedules(const struct setup *s)
 
 	(void)costs_shapes(f.costs, &n_shapes);
 	cells = f.truth.device.n_levels * n_shapes;
-	for (uint32_t i = 0; i < cells; i += 5) {
+	for (uint32_t i = 0; i < cells; i += 9) {
 		struct configuration c = {.level = (uint16_t)(i / n_shapes),
 					  .shape = (uint16_t)(i % n_shapes),
 					  .batch = 1};
