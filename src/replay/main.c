@@ -2,6 +2,7 @@
 /* cofris-replay: the governor outside the daemon: on simulated cards in virtual time, or (--inputs)
  * with what a daemon recorded. */
 #include "base/log.h"
+#include "base/progress.h"
 #include "replay/inputs.h"
 #include "replay/run.h"
 #include <errno.h>
@@ -93,7 +94,9 @@ int main(int argc, char **argv)
 	enum exit_status status;
 	int r;
 
-	log_init("cofris-replay", LOG_INFO);
+	/* A bar may be on the line. */
+	log_init(isatty(STDERR_FILENO) ? PROGRESS_CLEAR "cofris-replay" : "cofris-replay",
+		 LOG_INFO);
 	r = replay_options_parse(argc, argv, &options);
 	if (r <= 0)
 		return r < 0 ? FAILED : SAME;

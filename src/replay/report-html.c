@@ -253,11 +253,11 @@ static void print_figures_of_cofris(const json_t *object, FILE *f)
 	{
 		if (strcmp(report_string(mean, "policy"), "cofris") != 0)
 			continue;
-		(void)fputs("<p>Policy <strong>cofris</strong>: power over all models, and "
-			    "lateness of the "
-			    "worst one</p>\n"
-			    "<dl class=\"figures\">\n",
-			    f);
+		(void)fprintf(
+			f,
+			"<p>Policy <strong>cofris</strong>: power over the models%s; lateness "
+			"of the worst model at headroom %.2f.</p>\n<dl class=\"figures\">\n",
+			report_means_are(object), report_number(object, "headroom"));
 		print_saving(mean, "power_vs_auto", "auto", f);
 		print_saving(mean, "power_vs_maximum", "maximum", f);
 		(void)fprintf(f,
@@ -312,6 +312,7 @@ int report_html(const struct figures *figures, const json_t *object, json_t *con
 	print_set_up(object, f);
 	print_figures(figures, "power", "Power", f);
 	(void)fputs("<h2 id=\"geomean\">All models</h2>\n", f);
+	(void)fprintf(f, "<p>Geometric means over the models%s.</p>\n", report_means_are(object));
 	print_tables(object, others, n_others, "geomean", report_mean_columns,
 		     report_n_mean_columns, f);
 	print_figures(figures, "slo", "Sensitivity to the objective", f);

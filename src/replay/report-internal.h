@@ -19,6 +19,9 @@ extern const size_t report_n_result_columns, report_n_mean_columns;
 void report_show(const json_t *value, int decimals, char ret[REPORT_VALUE_MAX]);
 const char *report_string(const json_t *object, const char *key); /* "" if there is none */
 double report_number(const json_t *object, const char *key);	  /* NaN if there is none */
+/* What the geometric means are of, to be put behind "over the models"; "" for all rows as they are.
+ */
+const char *report_means_are(const json_t *object);
 /* With a header or without, for several objects in one file. */
 int report_csv_rows(const json_t *object, bool header, FILE *f);
 

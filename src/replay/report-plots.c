@@ -229,9 +229,9 @@ static int plot_power(struct plot_script *s)
 		b.value[n * b.n_policies + i] =
 			report_number(json_array_get(means, i), reference.key);
 	r = plot_begin(s, "power", NULL, WIDTH, 420,
-		       "Mean power of each policy relative to %s, by model, and the geometric mean "
-		       "over the models. Less is better.",
-		       reference.name);
+		       "Mean power of each policy relative to %s, by model as it ran, and the "
+		       "geometric mean over the models%s. Less is better.",
+		       reference.name, report_means_are(s->object));
 	if (r < 0)
 		return r;
 	(void)fprintf(s->out, "set ylabel 'power relative to %s'\n", reference.name);
@@ -272,8 +272,9 @@ static int plot_slos(struct plot_script *s)
 			b.value[i * b.n_policies + j] = mean_of(object, b.policy[j], reference.key);
 	}
 	r = plot_begin(s, "slo", NULL, WIDTH, 380,
-		       "Geometric mean power of each policy relative to %s, by objective.",
-		       reference.name);
+		       "Geometric mean power of each policy relative to %s over the models%s, by "
+		       "objective.",
+		       reference.name, report_means_are(s->object));
 	if (r < 0)
 		return r;
 	(void)fprintf(s->out, "set ylabel 'power relative to %s'\n", reference.name);
@@ -305,23 +306,6 @@ static int plot_tails(struct plot_script *s)
 	return 0;
 }
 
-/* Where there was no sweep: the mean excess lateness of the results. */
-static double mean_lateness(const json_t *object, const char *policy)
-{
-	const json_t *results = json_object_get(object, "results"), *row;
-	double sum = 0;
-	size_t i, n = 0;
-
-	json_array_foreach(results, i, row)
-	{
-		if (strcmp(report_string(row, "policy"), policy) != 0)
-			continue;
-		sum += report_number(row, "excess_late_pct");
-		n++;
-	}
-	return n > 0 ? sum / (double)n : NAN;
-}
-
 /* The logarithmic axis has no place for 0. */
 static void print_point(double lateness, double power, FILE *out)
 {
@@ -340,8 +324,7 @@ static void print_curve(const struct plot_script *s, const json_t *mean, const c
 			    s->out);
 	}
 	if (json_array_size(curve) == 0)
-		print_point(mean_lateness(s->object, report_string(mean, "policy")),
-			    report_number(mean, key), s->out);
+		print_point(NAN, NAN, s->out); /* gnuplot wants something */
 }
 
 static int plot_curves(struct plot_script *s)

@@ -38,10 +38,10 @@ const size_t report_n_result_columns = ARRAY_SIZE(report_result_columns);
 
 const struct report_column report_mean_columns[] = {
 	{"policy", "policy", "", -1},
-	{"power_vs_auto", "vs auto", "geometric mean over the models", 3},
-	{"power_vs_maximum", "vs max", "geometric mean over the models", 3},
-	{"regret_pct", "regret %", "over the models", 1},
-	{"missed_pct", "missed %", "over the models", 1},
+	{"power_vs_auto", "vs auto", "geometric mean of power over the models", 3},
+	{"power_vs_maximum", "vs max", "geometric mean of power over the models", 3},
+	{"regret_pct", "regret %", "of the same energies", 1},
+	{"missed_pct", "missed %", "of the same energies", 1},
 	{"reaches", "reaches", "gets to excess lateness 0.3 % at some headroom", -1},
 	{"headroom_there", "at headroom", "where it does", 2},
 	{"power_vs_auto_there", "vs auto there", "power there", 3},
@@ -77,6 +77,13 @@ void report_show(const json_t *value, int decimals, char ret[REPORT_VALUE_MAX])
 		word = json_is_true(value) ? "yes" : "no";
 	(void)snprintf(ret, REPORT_VALUE_MAX, "%s", word);
 	clean(ret);
+}
+
+const char *report_means_are(const json_t *object)
+{
+	return strcmp(report_string(object, "latency_notion"), "service") == 0
+		       ? ""
+		       : " at an excess lateness of at most 0.3 %, where a policy gets there";
 }
 
 const char *report_string(const json_t *object, const char *key)
@@ -179,7 +186,7 @@ int report_text(const json_t *object, FILE *f)
 			report_n_result_columns, f);
 	if (r < 0)
 		return r;
-	(void)fputs("\nGeometric means\n", f);
+	(void)fprintf(f, "\nGeometric means%s\n", report_means_are(object));
 	r = print_table(json_object_get(object, "geomean"), report_mean_columns,
 			report_n_mean_columns, f);
 	return r < 0 ? r : ferror(f) ? -EIO : 0;

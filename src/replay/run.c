@@ -10,13 +10,17 @@
 #include <string.h>
 #include <time.h>
 
+/* Into a pipe a line of progress comes at most this often. */
+#define PROGRESS_LINE_NS (5 * NSEC_PER_SEC)
+
 struct run {
 	const struct replay_options *options;
 	struct trace *trace;
 	struct plant_device *device;
 	struct plant_model *models[EVALUATE_MAX_MODELS];
 	struct progress progress;
-	uint32_t n; /* evaluations made, one for each objective */
+	uint64_t shown_ns; /* when progress was last shown */
+	uint32_t n;	   /* evaluations made, one for each objective */
 	struct evaluation_options evaluations[REPLAY_MAX_SLOS];
 	struct evaluation *results[REPLAY_MAX_SLOS];
 	json_t *objects[REPLAY_MAX_SLOS];
@@ -77,6 +81,20 @@ static int load_device(struct run *run)
 	return r < 0 ? log_error_errno(r, "%s:%u: %s", path, error.line, error.text) : 0;
 }
 
+/* It goes into every form of the result. */
+static int check_name(const struct run *run, uint32_t i, const char *path)
+{
+	const char *name = run->models[i]->name;
+
+	if (!model_name_is_valid(name))
+		return log_error_errno(-EINVAL, "%s: '%s' is not a model's name", path, name);
+	for (uint32_t j = 0; j < i; j++)
+		if (strcmp(run->models[j]->name, name) == 0)
+			return log_error_errno(-EINVAL, "%s: the second model with the name '%s'",
+					       path, name);
+	return 0;
+}
+
 static int load_models(struct run *run)
 {
 	for (uint32_t i = 0; i < run->options->n_models; i++) {
@@ -90,6 +108,9 @@ static int load_models(struct run *run)
 		r = plant_model_load(path, &run->models[i], &error);
 		if (r < 0)
 			return log_error_errno(r, "%s:%u: %s", path, error.line, error.text);
+		r = check_name(run, i, path);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -98,7 +119,7 @@ static int load_trace(struct run *run)
 {
 	const struct replay_options *o = run->options;
 	bool standard_input = strcmp(o->trace, "-") == 0;
-	struct trace_error error;
+	struct trace_error error = {0};
 	int r;
 
 	r = standard_input ? trace_read(stdin, &o->reading, &run->trace, &error)
@@ -113,19 +134,22 @@ static int load_trace(struct run *run)
 static void show_progress(void *userdata, uint32_t done, uint32_t total)
 {
 	struct run *run = userdata;
+	uint64_t now = now_ns();
 
 	/* Objectives take about equally long. */
 	run->progress.total = total * run->options->n_slos;
 	run->progress.done = total * run->n + done - 1;
-	progress_step(&run->progress, now_ns(), "%u of %u runs", run->progress.done + 1,
-		      run->progress.total);
+	if (!run->progress.terminal && now - run->shown_ns < PROGRESS_LINE_NS)
+		return;
+	run->shown_ns = now;
+	progress_step(&run->progress, now, "objective %u of %u", run->n + 1, run->options->n_slos);
 }
 
 static int evaluate_slo(struct run *run, const struct replay_slo *slo)
 {
 	struct evaluation_options *e = &run->evaluations[run->n];
 	const char *base = strrchr(run->options->trace, '/');
-	struct evaluation_error error;
+	struct evaluation_error error = {0};
 	int r;
 
 	*e = run->options->evaluation;
@@ -137,7 +161,7 @@ static int evaluate_slo(struct run *run, const struct replay_slo *slo)
 		e->models[i] = run->models[i];
 	e->slo_factor = slo->factor;
 	e->slo_ns = slo->ns;
-	e->keep_ticks = run->options->report != NULL;
+	e->keep_ticks = run->options->report && run->n == 0;
 	e->progress = show_progress;
 	e->userdata = run;
 	r = evaluate(e, &run->results[run->n], &error);
@@ -156,22 +180,24 @@ static int print_objects(const struct run *run)
 {
 	int r = 0;
 
-	for (uint32_t i = 0; i < run->n && r == 0; i++)
+	for (uint32_t i = 0; i < run->n && r == 0; i++) {
+		if (i > 0 && !run->options->json)
+			(void)putchar('\n');
 		r = run->options->json ? report_dump(run->objects[i], stdout)
 				       : report_text(run->objects[i], stdout);
+	}
 	return r < 0 ? log_error_errno(r, "Cannot write the result: %m") : 0;
 }
 
-/* The page is about the last objective; the others are in its plot of sensitivity. */
+/* The page is about the first objective; the others are beside it. */
 static int write_report(const struct run *run)
 {
 	const char *folder = run->options->report;
-	uint32_t last = run->n - 1;
 	int r;
 
 	if (!folder)
 		return 0;
-	r = report_write(folder, run->results[last], run->objects[last], run->objects, last);
+	r = report_write(folder, run->results[0], run->objects[0], run->objects + 1, run->n - 1);
 	if (r < 0)
 		return log_error_errno(r, "Cannot write the report into %s: %m", folder);
 	log_info("%s/report.html, results.csv, results.json", folder);
@@ -218,6 +244,7 @@ int replay_run(const struct replay_options *o)
 	int r;
 
 	run.progress = progress_start(stderr, 1, begin_ns);
+	run.shown_ns = begin_ns;
 	r = run_all(&run);
 	if (r == 0)
 		log_info("wall %.1f s", (double)(now_ns() - begin_ns) / (double)NSEC_PER_SEC);

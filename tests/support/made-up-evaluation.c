@@ -118,7 +118,9 @@ static void make_row(struct made_up *m, uint32_t model, uint32_t policy)
 		.mean_cus = 60,
 		.mean_batch = 1,
 	};
-	row->n_curve = oracle ? 0 : make_curve(row->curve, power, policies[policy].late);
+	row->n_curve = make_curve(row->curve, power, policies[policy].late);
+	if (oracle)
+		row->n_curve = 1;
 	make_ticks(row, power, m->device);
 }
 
