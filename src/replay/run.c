@@ -18,6 +18,7 @@ struct run {
 	struct trace *trace;
 	struct plant_device *device;
 	struct plant_model *models[EVALUATE_MAX_MODELS];
+	struct surface *surfaces[EVALUATE_MAX_MODELS]; /* by model */
 	struct progress progress;
 	uint64_t shown_ns; /* when progress was last shown */
 	uint32_t n;	   /* evaluations made, one for each objective */
@@ -32,8 +33,10 @@ static void run_done(struct run *r)
 		json_decref(r->objects[i]);
 		evaluation_free(r->results[i]);
 	}
-	for (uint32_t i = 0; i < EVALUATE_MAX_MODELS; i++)
+	for (uint32_t i = 0; i < EVALUATE_MAX_MODELS; i++) {
 		free(r->models[i]);
+		surface_free(r->surfaces[i]);
+	}
 	free(r->device);
 	trace_free(r->trace);
 }
@@ -115,6 +118,43 @@ static int load_models(struct run *run)
 	return 0;
 }
 
+/* It names its model. */
+static int take_surface(struct run *run, const char *path, struct surface *s)
+{
+	for (uint32_t i = 0; i < run->options->n_models; i++) {
+		if (strcmp(run->models[i]->name, s->model) != 0)
+			continue;
+		if (run->surfaces[i])
+			return log_error_errno(-EINVAL, "%s: the second surface of %s", path,
+					       s->model);
+		run->surfaces[i] = s;
+		return 0;
+	}
+	return log_error_errno(-EINVAL, "%s: it is of %s, which is not among the models", path,
+			       s->model);
+}
+
+static int load_surfaces(struct run *run)
+{
+	for (uint32_t i = 0; i < run->options->n_surfaces; i++) {
+		_cleanup_(surface_freep) struct surface *s = NULL;
+		const char *path = run->options->surfaces[i];
+		struct surface_error error = {0};
+		int r;
+
+		r = surface_load(path, &s, &error);
+		if (r < 0 && error.line > 0)
+			return log_error_errno(r, "%s:%u: %s", path, error.line, error.text);
+		if (r < 0)
+			return log_error_errno(r, "%s: %s", path, error.text);
+		r = take_surface(run, path, s);
+		if (r < 0)
+			return r;
+		s = NULL;
+	}
+	return 0;
+}
+
 static int load_trace(struct run *run)
 {
 	const struct replay_options *o = run->options;
@@ -157,8 +197,10 @@ static int evaluate_slo(struct run *run, const struct replay_slo *slo)
 	e->trace = run->trace;
 	e->device = run->device;
 	e->n_models = run->options->n_models;
-	for (uint32_t i = 0; i < e->n_models; i++)
+	for (uint32_t i = 0; i < e->n_models; i++) {
 		e->models[i] = run->models[i];
+		e->surfaces[i] = run->surfaces[i];
+	}
 	e->slo_factor = slo->factor;
 	e->slo_ns = slo->ns;
 	e->keep_ticks = run->options->report && run->n == 0;
@@ -227,6 +269,8 @@ static int run_all(struct run *run)
 		r = load_device(run);
 	if (r == 0)
 		r = load_models(run);
+	if (r == 0)
+		r = load_surfaces(run);
 	if (r == 0)
 		r = load_trace(run);
 	for (uint32_t i = 0; i < o->n_slos && r == 0; i++)
