@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cofris-replay: the governor outside the daemon: on simulated cards in virtual time, or (--inputs)
- * with what a daemon recorded. */
+/* cofris-replay: the governor outside the daemon, on simulated cards in virtual time. --inputs
+ * feeds a record of cofrisd to it again instead. */
 #include "base/log.h"
 #include "base/progress.h"
 #include "replay/inputs.h"
@@ -10,7 +10,8 @@
 #include <jansson.h>
 #include <string.h>
 
-enum exit_status { SAME = 0, DIFFERENT = 1, FAILED = 2, NO_SETUP = 3 };
+/* OVERLOADED: not a set-up to judge policies by. */
+enum exit_status { SAME = 0, DIFFERENT = 1, FAILED = 2, OVERLOADED = 3 };
 
 static void print_text(const struct inputs_result *result)
 {
@@ -46,7 +47,7 @@ static int print_json(const struct inputs_result *result)
 	return r;
 }
 
-static enum exit_status replay_inputs(const struct replay_options *options)
+static enum exit_status run_inputs(const struct replay_options *options)
 {
 	bool standard_input = strcmp(options->inputs, "-") == 0;
 	_cleanup_(fclosep) FILE *opened = NULL;
@@ -79,13 +80,14 @@ static enum exit_status replay_inputs(const struct replay_options *options)
 	return result.differing > 0 ? DIFFERENT : SAME;
 }
 
-static enum exit_status evaluation(const struct replay_options *options)
+static enum exit_status run(const struct replay_options *options)
 {
-	int r = replay_run(options);
+	int r;
 
-	if (r == 0)
-		return SAME;
-	return r == -EDOM ? NO_SETUP : FAILED;
+	if (options->inputs)
+		return run_inputs(options);
+	r = replay_run(options);
+	return r == -EDOM ? OVERLOADED : r < 0 ? FAILED : SAME;
 }
 
 int main(int argc, char **argv)
@@ -100,7 +102,7 @@ int main(int argc, char **argv)
 	r = replay_options_parse(argc, argv, &options);
 	if (r <= 0)
 		return r < 0 ? FAILED : SAME;
-	status = options.inputs ? replay_inputs(&options) : evaluation(&options);
+	status = run(&options);
 	replay_options_done(&options);
 	if (fflush(stdout) != 0) {
 		(void)log_error_errno(-errno, "Cannot write the result: %m");

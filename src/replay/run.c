@@ -10,35 +10,32 @@
 #include <string.h>
 #include <time.h>
 
-/* Into a pipe a line of progress comes at most this often. */
+/* Into a pipe a line comes at most this often. */
 #define PROGRESS_LINE_NS (5 * NSEC_PER_SEC)
 
 struct run {
 	const struct replay_options *options;
+	struct evaluation_options
+		evaluation_options[REPLAY_MAX_SLOS]; /* the evaluations point here */
 	struct trace *trace;
 	struct plant_device *device;
 	struct plant_model *models[EVALUATE_MAX_MODELS];
 	struct surface *surfaces[EVALUATE_MAX_MODELS]; /* by model */
-	struct progress progress;
-	uint64_t shown_ns; /* when progress was last shown */
-	uint32_t n;	   /* evaluations made, one for each objective */
-	struct evaluation_options evaluations[REPLAY_MAX_SLOS];
-	struct evaluation *results[REPLAY_MAX_SLOS];
+	struct evaluation *first; /* the one that the report is about */
 	json_t *objects[REPLAY_MAX_SLOS];
 };
 
-static void run_done(struct run *r)
+static void run_done(struct run *run)
 {
-	for (uint32_t i = 0; i < REPLAY_MAX_SLOS; i++) {
-		json_decref(r->objects[i]);
-		evaluation_free(r->results[i]);
+	evaluation_free(run->first);
+	for (size_t i = 0; i < ARRAY_SIZE(run->objects); i++)
+		json_decref(run->objects[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(run->models); i++) {
+		free(run->models[i]);
+		surface_free(run->surfaces[i]);
 	}
-	for (uint32_t i = 0; i < EVALUATE_MAX_MODELS; i++) {
-		free(r->models[i]);
-		surface_free(r->surfaces[i]);
-	}
-	free(r->device);
-	trace_free(r->trace);
+	free(run->device);
+	trace_free(run->trace);
 }
 
 static uint64_t now_ns(void)
@@ -49,26 +46,46 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
 }
 
-/* ---- what is read ---- */
+/* ---- what the command line names ---- */
 
-static int find(const char *kind, const char *what, const char *name, char **ret)
+static int load_trace(struct run *run)
+{
+	const char *path = run->options->trace;
+	bool standard_input = strcmp(path, "-") == 0;
+	struct trace_error error = {0};
+	int r;
+
+	r = standard_input ? trace_read(stdin, &run->options->reading, &run->trace, &error)
+			   : trace_load(path, &run->options->reading, &run->trace, &error);
+	if (r < 0 && error.line)
+		return log_error_errno(r, "%s:%ju: %s", path, (uintmax_t)error.line, error.text);
+	if (r < 0)
+		return log_error_errno(r, "%s: %s", path, error.text);
+	return 0;
+}
+
+static int unknown(const char *what, const char *kind, const char *name)
 {
 	_cleanup_(plant_profile_names_freep) char **names = NULL;
 	const char *near = NULL;
-	unsigned int n = 0;
-	int r;
+	unsigned int n;
 
-	r = plant_profile_find(NULL, kind, name, ret);
-	if (r == -EINVAL)
-		return log_error_errno(r, "'%s' is neither a %s's name nor a file NAME.ini", name,
-				       what);
-	if (r != -ENOENT)
-		return r < 0 ? log_error_errno(r, "%s: %m", name) : 0;
 	if (plant_profile_names(kind, &names, &n) == 0)
 		near = nearest_name(name, (const char *const *)names, n);
-	return log_error_errno(r, "No %s '%s' (%s/%s.ini) in $COFRIS_PROFILES or %s%s%s%s", what,
-			       name, kind, name, plant_profiles_installed(),
+	return log_error_errno(-ENOENT, "No %s '%s' (%s/%s.ini) in $COFRIS_PROFILES or %s%s%s%s",
+			       what, name, kind, name, plant_profiles_installed(),
 			       near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
+static int find(const char *what, const char *kind, const char *name, char **ret)
+{
+	int r = plant_profile_find(NULL, kind, name, ret);
+
+	if (r == -ENOENT)
+		return unknown(what, kind, name);
+	if (r < 0)
+		return log_error_errno(r, "'%s' is not the name of a %s", name, what);
+	return 0;
 }
 
 static int load_device(struct run *run)
@@ -77,44 +94,32 @@ static int load_device(struct run *run)
 	struct ini_error error;
 	int r;
 
-	r = find("devices", "device", run->options->device, &path);
+	r = find("device", "devices", run->options->device, &path);
 	if (r < 0)
 		return r;
 	r = plant_device_load(path, &run->device, &error);
 	return r < 0 ? log_error_errno(r, "%s:%u: %s", path, error.line, error.text) : 0;
 }
 
-/* It goes into every form of the result. */
-static int check_name(const struct run *run, uint32_t i, const char *path)
+static int load_model(struct run *run, uint32_t i)
 {
-	const char *name = run->models[i]->name;
+	_cleanup_(freep) char *path = NULL;
+	struct ini_error error;
+	int r;
 
-	if (!model_name_is_valid(name))
-		return log_error_errno(-EINVAL, "%s: '%s' is not a model's name", path, name);
+	r = find("model", "models", run->options->models[i], &path);
+	if (r < 0)
+		return r;
+	r = plant_model_load(path, &run->models[i], &error);
+	if (r < 0)
+		return log_error_errno(r, "%s:%u: %s", path, error.line, error.text);
+	if (!model_name_is_valid(run->models[i]->name))
+		return log_error_errno(-EINVAL, "%s: '%s' is not a model's name", path,
+				       run->models[i]->name);
 	for (uint32_t j = 0; j < i; j++)
-		if (strcmp(run->models[j]->name, name) == 0)
+		if (strcmp(run->models[j]->name, run->models[i]->name) == 0)
 			return log_error_errno(-EINVAL, "%s: the second model with the name '%s'",
-					       path, name);
-	return 0;
-}
-
-static int load_models(struct run *run)
-{
-	for (uint32_t i = 0; i < run->options->n_models; i++) {
-		_cleanup_(freep) char *path = NULL;
-		struct ini_error error;
-		int r;
-
-		r = find("models", "model", run->options->models[i], &path);
-		if (r < 0)
-			return r;
-		r = plant_model_load(path, &run->models[i], &error);
-		if (r < 0)
-			return log_error_errno(r, "%s:%u: %s", path, error.line, error.text);
-		r = check_name(run, i, path);
-		if (r < 0)
-			return r;
-	}
+					       path, run->models[i]->name);
 	return 0;
 }
 
@@ -134,164 +139,160 @@ static int take_surface(struct run *run, const char *path, struct surface *s)
 			       s->model);
 }
 
-static int load_surfaces(struct run *run)
+static int load_surface(struct run *run, const char *path)
 {
-	for (uint32_t i = 0; i < run->options->n_surfaces; i++) {
-		_cleanup_(surface_freep) struct surface *s = NULL;
-		const char *path = run->options->surfaces[i];
-		struct surface_error error = {0};
-		int r;
-
-		r = surface_load(path, &s, &error);
-		if (r < 0 && error.line > 0)
-			return log_error_errno(r, "%s:%u: %s", path, error.line, error.text);
-		if (r < 0)
-			return log_error_errno(r, "%s: %s", path, error.text);
-		r = take_surface(run, path, s);
-		if (r < 0)
-			return r;
-		s = NULL;
-	}
-	return 0;
-}
-
-static int load_trace(struct run *run)
-{
-	const struct replay_options *o = run->options;
-	bool standard_input = strcmp(o->trace, "-") == 0;
-	struct trace_error error = {0};
+	_cleanup_(surface_freep) struct surface *s = NULL;
+	struct surface_error error = {0};
 	int r;
 
-	r = standard_input ? trace_read(stdin, &o->reading, &run->trace, &error)
-			   : trace_load(o->trace, &o->reading, &run->trace, &error);
+	r = surface_load(path, &s, &error);
 	if (r < 0 && error.line > 0)
-		return log_error_errno(r, "%s:%lu: %s", o->trace, error.line, error.text);
-	return r < 0 ? log_error_errno(r, "%s: %s", o->trace, error.text) : 0;
+		return log_error_errno(r, "%s:%u: %s", path, error.line, error.text);
+	if (r < 0)
+		return log_error_errno(r, "%s: %s", path, error.text);
+	r = take_surface(run, path, s);
+	if (r == 0)
+		s = NULL; /* taken */
+	return r;
 }
 
-/* ---- what is made of it ---- */
+static int load(struct run *run)
+{
+	int r;
+
+	/* The trace last: it may be long. */
+	r = load_device(run);
+	for (uint32_t i = 0; i < run->options->n_models && r == 0; i++)
+		r = load_model(run, i);
+	for (uint32_t i = 0; i < run->options->n_surfaces && r == 0; i++)
+		r = load_surface(run, run->options->surfaces[i]);
+	return r < 0 ? r : load_trace(run);
+}
+
+/* ---- one evaluation ---- */
+
+struct steps {
+	struct progress progress;
+	uint64_t last_ns;
+	char slo[32];
+};
 
 static void show_progress(void *userdata, uint32_t done, uint32_t total)
 {
-	struct run *run = userdata;
+	struct steps *s = userdata;
 	uint64_t now = now_ns();
 
-	/* Objectives take about equally long. */
-	run->progress.total = total * run->options->n_slos;
-	run->progress.done = total * run->n + done - 1;
-	if (!run->progress.terminal && now - run->shown_ns < PROGRESS_LINE_NS)
+	if (done <= s->progress.done)
 		return;
-	run->shown_ns = now;
-	progress_step(&run->progress, now, "objective %u of %u", run->n + 1, run->options->n_slos);
+	s->progress.total = total;
+	if (!s->progress.terminal && done < total && now - s->last_ns < PROGRESS_LINE_NS)
+		return;
+	s->progress.done = done - 1;
+	s->last_ns = now;
+	progress_step(&s->progress, now, "SLO %s", s->slo);
 }
 
-static int evaluate_slo(struct run *run, const struct replay_slo *slo)
+static void take_slo(struct evaluation_options *o, const struct replay_slo *slo, struct steps *s)
 {
-	struct evaluation_options *e = &run->evaluations[run->n];
-	const char *base = strrchr(run->options->trace, '/');
+	o->slo_factor = slo->factor;
+	o->slo_ns = slo->ns;
+	if (slo->factor > 0)
+		(void)snprintf(s->slo, sizeof(s->slo), "%gx", slo->factor);
+	else
+		(void)snprintf(s->slo, sizeof(s->slo), "%gms", (double)slo->ns / 1e6);
+}
+
+static int print(const struct run *run, uint32_t slo)
+{
+	int r;
+
+	if (run->options->json) {
+		r = report_dump(run->objects[slo], stdout);
+	} else {
+		if (slo > 0)
+			(void)putchar('\n');
+		r = report_text(run->objects[slo], stdout);
+	}
+	if (r == 0 && fflush(stdout) != 0)
+		r = -errno;
+	return r < 0 ? log_error_errno(r, "Cannot print the result: %m") : 0;
+}
+
+static void prepare(const struct run *run, struct evaluation_options *o)
+{
+	const char *slash = strrchr(run->options->trace, '/');
+
+	*o = run->options->evaluation;
+	/* The result is the same wherever the trace lies. */
+	o->trace_name = slash ? slash + 1 : run->options->trace;
+	o->trace = run->trace;
+	o->device = run->device;
+	o->n_models = run->options->n_models;
+	for (uint32_t i = 0; i < o->n_models; i++) {
+		o->models[i] = run->models[i];
+		o->surfaces[i] = run->surfaces[i];
+	}
+}
+
+static int evaluate_slo(struct run *run, uint32_t slo)
+{
+	_cleanup_(evaluation_freep) struct evaluation *e = NULL;
+	struct evaluation_options *o = &run->evaluation_options[slo];
+	struct steps steps = {.last_ns = now_ns()};
 	struct evaluation_error error = {0};
 	int r;
 
-	*e = run->options->evaluation;
-	e->trace_name = base ? base + 1 : run->options->trace;
-	e->trace = run->trace;
-	e->device = run->device;
-	e->n_models = run->options->n_models;
-	for (uint32_t i = 0; i < e->n_models; i++) {
-		e->models[i] = run->models[i];
-		e->surfaces[i] = run->surfaces[i];
-	}
-	e->slo_factor = slo->factor;
-	e->slo_ns = slo->ns;
-	e->keep_ticks = run->options->report && run->n == 0;
-	e->progress = show_progress;
-	e->userdata = run;
-	r = evaluate(e, &run->results[run->n], &error);
+	prepare(run, o);
+	steps.progress = progress_start(stderr, 1, steps.last_ns);
+	take_slo(o, &run->options->slos[slo], &steps);
+	o->keep_ticks = run->options->report && slo == 0;
+	o->progress = show_progress;
+	o->userdata = &steps;
+	r = evaluate(o, &e, &error);
+	progress_end(&steps.progress);
 	if (r < 0)
-		return log_error_errno(r, "%s", error.text);
-	run->objects[run->n] = report_json(run->results[run->n]);
-	if (!run->objects[run->n])
-		return log_error_errno(-ENOMEM, "out of memory");
-	run->n++;
-	return 0;
+		return log_error_errno(r, "SLO %s: %s", steps.slo, error.text);
+	run->objects[slo] = report_json(e);
+	if (!run->objects[slo])
+		return log_error_errno(-ENOMEM, "Cannot make the result: %m");
+	if (slo == 0)
+		run->first = TAKE_PTR(e);
+	return print(run, slo);
 }
 
-/* ---- what comes out ---- */
-
-static int print_objects(const struct run *run)
-{
-	int r = 0;
-
-	for (uint32_t i = 0; i < run->n && r == 0; i++) {
-		if (i > 0 && !run->options->json)
-			(void)putchar('\n');
-		r = run->options->json ? report_dump(run->objects[i], stdout)
-				       : report_text(run->objects[i], stdout);
-	}
-	return r < 0 ? log_error_errno(r, "Cannot write the result: %m") : 0;
-}
-
-/* The page is about the first objective; the others are beside it. */
-static int write_report(const struct run *run)
+static int write_report(struct run *run)
 {
 	const char *folder = run->options->report;
 	int r;
 
-	if (!folder)
-		return 0;
-	r = report_write(folder, run->results[0], run->objects[0], run->objects + 1, run->n - 1);
+	r = report_write(folder, run->first, run->objects[0], run->objects + 1,
+			 run->options->n_slos - 1);
 	if (r < 0)
-		return log_error_errno(r, "Cannot write the report into %s: %m", folder);
-	log_info("%s/report.html, results.csv, results.json", folder);
+		return log_error_errno(r, "Cannot write the report to %s: %m", folder);
+	log_info("%s/report.html written", folder);
 	return 0;
-}
-
-static int check_report(const struct replay_options *o)
-{
-	int r;
-
-	if (!o->report)
-		return 0;
-	if (!report_has_gnuplot())
-		return log_error_errno(-ENOENT,
-				       "--report needs gnuplot (Debian's package gnuplot-nox)");
-	r = report_make_folder(o->report);
-	return r < 0 ? log_error_errno(r, "%s: %m", o->report) : 0;
-}
-
-static int run_all(struct run *run)
-{
-	const struct replay_options *o = run->options;
-	int r;
-
-	r = check_report(o);
-	if (r == 0)
-		r = load_device(run);
-	if (r == 0)
-		r = load_models(run);
-	if (r == 0)
-		r = load_surfaces(run);
-	if (r == 0)
-		r = load_trace(run);
-	for (uint32_t i = 0; i < o->n_slos && r == 0; i++)
-		r = evaluate_slo(run, &o->slos[i]);
-	progress_end(&run->progress);
-	if (r == 0)
-		r = print_objects(run);
-	return r == 0 ? write_report(run) : r;
 }
 
 int replay_run(const struct replay_options *o)
 {
-	struct run run = {.options = o};
-	uint64_t begin_ns = now_ns();
+	_cleanup_(run_done) struct run run = {.options = o};
+	uint64_t start_ns = now_ns();
 	int r;
 
-	run.progress = progress_start(stderr, 1, begin_ns);
-	run.shown_ns = begin_ns;
-	r = run_all(&run);
+	if (o->report && !report_has_gnuplot())
+		return log_error_errno(-ENOENT, "--report draws with gnuplot, which is missing: "
+						"install the Debian package gnuplot-nox");
+	if (o->report) {
+		r = report_make_folder(o->report);
+		if (r < 0)
+			return log_error_errno(r, "--report %s: %m", o->report);
+	}
+	r = load(&run);
+	for (uint32_t i = 0; i < o->n_slos && r == 0; i++)
+		r = evaluate_slo(&run, i);
+	if (r == 0 && o->report)
+		r = write_report(&run);
 	if (r == 0)
-		log_info("wall %.1f s", (double)(now_ns() - begin_ns) / (double)NSEC_PER_SEC);
-	run_done(&run);
+		(void)fprintf(stderr, "wall %.1f s\n", (double)(now_ns() - start_ns) / 1e9);
 	return r;
 }

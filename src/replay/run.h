@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From the command line to the report: loads what an evaluation needs and runs one for each
- * objective. */
+/* What cofris-replay does with a command line that asks for an evaluation. */
 #pragma once
 
 #include "replay/options.h"
 
-/* 0; or a negative errno after saying what is wrong: -EDOM for a set-up that is none to judge
- * policies by. */
+/* Loads what is named, evaluates for each SLO, and prints and writes the results. 0, -EDOM for a
+ * set-up that policies cannot be judged by, or another negative errno; all have been logged. */
 int replay_run(const struct replay_options *o);

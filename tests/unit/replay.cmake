@@ -21,9 +21,9 @@ cofris_test(test-simulation-steps SOURCES test-simulation-steps.c USES cofris-re
 cofris_test(test-simulation-governor SOURCES test-simulation-governor.c USES cofris-replay-core
   Threads::Threads LABELS unit)
 target_link_options(test-simulation-governor PRIVATE -Wl,--wrap=governor_step)
-cofris_test(test-simulation-scale SOURCES test-simulation-scale.c USES cofris-replay-core
-  LABELS unit)
-target_link_options(test-simulation-scale PRIVATE -Wl,--wrap=governor_step)
 foreach(part IN ITEMS evaluate evaluate-exact evaluate-figures measures oracle oracle-search)
   cofris_test(test-${part} SOURCES test-${part}.c USES cofris-replay-core LABELS unit TIMEOUT 180)
 endforeach()
+cofris_test(test-simulation-scale SOURCES test-simulation-scale.c USES cofris-replay-core
+  LABELS unit)
+target_link_options(test-simulation-scale PRIVATE -Wl,--wrap=governor_step)
