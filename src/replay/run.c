@@ -21,7 +21,7 @@ struct run {
 	struct plant_device *device;
 	struct plant_model *models[EVALUATE_MAX_MODELS];
 	struct surface *surfaces[EVALUATE_MAX_MODELS]; /* by model */
-	struct evaluation *first; /* the one that the report is about */
+	struct evaluation *first;		       /* the one that the report is about */
 	json_t *objects[REPLAY_MAX_SLOS];
 };
 
