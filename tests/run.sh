@@ -3,13 +3,14 @@
 # Installs what is needed, builds, and runs every test; ctest's summary comes last.
 #   sudo sh tests/run.sh [--build-dir DIR] [--sanitize address|thread] [--cc COMPILER] [--unit]
 #   sudo sh tests/run.sh --bench [--json FILE]
+#   sudo sh tests/run.sh --agreement    virtual time held against real time, 25 minutes
 set -eu
 
-usage() { sed -n '3,5s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '3,6s/^# \{0,1\}//p' "$0"; }
 die() { echo "run.sh: $*" >&2; exit 2; }
 
 here=$(cd "$(dirname "$0")/.." && pwd)
-build=$here/build cc=gcc sanitize='' bench=no json='' unit=no
+build=$here/build cc=gcc sanitize='' bench=no agreement=no json='' unit=no
 while [ $# -gt 0 ]; do
 	case $1 in
 	--build-dir) build=${2:?}; shift ;;
@@ -17,6 +18,7 @@ while [ $# -gt 0 ]; do
 	--cc) cc=${2:?}; shift ;;
 	--unit) unit=yes ;;
 	--bench) bench=yes ;;
+	--agreement) agreement=yes ;;
 	--json) json=${2:?}; shift ;;
 	-h | --help) usage; exit 0 ;;
 	*) usage >&2; die "unknown option '$1'" ;;
@@ -42,6 +44,15 @@ cmake --build "$build"
 cores=$(nproc)
 if [ $bench = yes ]; then
 	exec /usr/bin/python3 "$here/tests/bench/run.py" --build-dir "$build" ${json:+--json "$json"}
+fi
+if [ $agreement = yes ]; then
+	status=0
+	for policy in "cofris --gating none" "coordinated --gating cu"; do
+		# shellcheck disable=SC2086 # words
+		/usr/bin/python3 "$here/tests/replay/live.py" --build-dir "$build" \
+			--policy $policy || status=$?
+	done
+	exit $status
 fi
 cd "$build"
 if [ $unit = yes ]; then

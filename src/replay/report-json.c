@@ -221,6 +221,17 @@ static void add_set_up(struct row *row, const struct evaluation_options *o)
 	add(row, "service_cards", json_integer(o->service_cards));
 }
 
+/* Models whose surface was given. */
+static json_t *surfaces_json(const struct evaluation_options *o)
+{
+	json_t *array = json_array();
+
+	for (uint32_t i = 0; i < o->n_models && array; i++)
+		if (o->surfaces[i])
+			array = append(array, text(o->models[i]->name));
+	return array;
+}
+
 static void add_further_set_up(struct row *row, const struct evaluation_options *o)
 {
 	const struct plant_device *d = o->device;
@@ -240,6 +251,8 @@ static void add_further_set_up(struct row *row, const struct evaluation_options 
 	add_number(row, "dpm_ramp_ms", o->dpm_ramp_ms < 0 ? d->dpm_ramp_ms : o->dpm_ramp_ms);
 	add_number(row, "idle_active_share",
 		   o->idle_active_share < 0 ? d->idle_active_share : o->idle_active_share);
+	add(row, "surfaces", surfaces_json(o));
+	add(row, "exact", json_boolean(o->exact));
 }
 
 json_t *report_json(const struct evaluation *e)

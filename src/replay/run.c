@@ -20,7 +20,8 @@ struct run {
 	struct trace *trace;
 	struct plant_device *device;
 	struct plant_model *models[EVALUATE_MAX_MODELS];
-	struct evaluation *first; /* the one that the report is about */
+	struct surface *surfaces[EVALUATE_MAX_MODELS]; /* by model */
+	struct evaluation *first;		       /* the one that the report is about */
 	json_t *objects[REPLAY_MAX_SLOS];
 };
 
@@ -29,8 +30,10 @@ static void run_done(struct run *run)
 	evaluation_free(run->first);
 	for (size_t i = 0; i < ARRAY_SIZE(run->objects); i++)
 		json_decref(run->objects[i]);
-	for (size_t i = 0; i < ARRAY_SIZE(run->models); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(run->models); i++) {
 		free(run->models[i]);
+		surface_free(run->surfaces[i]);
+	}
 	free(run->device);
 	trace_free(run->trace);
 }
@@ -120,6 +123,39 @@ static int load_model(struct run *run, uint32_t i)
 	return 0;
 }
 
+/* It names its model. */
+static int take_surface(struct run *run, const char *path, struct surface *s)
+{
+	for (uint32_t i = 0; i < run->options->n_models; i++) {
+		if (strcmp(run->models[i]->name, s->model) != 0)
+			continue;
+		if (run->surfaces[i])
+			return log_error_errno(-EINVAL, "%s: the second surface of %s", path,
+					       s->model);
+		run->surfaces[i] = s;
+		return 0;
+	}
+	return log_error_errno(-EINVAL, "%s: it is of %s, which is not among the models", path,
+			       s->model);
+}
+
+static int load_surface(struct run *run, const char *path)
+{
+	_cleanup_(surface_freep) struct surface *s = NULL;
+	struct surface_error error = {0};
+	int r;
+
+	r = surface_load(path, &s, &error);
+	if (r < 0 && error.line > 0)
+		return log_error_errno(r, "%s:%u: %s", path, error.line, error.text);
+	if (r < 0)
+		return log_error_errno(r, "%s: %s", path, error.text);
+	r = take_surface(run, path, s);
+	if (r == 0)
+		s = NULL; /* taken */
+	return r;
+}
+
 static int load(struct run *run)
 {
 	int r;
@@ -128,6 +164,8 @@ static int load(struct run *run)
 	r = load_device(run);
 	for (uint32_t i = 0; i < run->options->n_models && r == 0; i++)
 		r = load_model(run, i);
+	for (uint32_t i = 0; i < run->options->n_surfaces && r == 0; i++)
+		r = load_surface(run, run->options->surfaces[i]);
 	return r < 0 ? r : load_trace(run);
 }
 
@@ -190,8 +228,10 @@ static void prepare(const struct run *run, struct evaluation_options *o)
 	o->trace = run->trace;
 	o->device = run->device;
 	o->n_models = run->options->n_models;
-	for (uint32_t i = 0; i < o->n_models; i++)
+	for (uint32_t i = 0; i < o->n_models; i++) {
 		o->models[i] = run->models[i];
+		o->surfaces[i] = run->surfaces[i];
+	}
 }
 
 static int evaluate_slo(struct run *run, uint32_t slo)

@@ -5,7 +5,8 @@ under the real daemons, in real time, and once in the simulation that cofris-rep
 
     live.py --build-dir DIR [--models A,B] [--policy P] [--seconds S] [--time-scale X] [--runs N]
 
-Serves --runs seeds of each model at once, each on a card of its own. Energy and latency quantiles
+Serves --runs seeds of each model at once, each on a card of its own with a daemon of its own (the
+cards of one daemon tick together, also where one of them asks to be looked at early). Energy and latency quantiles
 are of the card's time, over --seconds of it; before that the governor has --warm-up of its own
 time. Agreement: the median over the runs of energy within 3 %, and that of p95 within 5 % or 1 ms,
 whichever is more. The daemon's record fed to its governor again must give the same decisions.
@@ -18,6 +19,7 @@ import math
 import os
 import shutil
 import socket
+import stat
 import statistics
 import subprocess
 import sys
@@ -95,10 +97,10 @@ class Meter:
             s.sendall(b"stat --json\n")
             s.shutdown(socket.SHUT_WR)
             answer = b"".join(iter(lambda: s.recv(65536), b""))
-        stat = json.loads(answer.split(b"\n", 1)[1])
-        self.clocks.append((before, stat["device_ns"], time.monotonic_ns()))
-        for points, card in zip(self.points, stat["cards"]):
-            points.append((stat["device_ns"], card["energy_j"], card["busy_s"]))
+        seen = json.loads(answer.split(b"\n", 1)[1])
+        self.clocks.append((before, seen["device_ns"], time.monotonic_ns()))
+        for points, card in zip(self.points, seen["cards"]):
+            points.append((seen["device_ns"], card["energy_j"], card["busy_s"]))
 
     def run(self):
         while not self.ending.wait(0.2):
@@ -160,7 +162,8 @@ def serve_all(a, m, folder):
     for i, model, seed in plan(a):
         workers.append(m.start_worker(
             "--load", f"{folder}/curve.csv", "--rated-rps", f"{rated[model]:.17g}", "--seed", str(seed),
-            "--report", f"{folder}/report-{i}.csv", gpu=BDF[i], model=model, name=f"worker-{i}"))
+            "--report", f"{folder}/report-{i}.csv", gpu=BDF[i], model=model, name=f"worker-{i}",
+            run=f"run-{i}"))
     wait_for("the load's end", lambda: all(w.poll() is not None for w in workers),
              timeout=wall_s + 60, period=0.2)
     meter.stop()
@@ -172,25 +175,33 @@ def serve_all(a, m, folder):
     return result
 
 
+def start_daemon(a, m, folder, i, model):
+    from machine import BDF, DAEMON_UID
+
+    m.start_bus(f"bus-{i}")
+    m.write_config(f"[daemon]\nallow_simulated = yes\n[gpu {BDF[i]}]\nenabled = yes\n"
+                   f"gating = {a.gating}\n[model {model}]\nslo = {a.slo_factor}x\n"
+                   f"policy = {a.policy}\nallow = 0\n", name=f"cofris-{i}")
+    run = f"{folder}/run-{i}"
+    os.makedirs(run)
+    os.chown(run, DAEMON_UID, DAEMON_UID)
+    return m.start_daemon("--record", f"{run}/record.csv", name=f"cofrisd-{i}", run=f"run-{i}",
+                          config=f"cofris-{i}", bus=f"bus-{i}")
+
+
 def inside(a):
     """Below cofris-sim."""
     sys.path.insert(0, SUPPORT)
-    from machine import DAEMON_UID, Machine, wait_for
+    from machine import Machine, wait_for
 
     folder = os.environ["COFRIS_TEST_DIR"]
     with Machine() as m:
-        m.start_bus()
         m.start_actuator()
-        sections = "".join(f"[model {model}]\nslo = {a.slo_factor}x\npolicy = {a.policy}\nallow = 0\n"
-                           for model in a.models)
-        m.write_config(f"[daemon]\nallow_simulated = yes\n[gpu *]\nenabled = yes\n"
-                       f"gating = {a.gating}\n{sections}")
-        os.makedirs(f"{folder}/run", exist_ok=True)
-        os.chown(f"{folder}/run", DAEMON_UID, DAEMON_UID)
-        daemon = m.start_daemon("--record", f"{folder}/run/record.csv")
+        daemons = [start_daemon(a, m, folder, i, model) for i, model, _ in plan(a)]
         result = serve_all(a, m, folder)
-        daemon.terminate()
-        wait_for("cofrisd has ended", lambda: daemon.poll() is not None)
+        for daemon in daemons:
+            daemon.terminate()
+        wait_for("each cofrisd has ended", lambda: all(d.poll() is not None for d in daemons))
     with open(f"{folder}/live.json", "w") as f:
         json.dump(result, f)
 
@@ -221,17 +232,17 @@ def make_surfaces(a, folder):
         json.dump(rated, f)
 
 
-def first_tick_ns(folder, card, start_ns):
+def first_tick_ns(folder, run, start_ns):
     """Where in its interval the daemon's clock was as the load began: the first tick after that.
     Nothing else tells two runs of the same seed apart."""
-    with open(f"{folder}/run/record.csv") as f:
+    with open(f"{folder}/run-{run}/record.csv") as f:
         for line in f:
-            word, number, *rest = line.split()
-            if word == "input" and number == str(card):
-                now_ns = int(rest[0])
-            elif word == "in" and number == str(card) and rest[1] == "ok":
+            fields = line.split()
+            if fields[0] == "input":
+                now_ns = int(fields[2])
+            elif fields[0] == "in" and fields[3] == "ok":
                 return (now_ns - start_ns - 1) % POLL_NS + 1
-    raise ValueError(f"no tick of card {card} in the record")
+    raise ValueError(f"no tick in the record of run {run}")
 
 
 def virtual(a, folder, card, model, seed, start_ns):
@@ -283,13 +294,18 @@ def show(a, rows, medians):
               f"({m['p95_ms']:+.2f} ms): {'agrees' if m['agrees'] else 'DOES NOT AGREE'}")
 
 
-def replay_record(a, folder):
-    """Whether the daemon's governor decides the same again, and on how much that was tried."""
-    out = subprocess.run([os.path.join(a.build_dir, "bin", "cofris-replay"), "--inputs",
-                          f"{folder}/run/record.csv", "--json"], stdout=subprocess.PIPE)
-    result = json.loads(out.stdout)
-    print(f"  the record: {result['decisions']} decisions, {result['differing']} differ")
-    return out.returncode == 0 and result["decisions"] > 0
+def replay_records(a, folder):
+    """Whether the daemons' governors decide the same again, and on how much that was tried."""
+    decisions, differing, same = 0, 0, True
+    for i, _, _ in plan(a):
+        out = subprocess.run([os.path.join(a.build_dir, "bin", "cofris-replay"), "--inputs",
+                              f"{folder}/run-{i}/record.csv", "--json"], stdout=subprocess.PIPE)
+        result = json.loads(out.stdout)
+        decisions += result["decisions"]
+        differing += result["differing"]
+        same = same and out.returncode == 0 and result["decisions"] > 0
+    print(f"  the records: {decisions} decisions, {differing} differ")
+    return same
 
 
 def run(a, folder):
@@ -308,7 +324,7 @@ def run(a, folder):
             for i, model, seed in plan(a)]
     medians, agree = compare(a, rows)
     show(a, rows, medians)
-    agree = replay_record(a, folder) and agree
+    agree = replay_records(a, folder) and agree
     if a.json:
         with open(a.json, "w") as f:
             json.dump({"simulated": True, "policy": a.policy, "gating": a.gating,
@@ -332,9 +348,9 @@ def main():
         agree = run(a, folder)
     finally:
         if a.keep:
-            shutil.copytree(folder, a.keep, dirs_exist_ok=True,
-                            ignore=lambda d, names: [n for n in names if n in ("bus", "machine", "control")
-                                                     or n.endswith(".sock")])
+            # But for sockets, and what is memory.
+            shutil.copytree(folder, a.keep, dirs_exist_ok=True, ignore=lambda path, names: [
+                n for n in names if n == "machine" or stat.S_ISSOCK(os.lstat(f"{path}/{n}").st_mode)])
         shutil.rmtree(folder, ignore_errors=True)
     sys.exit(0 if agree else 1)
 
