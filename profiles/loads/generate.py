@@ -5,9 +5,10 @@
     generate.py            writes every NAME.csv beside this script
     generate.py --check    exit 1 if a file is not what this script makes
 
-day: a day, one value a second. A quiet night, a straight ramp in the morning, two busy spells with a lull at noon, an evening peak
-and the way back down, joined by half cosines. The whole is scaled to a mean of 0.40, with one burst
-of three seconds at 1.0 included. The last value joins the first, so the day can be repeated.
+day: a day, one value a second. A quiet night, a straight ramp in the morning, two busy spells with
+a lull at noon, an evening peak and the way back down, joined by half cosines. The whole is scaled to
+a mean of 0.40, with one burst of three seconds at 1.0 included. The last value joins the first, so
+the day can be repeated.
 
 steps: up and down between a tenth and the whole, each held for 45 s. bursts: a low base with bursts
 of 1 to 20 s at 0.7 to 1.0. flat: half of the rated rate throughout. jobs: as a batch cluster's trace

@@ -27,6 +27,10 @@ launch, by these rules:
 fixed_bytes (weights) are read once whatever the batch; everything else grows with it. Caches are
 assumed to hold what a kernel reads more than once, and nothing between kernels.
 
+Of the networks of BatchSizer's experiment, Inception V2 and the mobile NASNet and PNASNet are missing:
+no list of their layers was at hand against which multiply-adds and parameters could be checked. Its
+ResNets are of the second version, which has the layers of the first in another order.
+
 To add a model: write a function that returns its Net and put it into NETS.
 """
 
@@ -529,7 +533,9 @@ def inception_v3():
 def transformer(name, source, tokens, vocabulary, positions, types, embedding=768, shared=False,
                 gelu=1):
     """An encoder of 12 layers, 768 wide, 12 heads; shared: all layers have the same weights; gelu:
-    launches of the activation."""
+    launches of the activation: one where there is a kernel for it (by the error function), three
+    where it is put together of others (by the hyperbolic tangent, as ALBERT has it: the cubic, its
+    tangent, the product)."""
     net = Net(name, f"{source}, {tokens} tokens")
     width, heads, inner = 768, 12, 3072
     for kind, rows in (("words", vocabulary), ("positions", positions), ("types", types)):

@@ -3,7 +3,9 @@
  * feeds a record of cofrisd to it again instead. */
 #include "base/log.h"
 #include "base/progress.h"
+#include "replay/experiment.h"
 #include "replay/inputs.h"
+#include "replay/report.h"
 #include "replay/run.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -80,12 +82,36 @@ static enum exit_status run_inputs(const struct replay_options *options)
 	return result.differing > 0 ? DIFFERENT : SAME;
 }
 
+static enum exit_status run_experiment(const struct replay_options *options)
+{
+	const struct experiment *e = experiment_find(options->experiment);
+	const struct experiment_options o = {
+		.trace = options->trace,
+		.smoothing_k = options->reading.smoothing_k,
+		.seed = options->evaluation.seed,
+		.threads = options->evaluation.threads,
+	};
+	json_t *object = NULL;
+	int r;
+
+	r = e->run(&o, &object);
+	if (r < 0)
+		return FAILED;
+	r = options->json ? report_dump(object, stdout) : e->text(object, stdout);
+	json_decref(object);
+	if (r < 0)
+		(void)log_error_errno(r, "Cannot write the result: %m");
+	return r < 0 ? FAILED : SAME;
+}
+
 static enum exit_status run(const struct replay_options *options)
 {
 	int r;
 
 	if (options->inputs)
 		return run_inputs(options);
+	if (options->experiment)
+		return run_experiment(options);
 	r = replay_run(options);
 	return r == -EDOM ? OVERLOADED : r < 0 ? FAILED : SAME;
 }

@@ -4,6 +4,7 @@
 #include "base/parse.h"
 #include "base/units.h"
 #include "governor/policy.h"
+#include "replay/experiment.h"
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -13,6 +14,7 @@
 static const char help[] =
 	"Usage: cofris-replay --trace FILE [OPTION...]\n"
 	"       cofris-replay --inputs FILE [--json]\n"
+	"       cofris-replay --experiment NAME [--json]\n"
 	"What would each policy save on this load? Serves the trace's requests with every model\n"
 	"under every policy on simulated cards, in virtual time, by the governor that cofrisd\n"
 	"runs.\n"
@@ -59,6 +61,9 @@ static const char help[] =
 	"      --threads N            (default: one for each core)\n"
 	"      --inputs FILE          instead: feed a record of cofrisd to its governor again and\n"
 	"                             compare the decisions; - reads standard input\n"
+	"      --experiment NAME      instead: repeat a published experiment (batchsizer, "
+	"adapter),\n"
+	"                             each figure beside the published one\n"
 	"      --help, --version\n"
 	"\n"
 	"Exit status: 0 done, and with --inputs all decisions are the same; 1 some decisions\n"
@@ -127,6 +132,20 @@ static int set_text(struct replay_options *o, const struct option_row *row, cons
 		return bad(row, text, "a name");
 	*(const char **)field(o, row) = text;
 	return 0;
+}
+
+static int set_experiment(struct replay_options *o, const struct option_row *row, const char *text)
+{
+	const char *names[8];
+	unsigned int n = 0;
+
+	if (experiment_find(text))
+		return set_text(o, row, text);
+	while (n < ARRAY_SIZE(names) && experiment_name(n)) {
+		names[n] = experiment_name(n);
+		n++;
+	}
+	return unknown(row, text, names, n);
 }
 
 static int set_flag(struct replay_options *o, const struct option_row *row,
@@ -216,7 +235,7 @@ static int set_word(const struct option_row *row, const char *text, const char *
 static int set_gating(struct replay_options *o, const struct option_row *row, const char *text)
 {
 	static const char *const names[] = {"none", "se", "cu"};
-	unsigned int i;
+	unsigned int i = 0;
 	int r = set_word(row, text, names, ARRAY_SIZE(names), &i);
 
 	if (r == 0)
@@ -227,7 +246,7 @@ static int set_gating(struct replay_options *o, const struct option_row *row, co
 static int set_latency(struct replay_options *o, const struct option_row *row, const char *text)
 {
 	static const char *const names[] = {"sojourn", "service"};
-	unsigned int i;
+	unsigned int i = 0;
 	int r = set_word(row, text, names, ARRAY_SIZE(names), &i);
 
 	if (r == 0)
@@ -330,7 +349,7 @@ static int set_surfaces(struct replay_options *o, const struct option_row *row, 
 static int take_policy(struct replay_options *o, const struct option_row *row, const char *word)
 {
 	struct evaluation_options *e = &o->evaluation;
-	unsigned int i;
+	unsigned int i = 0;
 	int r;
 
 	r = set_word(row, word, known_policies, ARRAY_SIZE(known_policies), &i);
@@ -401,14 +420,27 @@ static const struct option_row rows[] = {
 	{"report", NUMBER(text, report)},
 	{"threads", NUMBER(u32, EVALUATION(threads)), .min = 1, .max = 1024},
 	{"inputs", NUMBER(text, inputs)},
+	{"experiment", NUMBER(experiment, experiment)},
 };
 
 enum { OPTION_HELP = 1000, OPTION_VERSION };
 
+/* What goes with every use of the program, and what with experiments, too. */
+static const char *const of_all[] = {"json", "inputs", "experiment", NULL};
+static const char *const of_experiments[] = {"trace", "smoothing-k", "seed", "threads", NULL};
+
+static bool is_one_of(const char *name, const char *const *names)
+{
+	for (; *names; names++)
+		if (strcmp(name, *names) == 0)
+			return true;
+	return false;
+}
+
 static int parse(int argc, char *argv[], struct replay_options *o)
 {
 	struct option options[ARRAY_SIZE(rows) + 3] = {0};
-	const char *of_evaluation = NULL;
+	const char *of_evaluation = NULL, *of_experiment = NULL;
 	size_t n;
 	int c, r;
 
@@ -435,17 +467,25 @@ static int parse(int argc, char *argv[], struct replay_options *o)
 		r = rows[c].set(o, &rows[c], optarg);
 		if (r < 0)
 			return r;
-		if (strcmp(rows[c].name, "json") != 0 && strcmp(rows[c].name, "inputs") != 0)
+		if (is_one_of(rows[c].name, of_experiments))
+			of_experiment = rows[c].name;
+		else if (!is_one_of(rows[c].name, of_all))
 			of_evaluation = rows[c].name;
 	}
 	if (optind < argc)
 		return log_error_errno(-EINVAL, "Unexpected argument '%s'; see --help.",
 				       argv[optind]);
-	if (o->inputs && of_evaluation)
-		return log_error_errno(-EINVAL, "--inputs does not go with --%s.", of_evaluation);
-	if (!o->inputs && !o->trace)
-		return log_error_errno(-EINVAL,
-				       "--trace FILE (or --inputs FILE) is missing; see --help.");
+	if (o->inputs && o->experiment)
+		of_evaluation = "experiment";
+	if (o->inputs && (of_evaluation || of_experiment))
+		return log_error_errno(-EINVAL, "--inputs does not go with --%s.",
+				       of_evaluation ? of_evaluation : of_experiment);
+	if (o->experiment && of_evaluation)
+		return log_error_errno(-EINVAL, "--experiment does not go with --%s.",
+				       of_evaluation);
+	if (!o->inputs && !o->experiment && !o->trace)
+		return log_error_errno(-EINVAL, "--trace FILE (or --inputs FILE, or --experiment "
+						"NAME) is missing; see --help.");
 	return 1;
 }
 

@@ -13,7 +13,8 @@ struct replay_slo {
 };
 
 struct replay_options {
-	const char *inputs; /* a daemon's record; then nothing below but json holds */
+	const char *inputs;	/* a daemon's record; then nothing below but json holds */
+	const char *experiment; /* a name of experiment.h; then json, trace, seed and threads */
 	const char *trace, *device, *report;
 	bool json;
 	struct trace_options reading;

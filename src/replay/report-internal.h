@@ -14,6 +14,11 @@ struct report_column {
 extern const struct report_column report_result_columns[], report_mean_columns[];
 extern const size_t report_n_result_columns, report_n_mean_columns;
 
+/* Rows under columns, for a terminal. 0 or a negative errno. */
+int report_print_table(const json_t *rows, const struct report_column *columns, size_t n, FILE *f);
+/* A number with REPORT_DIGITS digits, null for what is none. */
+json_t *report_rounded(double value);
+
 #define REPORT_VALUE_MAX 128
 /* A value as tables show it: "-" for null, LOW..HIGH for a range, control characters as '?'. */
 void report_show(const json_t *value, int decimals, char ret[REPORT_VALUE_MAX]);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "replay/report.h"
+#include "replay/report-internal.h"
 #include <errno.h>
 #include <math.h>
 #include <string.h>
@@ -8,7 +8,7 @@ static const char *const gating_names[] = {"none", "se", "cu"};
 
 /* Rounded here and printed with as many digits, so that a difference in the last bits of a sum is
  * none in the bytes. */
-static json_t *number(double value)
+json_t *report_rounded(double value)
 {
 	char text[40];
 
@@ -47,7 +47,7 @@ static void add(struct row *row, const char *key, json_t *value)
 
 static void add_number(struct row *row, const char *key, double value)
 {
-	add(row, key, number(value));
+	add(row, key, report_rounded(value));
 }
 
 static json_t *finish(struct row *row)

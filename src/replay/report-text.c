@@ -135,7 +135,7 @@ static int fill_table(struct libscols_table *table, const json_t *rows,
 	return r;
 }
 
-static int print_table(const json_t *rows, const struct report_column *columns, size_t n, FILE *f)
+int report_print_table(const json_t *rows, const struct report_column *columns, size_t n, FILE *f)
 {
 	struct libscols_table *table = scols_new_table();
 	int r;
@@ -182,12 +182,12 @@ int report_text(const json_t *object, FILE *f)
 	int r;
 
 	print_set_up(object, f);
-	r = print_table(json_object_get(object, "results"), report_result_columns,
-			report_n_result_columns, f);
+	r = report_print_table(json_object_get(object, "results"), report_result_columns,
+			       report_n_result_columns, f);
 	if (r < 0)
 		return r;
 	(void)fprintf(f, "\nGeometric means%s\n", report_means_are(object));
-	r = print_table(json_object_get(object, "geomean"), report_mean_columns,
-			report_n_mean_columns, f);
+	r = report_print_table(json_object_get(object, "geomean"), report_mean_columns,
+			       report_n_mean_columns, f);
 	return r < 0 ? r : ferror(f) ? -EIO : 0;
 }
