@@ -203,9 +203,12 @@ def inside(a):
 
     folder = os.environ["COFRIS_TEST_DIR"]
     with Machine() as m:
-        m.start_actuator()
+        # It would give up, to be started anew, where the host does not let it run in time.
+        actuator = m.start_actuator("--deadline", "5000")
         daemons = [start_daemon(a, m, folder, i, model) for i, model, _ in plan(a)]
         result = serve_all(a, m, folder)
+        if any(p.poll() is not None for p in (actuator, *daemons)):
+            raise ValueError("a daemon ended before the load")
         for daemon in daemons:
             daemon.terminate()
         wait_for("each cofrisd has ended", lambda: all(d.poll() is not None for d in daemons))
@@ -315,6 +318,18 @@ def replay_records(a, folder):
     return same
 
 
+def card_was_lost(a, folder):
+    """Whether a daemon had to do without its card, as no simulation has to."""
+    lost = 0
+    for i, _, _ in plan(a):
+        with open(f"{folder}/run-{i}/record.csv") as f:
+            lost += sum(1 for line in f if line.startswith("decision")
+                        and line.split()[5] in ("sensors-lost", "readback-failed"))
+    if lost:
+        print(f"  {lost} decisions without the card's sensors: the host was too busy for the actuator")
+    return lost > 0
+
+
 def run(a, folder):
     make_surfaces(a, folder)
     write_curve(f"{folder}/curve.csv", a)
@@ -340,7 +355,7 @@ def run(a, folder):
                        "seconds": a.seconds, "time_scale": a.time_scale, "runs": rows,
                        "medians": medians}, f, indent=1)
             f.write("\n")
-    return agree, outcome["late_ms"] >= LATE_MS
+    return agree, card_was_lost(a, folder) or outcome["late_ms"] >= LATE_MS
 
 
 def attempt(a):
