@@ -5,6 +5,7 @@
 #include <string.h>
 
 static const struct experiment *const experiments[] = {
+	&experiment_cofris,
 	&experiment_batchsizer,
 	&experiment_adapter,
 };
