@@ -5,6 +5,7 @@
 static const struct experiment *const experiments[] = {
 	&experiment_batchsizer,
 	&experiment_adapter,
+	&experiment_cofris,
 };
 
 const struct experiment *experiment_find(const char *name)
