@@ -116,8 +116,8 @@ static json_t *values_json(const struct observed_values *v)
 	json_t *object = json_object();
 
 	for (uint32_t i = 0; i < v->n && object; i++) {
-		if (json_object_set_new(object, v->all[i].name,
-					report_rounded(v->all[i].value)) == 0)
+		if (json_object_set_new(object, v->all[i].name, report_rounded(v->all[i].value)) ==
+		    0)
 			continue;
 		json_decref(object);
 		object = NULL;
@@ -225,8 +225,8 @@ static void print_row(const json_t *row, FILE *f)
 		      report_string(row, "statement"), report_string(row, "figure"));
 	print_bounds(row, f);
 	(void)fprintf(f, "\n ");
-	json_object_foreach ((json_t *)json_object_get(row, "measured"), name, value)
-		(void)fprintf(f, "  %s %.4g", name, json_number_value(value));
+	json_object_foreach((json_t *)json_object_get(row, "measured"), name, value)(void)
+		fprintf(f, "  %s %.4g", name, json_number_value(value));
 	(void)fprintf(f, "\n");
 	if (json_is_string(json_object_get(row, "argument")))
 		(void)fprintf(f, "  %s\n", report_string(row, "argument"));
@@ -242,8 +242,7 @@ static int text(const json_t *object, FILE *f)
 		      "in the paper, and load %s\n%s, smoothing %.0f, mean load %.3f\n",
 		      report_string(object, "load_definition"), report_string(object, "trace"),
 		      report_number(object, "smoothing_k"), report_number(object, "mean_load"));
-	json_array_foreach (rows, i, row)
-		print_row(row, f);
+	json_array_foreach(rows, i, row) print_row(row, f);
 	(void)fprintf(f, "\n%.0f predicted and met, of %zu observations\n",
 		      report_number(object, "predicted_and_met"), json_array_size(rows));
 	return ferror(f) ? -EIO : 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The configuration space of the paper's card, without noise and at the temperature of an idle card:
- * every clock, and every number of CUs (also those whose shape another one dominates, as the paper
- * swept them). Gating is the plant's own. */
+/* The configuration space of the paper's card, without noise and at the temperature of an idle
+ * card: every clock, and every number of CUs (also those whose shape another one dominates, as the
+ * paper swept them). Gating is the plant's own. */
 #include "replay/observations.h"
 #include <errno.h>
 
@@ -41,9 +41,9 @@ static int observe_cus(const struct plant_device *d, const struct plant_model *m
 
 		ret->ns[l][n] = cost.ns;
 		for (int g = PLANT_GATING_NONE; g <= PLANT_GATING_CU; g++)
-			ret->power_w[g][l][n] = power_w(
-				d, &cost, l,
-				plant_ungated_cus_of_mask(d, (enum plant_gating)g, &mask));
+			ret->power_w[g][l][n] =
+				power_w(d, &cost, l,
+					plant_ungated_cus_of_mask(d, (enum plant_gating)g, &mask));
 	}
 	return 0;
 }

@@ -39,8 +39,8 @@ static void count_ticks(const struct cu_shape *shapes, const struct evaluation_r
 		ticks[cu_shape_cus(shapes[row->ticks[i].configuration.shape])]++;
 }
 
-static int take_row(struct observations *o, const struct evaluation_row *row,
-		    enum observed_slo slo, enum observed_policy p, uint32_t model)
+static int take_row(struct observations *o, const struct evaluation_row *row, enum observed_slo slo,
+		    enum observed_policy p, uint32_t model)
 {
 	struct cu_shape shapes[OBSERVED_CUS];
 	int n = cu_shapes(&o->device->topology, shapes, OBSERVED_CUS);
@@ -231,7 +231,8 @@ void observe_se_favourites(const struct observations *o, struct observed_values 
 
 		if (strcmp(name, "albert") == 0 || strcmp(name, "shufflenet") == 0 ||
 		    strcmp(name, "squeezenet") == 0)
-			observed_add(ret, runs[OBSERVED_RS_SE][m].power / runs[OBSERVED_FS][m].power,
+			observed_add(ret,
+				     runs[OBSERVED_RS_SE][m].power / runs[OBSERVED_FS][m].power,
 				     "%s", name);
 	}
 }
@@ -288,17 +289,23 @@ void observe_p95_flat(const struct observations *o, struct observed_values *ret)
 			     "%s", observed_policies[of_se[i]]);
 }
 
-void observe_most_often(const struct observations *o, struct observed_values *ret)
+static void observe_most_often(const struct observations *o, enum observed_policy p,
+			       struct observed_values *ret)
 {
-	static const enum observed_policy of_se[] = {OBSERVED_RS_SE, OBSERVED_BOTH_SE};
+	uint32_t most = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(of_se); i++) {
-		const uint32_t *ticks = o->ticks[of_se[i]];
-		uint32_t most = 0;
+	for (uint32_t n = 1; n <= OBSERVED_CUS; n++)
+		if (o->ticks[p][n] > o->ticks[p][most])
+			most = n;
+	observed_add(ret, most, "%s", observed_policies[p]);
+}
 
-		for (uint32_t n = 1; n <= OBSERVED_CUS; n++)
-			if (ticks[n] > ticks[most])
-				most = n;
-		observed_add(ret, most, "%s", observed_policies[of_se[i]]);
-	}
+void observe_rs_se_most_often(const struct observations *o, struct observed_values *ret)
+{
+	observe_most_often(o, OBSERVED_RS_SE, ret);
+}
+
+void observe_cofris_se_most_often(const struct observations *o, struct observed_values *ret)
+{
+	observe_most_often(o, OBSERVED_BOTH_SE, ret);
 }

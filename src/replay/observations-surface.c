@@ -143,12 +143,17 @@ void observe_active_idle(const struct observations *o, struct observed_values *r
 
 void observe_gating_grain(const struct observations *o, struct observed_values *ret)
 {
-	double sum = 0;
+	double of_se = 0, of_all = 0;
 
-	for (uint32_t n = 1; n <= ALL; n++)
-		sum += 1 - mean_power(o, PLANT_GATING_CU, TOP, n) /
-				   mean_power(o, PLANT_GATING_SE, TOP, n);
-	observed_add(ret, 100 * sum / ALL, "mean over 1 to 60 CUs");
+	for (uint32_t n = 1; n <= ALL; n++) {
+		double se = mean_power(o, PLANT_GATING_SE, TOP, n);
+		double more = se - mean_power(o, PLANT_GATING_CU, TOP, n);
+
+		of_se += more / se;
+		of_all += more;
+	}
+	observed_add(ret, 100 * of_se / ALL, "of what SE gating draws");
+	observed_add(ret, 100 * of_all / ALL, "of the whole card");
 }
 
 /* ---- latency ---- */
@@ -189,6 +194,22 @@ void observe_slo_models(const struct observations *o, struct observed_values *re
 }
 
 /* ---- rate ---- */
+
+/* The fewest CUs from which on the clock's rate is held. */
+static uint32_t knee(const struct observed_response *r, uint32_t level)
+{
+	uint32_t n = ALL;
+
+	while (n > 1 && rate(r, level, n - 1) >= HELD * rate(r, level, ALL))
+		n--;
+	return n;
+}
+
+void observe_rate_knees(const struct observations *o, struct observed_values *ret)
+{
+	for (uint32_t m = 0; m < OBSERVED_MODELS; m++)
+		observed_add(ret, knee(&o->responses[m], TOP), "%s", observed_models[m]);
+}
 
 void observe_rate_holds(const struct observations *o, struct observed_values *ret)
 {
@@ -235,16 +256,6 @@ void observe_squeezenet(const struct observations *o, struct observed_values *re
 }
 
 /* ---- optima ---- */
-
-/* The fewest CUs from which on the clock's rate is held. */
-static uint32_t knee(const struct observed_response *r, uint32_t level)
-{
-	uint32_t n = ALL;
-
-	while (n > 1 && rate(r, level, n - 1) >= HELD * rate(r, level, ALL))
-		n--;
-	return n;
-}
 
 struct optimum {
 	uint32_t level, cus;

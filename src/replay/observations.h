@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What Chow and Wong, "CoFRIS: Coordinated Frequency and Resource Scaling for GPU Inference Servers"
- * (IGSC 2023), report of their card and of their policies, each against what the plant does. Bounds
- * are what the paper prints, or what its words say where it prints none. Whether a statement is met
- * is computed; what is expected is declared with it, so that a change in either way is seen. */
+/* What Chow and Wong, "CoFRIS: Coordinated Frequency and Resource Scaling for GPU Inference
+ * Servers" (IGSC 2023), report of their card and of their policies, each against what the plant
+ * does. Bounds are what the paper prints, or what its words say where it prints none. Whether a
+ * statement is met is computed; what is expected is declared with it, so that a change in either
+ * way is seen. */
 #pragma once
 
 #include "replay/evaluate.h"
@@ -16,7 +17,7 @@ extern const char *const observed_models[OBSERVED_MODELS];
 /* One model over the whole configuration space: batch 1, back to back, n CUs by the conserved
  * policy. */
 struct observed_response {
-	double ns[OBSERVED_LEVELS][OBSERVED_CUS + 1];	  /* by level and n; 0 for no CU */
+	double ns[OBSERVED_LEVELS][OBSERVED_CUS + 1];	      /* by level and n; 0 for no CU */
 	double power_w[3][OBSERVED_LEVELS][OBSERVED_CUS + 1]; /* by enum plant_gating */
 };
 
@@ -94,12 +95,12 @@ bool observation_is_met(const struct observation *o, const struct observed_value
 
 /* The figures, by subject: the card's, then the policies'. */
 typedef void observe_fn(const struct observations *o, struct observed_values *ret);
-extern observe_fn observe_flat, observe_dip, observe_dip_clock, observe_falling, observe_late_saving,
-	observe_clock_saves_more, observe_latency, observe_slo_breaks, observe_slo_models,
-	observe_rate_holds, observe_cu_limited, observe_shufflenet, observe_squeezenet,
-	observe_knees, observe_optimum_cu, observe_optimum_se, observe_active_idle,
-	observe_gating_grain;
+extern observe_fn observe_flat, observe_dip, observe_dip_clock, observe_falling,
+	observe_late_saving, observe_clock_saves_more, observe_latency, observe_slo_breaks,
+	observe_slo_models, observe_rate_knees, observe_rate_holds, observe_cu_limited,
+	observe_shufflenet, observe_squeezenet, observe_knees, observe_optimum_cu,
+	observe_optimum_se, observe_active_idle, observe_gating_grain;
 extern observe_fn observe_total, observe_over_fs, observe_over_rs_cu, observe_se_over_fs,
 	observe_fs_rs_se, observe_next_best, observe_cu_better, observe_cu_worse,
 	observe_se_favourites, observe_slo_150, observe_slo_125, observe_p95_in_slo,
-	observe_p95_most, observe_p95_flat, observe_most_often;
+	observe_p95_most, observe_p95_flat, observe_rs_se_most_often, observe_cofris_se_most_often;
