@@ -35,7 +35,7 @@ struct memo {
 struct sums {
 	double energy_j, idle_energy_j, busy_s, over_cap_s, over_cap_j;
 	double sclk_mhz_s, cu_s;
-	uint64_t changes, completed, executions, executed;
+	uint64_t changes, completed, late, executions, executed;
 };
 
 /* A worker's cumulative counters, as its channel has them. */

@@ -185,7 +185,10 @@ static void end_request(struct simulation *s, const struct execution *e, uint32_
 	if (!o->saturated)
 		s->latency_ns[request] = latency_ns;
 	s->counters.sojourn_ns += sojourn_ns;
-	s->counters.late += o->slo_ns > 0 && latency_ns > o->slo_ns;
+	if (o->slo_ns > 0 && latency_ns > o->slo_ns) {
+		s->counters.late++;
+		s->sums.late++;
+	}
 	latencies_add(s, &s->sojourns, sojourn_ns, 1);
 }
 

@@ -159,6 +159,7 @@ static void fill_result(struct simulation *s, uint64_t drained_ns, struct simula
 		.busy_s = b->busy_s - a->busy_s,
 		.length_s = length_s,
 		.completed = b->completed - a->completed,
+		.late = b->late - a->late,
 		.changes = b->changes - a->changes,
 		.mean_sclk_mhz = ratio(b->sclk_mhz_s - a->sclk_mhz_s, length_s),
 		.mean_cus = ratio(b->cu_s - a->cu_s, length_s),

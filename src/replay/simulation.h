@@ -69,8 +69,8 @@ struct simulation_result {
 	/* From warm-up to the end asked for: */
 	double energy_j, idle_energy_j; /* all; while nothing was executing */
 	double busy_s, length_s;
-	uint64_t completed;
-	uint64_t changes; /* of the configuration in force (clock limit, mask or batch) */
+	uint64_t completed, late; /* late: of slo_ns, among these */
+	uint64_t changes;	  /* of the configuration in force (clock limit, mask or batch) */
 	double mean_sclk_mhz, mean_cus; /* time means; the sclk is the true one */
 	double mean_batch;		/* per execution */
 	double over_cap_s, over_cap_j;	/* time above the cap, and energy above it */

@@ -386,6 +386,15 @@ static void test_a_saturated_run_takes_full_batches_all_the_time(void **state)
 	assert_close("completed", (double)fixture.result.completed, 16 * ceil(10e9 / service_ns),
 		     0);
 	assert_int_equal(fixture.result.n, 0);
+	assert_int_equal(fixture.result.late, 0);
+
+	fixture.options.slo_ns = (uint64_t)(0.9 * service_ns);
+	fixture_run(0);
+	assert_true(fixture.result.completed > 0);
+	assert_int_equal(fixture.result.late, fixture.result.completed);
+	fixture.options.slo_ns = (uint64_t)(1.1 * service_ns);
+	fixture_run(0);
+	assert_int_equal(fixture.result.late, 0);
 }
 
 /* ---- the cap ---- */
