@@ -167,11 +167,11 @@ static int make_json(const struct work *w, json_t **ret)
 		json_decref(rows);
 		return r;
 	}
-	*ret = json_pack("{s:i, s:b, s:s, s:s, s:s, s:s, s:i, s:o, s:s, s:I, s:b, s:i, s:o}",
-			 "schema", EXPERIMENT_SCHEMA, "simulated", 1, "experiment", "cofris",
-			 "device", w->device->name, "trace", trace_name(w), "latency_notion",
-			 "service", "smoothing_k", (int)w->trace->smoothing_k, "mean_load",
-			 report_rounded(w->trace->mean_load), "load_definition",
+	*ret = json_pack("{s:i, s:b, s:b, s:s, s:s, s:s, s:s, s:i, s:o, s:s, s:I, s:b, s:i, s:o}",
+			 "schema", EXPERIMENT_SCHEMA, "simulated", 1, "modelled", 1, "experiment",
+			 "cofris", "device", w->device->name, "trace", trace_name(w),
+			 "latency_notion", "service", "smoothing_k", (int)w->trace->smoothing_k,
+			 "mean_load", report_rounded(w->trace->mean_load), "load_definition",
 			 "1 is the capacity of the whole card at its highest clock", "seed",
 			 (json_int_t)w->options->seed, "declared", is_declared(w),
 			 "predicted_and_met", predicted, "observations", rows);
@@ -238,7 +238,8 @@ static int text(const json_t *object, FILE *f)
 	size_t i;
 
 	(void)fprintf(f,
-		      "Simulated: the CoFRIS paper's observations. Latency is the service time, as "
+		      "Simulated: the CoFRIS paper's observations, power gating modelled. Latency "
+		      "is the service time, as "
 		      "in the paper, and load %s\n%s, smoothing %.0f, mean load %.3f\n",
 		      report_string(object, "load_definition"), report_string(object, "trace"),
 		      report_number(object, "smoothing_k"), report_number(object, "mean_load"));

@@ -5,9 +5,9 @@
 #include <string.h>
 
 static const struct experiment *const experiments[] = {
+	&experiment_cofris,
 	&experiment_batchsizer,
 	&experiment_adapter,
-	&experiment_cofris,
 };
 
 const struct experiment *experiment_find(const char *name)

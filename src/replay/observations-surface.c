@@ -71,6 +71,14 @@ void observe_flat(const struct observations *o, struct observed_values *ret)
 	}
 }
 
+void observe_dip_31(const struct observations *o, struct observed_values *ret)
+{
+	for (uint32_t l = 0; l < OBSERVED_LEVELS; l++)
+		add_clock(ret, o, l,
+			  mean_power(o, PLANT_GATING_NONE, l, 32) /
+				  mean_power(o, PLANT_GATING_NONE, l, 31));
+}
+
 static double dip(const struct observations *o, uint32_t level)
 {
 	return mean_power(o, PLANT_GATING_NONE, level, 32) -

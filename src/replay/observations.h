@@ -95,7 +95,7 @@ bool observation_is_met(const struct observation *o, const struct observed_value
 
 /* The figures, by subject: the card's, then the policies'. */
 typedef void observe_fn(const struct observations *o, struct observed_values *ret);
-extern observe_fn observe_flat, observe_dip, observe_dip_clock, observe_falling,
+extern observe_fn observe_flat, observe_dip_31, observe_dip, observe_dip_clock, observe_falling,
 	observe_late_saving, observe_clock_saves_more, observe_latency, observe_slo_breaks,
 	observe_slo_models, observe_rate_knees, observe_rate_holds, observe_cu_limited,
 	observe_shufflenet, observe_squeezenet, observe_knees, observe_optimum_cu,

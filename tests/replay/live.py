@@ -34,6 +34,7 @@ ENERGY_PCT = 3.0
 P95_PCT, P95_MS = 5.0, 1.0
 MAX_CARDS = 8
 POLL_NS = 500_000_000  # the daemon's, by default
+LATE_MS = 5.0  # one reading in a hundred: from here on the host is too busy to judge by
 AFTER_S = 1.0  # of the card's time that the load goes on after what counts
 
 
@@ -49,6 +50,8 @@ def parse(arguments=None):
     p.add_argument("--warm-up", type=float, default=30, help="s of the daemon's time before")
     p.add_argument("--time-scale", type=float, default=10)
     p.add_argument("--runs", type=int, default=3)
+    p.add_argument("--attempts", type=int, default=1,
+                   help="where runs do not agree and the host was late, try again")
     p.add_argument("--json", metavar="FILE", help="the figures")
     p.add_argument("--keep", metavar="DIR", help="reports, ticks and the record")
     p.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
@@ -86,6 +89,7 @@ class Meter:
     def __init__(self, n):
         self.points = [[] for _ in range(n)]
         self.clocks = []  # (monotonic ns before, the card's ns, monotonic ns after)
+        self.late_ms = []  # of each reading, by the host's fault
         self.ending = threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
@@ -103,8 +107,11 @@ class Meter:
             points.append((seen["device_ns"], card["energy_j"], card["busy_s"]))
 
     def run(self):
-        while not self.ending.wait(0.2):
+        due = time.monotonic()
+        while not self.ending.wait(max(0, due - time.monotonic())):
             self.read()
+            self.late_ms.append(1e3 * (time.monotonic() - due))
+            due = max(due + 0.2, time.monotonic())
 
     def stop(self):
         self.ending.set()
@@ -172,7 +179,7 @@ def serve_all(a, m, folder):
         summary = json.loads(m.log(f"worker-{i}").splitlines()[-1])
         rows = read_report(f"{folder}/report-{i}.csv")
         result.append({"model": model, "seed": seed, **figures(a, meter, i, summary, rows)})
-    return result
+    return result, quantile(meter.late_ms, 99)
 
 
 def start_daemon(a, m, folder, i, model):
@@ -196,14 +203,17 @@ def inside(a):
 
     folder = os.environ["COFRIS_TEST_DIR"]
     with Machine() as m:
-        m.start_actuator()
+        # It would give up, to be started anew, where the host does not let it run in time.
+        actuator = m.start_actuator("--deadline", "5000")
         daemons = [start_daemon(a, m, folder, i, model) for i, model, _ in plan(a)]
         result = serve_all(a, m, folder)
+        if any(p.poll() is not None for p in (actuator, *daemons)):
+            raise ValueError("a daemon ended before the load")
         for daemon in daemons:
             daemon.terminate()
         wait_for("each cofrisd has ended", lambda: all(d.poll() is not None for d in daemons))
     with open(f"{folder}/live.json", "w") as f:
-        json.dump(result, f)
+        json.dump({"runs": result[0], "late_ms": result[1]}, f)
 
 
 # ---- in virtual time -----------------------------------------------------------------------
@@ -308,6 +318,18 @@ def replay_records(a, folder):
     return same
 
 
+def card_was_lost(a, folder):
+    """Whether a daemon had to do without its card, as no simulation has to."""
+    lost = 0
+    for i, _, _ in plan(a):
+        with open(f"{folder}/run-{i}/record.csv") as f:
+            lost += sum(1 for line in f if line.startswith("decision")
+                        and line.split()[5] in ("sensors-lost", "readback-failed"))
+    if lost:
+        print(f"  {lost} decisions without the card's sensors: the host was too busy for the actuator")
+    return lost > 0
+
+
 def run(a, folder):
     make_surfaces(a, folder)
     write_curve(f"{folder}/curve.csv", a)
@@ -318,12 +340,14 @@ def run(a, folder):
                    env={**os.environ, "COFRIS_TEST_DIR": folder, "COFRIS_BUILD": a.build_dir,
                         "COFRIS_SOURCE": SOURCE})
     with open(f"{folder}/live.json") as f:
-        live = json.load(f)
+        outcome = json.load(f)
+    live = outcome["runs"]
     rows = [{"model": model, "seed": seed, "live": live[i],
              "virtual": virtual(a, folder, i, model, seed, live[i]["start_ns"])}
             for i, model, seed in plan(a)]
     medians, agree = compare(a, rows)
     show(a, rows, medians)
+    print(f"  the host: one reading in a hundred came {outcome['late_ms']:.1f} ms late or more")
     agree = replay_records(a, folder) and agree
     if a.json:
         with open(a.json, "w") as f:
@@ -331,7 +355,20 @@ def run(a, folder):
                        "seconds": a.seconds, "time_scale": a.time_scale, "runs": rows,
                        "medians": medians}, f, indent=1)
             f.write("\n")
-    return agree
+    return agree, card_was_lost(a, folder) or outcome["late_ms"] >= LATE_MS
+
+
+def attempt(a):
+    folder = tempfile.mkdtemp(prefix="cofris-live-")
+    os.chmod(folder, 0o755)
+    try:
+        return run(a, folder)
+    finally:
+        if a.keep:
+            # But for sockets, and what is memory.
+            shutil.copytree(folder, a.keep, dirs_exist_ok=True, ignore=lambda path, names: [
+                n for n in names if n == "machine" or stat.S_ISSOCK(os.lstat(f"{path}/{n}").st_mode)])
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def main():
@@ -342,16 +379,10 @@ def main():
     if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
         print("needs root and /dev/fuse")
         sys.exit(77)
-    folder = tempfile.mkdtemp(prefix="cofris-live-")
-    os.chmod(folder, 0o755)
-    try:
-        agree = run(a, folder)
-    finally:
-        if a.keep:
-            # But for sockets, and what is memory.
-            shutil.copytree(folder, a.keep, dirs_exist_ok=True, ignore=lambda path, names: [
-                n for n in names if n == "machine" or stat.S_ISSOCK(os.lstat(f"{path}/{n}").st_mode)])
-        shutil.rmtree(folder, ignore_errors=True)
+    for _ in range(a.attempts):
+        agree, late = attempt(a)
+        if agree or not late:
+            break
     sys.exit(0 if agree else 1)
 
 
