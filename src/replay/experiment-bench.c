@@ -20,6 +20,32 @@ static int find(const char *kind, const char *name, char **ret)
 		     : 0;
 }
 
+int experiment_load_device(const char *name, struct plant_device **ret)
+{
+	_cleanup_(freep) char *path = NULL;
+	struct ini_error error;
+	int r;
+
+	r = find("devices", name, &path);
+	if (r < 0)
+		return r;
+	r = plant_device_load(path, ret, &error);
+	return r < 0 ? log_error_errno(r, "%s:%u: %s", path, error.line, error.text) : 0;
+}
+
+int experiment_load_model(const char *name, struct plant_model **ret)
+{
+	_cleanup_(freep) char *path = NULL;
+	struct ini_error error;
+	int r;
+
+	r = find("models", name, &path);
+	if (r < 0)
+		return r;
+	r = plant_model_load(path, ret, &error);
+	return r < 0 ? log_error_errno(r, "%s:%u: %s", path, error.line, error.text) : 0;
+}
+
 /* A request of several images that the client sends together. */
 static void join_images(struct plant_model *m, uint32_t images)
 {
@@ -39,24 +65,16 @@ int experiment_bench_init(struct experiment_bench *b, const char *device, const 
 					   .switch_ms = -1,
 					   .dpm_ramp_ms = -1,
 					   .idle_active_share = -1};
-	_cleanup_(freep) char *device_path = NULL, *model_path = NULL;
 	_cleanup_(freep) struct plant_device *d = NULL;
 	struct costs_options batches = {0};
-	struct ini_error error;
 	int r;
 
 	memset(b, 0, sizeof(*b));
-	r = find("devices", device, &device_path);
+	r = experiment_load_device(device, &d);
 	if (r == 0)
-		r = find("models", model, &model_path);
+		r = experiment_load_model(model, &b->model);
 	if (r < 0)
 		return r;
-	r = plant_device_load(device_path, &d, &error);
-	if (r < 0)
-		return log_error_errno(r, "%s:%u: %s", device_path, error.line, error.text);
-	r = plant_model_load(model_path, &b->model, &error);
-	if (r < 0)
-		return log_error_errno(r, "%s:%u: %s", model_path, error.line, error.text);
 	join_images(b->model, images);
 	for (uint32_t batch = 1; batch <= max_batch; batch *= 2)
 		batches.batches[batches.n_batches++] = batch;

@@ -4,6 +4,10 @@
 
 #include "replay/simulation.h"
 
+/* By name. 0 or a negative errno after a message. */
+int experiment_load_device(const char *name, struct plant_device **ret);
+int experiment_load_model(const char *name, struct plant_model **ret);
+
 struct experiment_bench {
 	struct truth truth;
 	struct plant_model *model;

@@ -96,32 +96,6 @@ def batchsizer():
           "they are worth something")
 
 
-def judge(found):
-    rows = found["observations"]
-    check(len({r["id"] for r in rows}) == len(rows) >= 28, f"{len(rows)} observations")
-    check(sum(r["status"] == "calibrated" for r in rows) <= 3, "at most three are calibrated")
-    for row in rows:
-        should = row["status"] in ("calibrated", "predicted")
-        # Whatever is not met as declared, and whatever is met though declared a miss.
-        check(row["met"] == should, f"{row['status']}, but {row}")
-        check(should or row["argument"], f"a miss has its reason: {row}")
-    met = sum(r["met"] and r["status"] == "predicted" for r in rows)
-    check(found["predicted_and_met"] == met and found["unexpected"] == 0, str(found))
-    print(f"{found['trace']}: {met} predicted and met")
-
-
-def observations():
-    found = json.loads(run("cofris", "--json"))
-    check(found["simulated"] and found["modelled"], "says so")
-    judge(found)
-    # SWIM's files are not shipped.
-    folder = os.environ.get("COFRIS_TRACES", os.path.join(os.environ["COFRIS_SOURCE"], "..",
-                                                          "shared", "data", "traces"))
-    swim = os.path.join(folder, "FB-2009_samples_24_times_1hr_1.tsv")
-    if os.path.exists(swim):
-        judge(json.loads(run("cofris", "--json", "--trace", swim, "--smoothing-k", "11")))
-
-
 def refusals():
     for options, word in ((["--experiment", "batchsize"], "did you mean 'batchsizer'"),
                           (["--experiment", "adapter", "--models", "vgg19"], "--models"),
@@ -132,5 +106,4 @@ def refusals():
 
 
 if __name__ == "__main__":
-    {"adapter": adapter, "batchsizer": batchsizer, "observations": observations,
-     "refusals": refusals}[sys.argv[1]]()
+    {"adapter": adapter, "batchsizer": batchsizer, "refusals": refusals}[sys.argv[1]]()
