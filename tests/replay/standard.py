@@ -83,7 +83,7 @@ def at_the_default(result, policy):
 
 def objectives(runner):
     print("### Objectives and gating\n")
-    for gating in ("none", "se", "cu"):
+    for gating in ("cu", "none", "se"):
         for result in runner.run(FB_2009, "--policies", ALL, "--gating", gating, "--slo",
                                  "1.25x,1.5x,2.0x", "--headroom-sweep"):
             label = "measured power" if gating == "none" else "modelled power"
@@ -103,7 +103,7 @@ def objectives(runner):
 
 def cards(runner):
     print(f"### {CARDS} cards\n")
-    for gating in ("none", "cu"):
+    for gating in ("cu", "none"):
         result, = runner.run(FB_2009, "--policies", TICK, "--gating", gating, "--service-cards",
                              str(CARDS), "--ensemble", str(CARDS))
         print(f"Gating {gating}, SLO {result['slo']}: median (lowest to highest card).\n")
