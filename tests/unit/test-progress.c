@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The text of bars and lines; time is a number here. */
-#include "base/units.h"
 #include "base/progress.h"
+#include "base/units.h"
 #include "support/cmocka-includes.h"
 
 #include <string.h>
