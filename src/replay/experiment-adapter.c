@@ -296,7 +296,6 @@ static int text(const json_t *object, FILE *f)
 
 const struct experiment experiment_adapter = {
 	.name = "adapter",
-	.what = "ADAPter's streams, on a TX2-like module",
 	.run = run,
 	.text = text,
 };

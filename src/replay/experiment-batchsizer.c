@@ -303,7 +303,6 @@ static int text(const json_t *object, FILE *f)
 
 const struct experiment experiment_batchsizer = {
 	.name = "batchsizer",
-	.what = "BatchSizer's jobs under power caps, on a P40-like card",
 	.run = run,
 	.text = text,
 };

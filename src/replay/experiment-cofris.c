@@ -251,7 +251,6 @@ static int text(const json_t *object, FILE *f)
 
 const struct experiment experiment_cofris = {
 	.name = "cofris",
-	.what = "the CoFRIS paper's observations, on an MI50-like card",
 	.run = run,
 	.text = text,
 };

@@ -18,7 +18,7 @@ struct experiment_options {
 };
 
 struct experiment {
-	const char *name, *what;
+	const char *name;
 	/* 0 or a negative errno after a message. The same options give the same object, whatever
 	 * the number of threads. */
 	int (*run)(const struct experiment_options *o, json_t **ret);
