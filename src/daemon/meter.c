@@ -57,6 +57,7 @@ void meter_add_to(const struct meter *m, uint64_t now_ns, uint64_t poll_ns,
 	input->busy_ns += b->busy_ns - a->busy_ns;
 	input->executions += b->batches - a->batches;
 	input->in_flight += b->arrivals - ended(b);
+	input->waiting += b->arrivals - b->starts;
 	input->oldest_age_ns = MAX(input->oldest_age_ns, meter_oldest_age_ns(m, now_ns));
 	if (!m->whole)
 		input->whole_interval = false;

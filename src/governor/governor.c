@@ -236,6 +236,7 @@ static void decision_begin(struct governor *g, const struct governor_input *inpu
 	ret->number = ++g->number;
 	ret->power_cap_uw = g->config.power_cap_uw;
 	ret->predicted_power_w = NAN;
+	ret->again_ns = UINT64_MAX;
 	ret->n_models = g->config.n_models;
 	for (uint32_t i = 0; i < ret->n_models; i++) {
 		ret->models[i].rate_rps = g->models[i].rate_rps;

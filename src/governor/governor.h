@@ -10,7 +10,7 @@
 
 #include "base/macros.h"
 #include "cu-mask/cu-mask.h"
-#include "response/table.h"
+#include "response/menu.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -24,7 +24,8 @@ struct governor_model_config {
 	 * table, so that a row's number means the same demand in both. Borrowed; NULL: table
 	 * itself has no mask. */
 	const struct response_table *clock_table;
-	const char *policy; /* a name of policy.h's table */
+	const struct response_menu *menu; /* borrowed; NULL: planned for by table alone */
+	const char *policy;		  /* a name of policy.h's table */
 	uint32_t max_batch; /* largest that a policy may order beyond its table; 0 counts as 1 */
 	uint32_t priority;  /* larger is more important; 100 */
 	bool use_mask;	    /* cu_mask = auto */
@@ -51,6 +52,8 @@ struct governor_model_input {
 	uint32_t workers;
 	uint64_t arrivals, starts, completions, failures, late; /* in this interval */
 	uint64_t in_flight;	/* arrivals - completions - failures, now */
+	uint64_t waiting;	/* of these not started yet; UINT64_MAX: starts are not reported */
+	bool woken;		/* a request has waited longer than boost_wait_ns */
 	uint64_t oldest_age_ns; /* age of the oldest unfinished request; 0 if none or unknown */
 	uint64_t busy_ns, executions; /* service time summed over executions in this interval */
 	uint64_t service_p95_ns;      /* of this interval; 0 unknown */
@@ -77,6 +80,7 @@ enum governor_card_flag {
 struct governor_input {
 	uint64_t now_ns;
 	uint64_t interval_ns;		 /* since the last step */
+	bool early;			 /* between two polls: a worker's wake, or again_ns */
 	uint32_t flags;			 /* enum governor_card_flag */
 	uint64_t power_uw, power_cap_uw; /* sensor and cap in force; 0 unknown */
 	uint64_t power_max_uw;		 /* highest reading of this interval; 0 unknown */
@@ -140,6 +144,7 @@ struct governor_decision {
 	uint64_t power_cap_uw;	  /* 0: the baseline's cap */
 	double predicted_power_w; /* NaN if unknown */
 	bool changed;		  /* differs from the previous decision */
+	uint64_t again_ns;	  /* step again by then; UINT64_MAX: the next poll will do */
 	uint32_t n_models;
 	struct governor_model_decision models[GOVERNOR_MAX_MODELS];
 };

@@ -80,10 +80,15 @@ static const struct record_field row_fields[] = {
 
 #define STRUCT governor_input
 static const struct record_field input_fields[] = {
-	FIELD(now_ns, RECORD_U64, UINT64_MAX),		FIELD(interval_ns, RECORD_U64, UINT64_MAX),
-	FIELD(flags, RECORD_U32, UINT32_MAX),		FIELD(power_uw, RECORD_U64, UINT64_MAX),
-	FIELD(power_cap_uw, RECORD_U64, UINT64_MAX),	FIELD(power_max_uw, RECORD_U64, UINT64_MAX),
-	FIELD(sclk_mhz, RECORD_U32, UINT32_MAX),	FIELD(busy_percent, RECORD_U32, UINT32_MAX),
+	FIELD(now_ns, RECORD_U64, UINT64_MAX),
+	FIELD(interval_ns, RECORD_U64, UINT64_MAX),
+	FIELD(early, RECORD_BOOL, 1),
+	FIELD(flags, RECORD_U32, UINT32_MAX),
+	FIELD(power_uw, RECORD_U64, UINT64_MAX),
+	FIELD(power_cap_uw, RECORD_U64, UINT64_MAX),
+	FIELD(power_max_uw, RECORD_U64, UINT64_MAX),
+	FIELD(sclk_mhz, RECORD_U32, UINT32_MAX),
+	FIELD(busy_percent, RECORD_U32, UINT32_MAX),
 	FIELD(applied_max_mhz, RECORD_U32, UINT32_MAX),
 };
 #undef STRUCT
@@ -98,6 +103,8 @@ static const struct record_field in_fields[] = {
 	FIELD(failures, RECORD_U64, UINT64_MAX),
 	FIELD(late, RECORD_U64, UINT64_MAX),
 	FIELD(in_flight, RECORD_U64, UINT64_MAX),
+	FIELD(waiting, RECORD_U64, UINT64_MAX),
+	FIELD(woken, RECORD_BOOL, 1),
 	FIELD(oldest_age_ns, RECORD_U64, UINT64_MAX),
 	FIELD(busy_ns, RECORD_U64, UINT64_MAX),
 	FIELD(executions, RECORD_U64, UINT64_MAX),
@@ -122,6 +129,7 @@ static const struct record_field decision_fields[] = {
 	FIELD(power_cap_uw, RECORD_U64, UINT64_MAX),
 	FIELD(predicted_power_w, RECORD_DOUBLE, 0),
 	FIELD(changed, RECORD_BOOL, 1),
+	FIELD(again_ns, RECORD_U64, UINT64_MAX),
 };
 #undef STRUCT
 

@@ -130,6 +130,7 @@ static void fill_model(struct governing *g, struct simulation *s, struct governo
 		.completions = b->completions - a->completions,
 		.late = b->late - a->late,
 		.in_flight = b->arrivals - b->completions,
+		.waiting = b->arrivals - b->starts,
 		.oldest_age_ns = daemon_ns(g, oldest_age_ns(g, s)),
 		.busy_ns = daemon_ns(g, b->busy_ns - a->busy_ns),
 		.executions = b->executions - a->executions,
