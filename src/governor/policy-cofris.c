@@ -32,5 +32,6 @@ const struct policy policy_cofris = {
 	.estimates = true,
 	.paced = true,
 	.guarded = true,
+	.by_cost = true,
 	.plan = plan,
 };

@@ -31,4 +31,5 @@ void policy_restrict(const struct policy *p, struct table_options *o)
 {
 	o->free_clock = o->free_clock && !p->fixed_clock;
 	o->free_mask = o->free_mask && !p->fixed_mask;
+	o->late_cost = p->by_cost ? TABLE_LATE_COST : 0;
 }

@@ -54,6 +54,7 @@ struct policy {
 	bool guarded;	/* a queue in danger raises it to B */
 	bool fixed_clock, fixed_mask; /* its table has cells of the highest clock, or of all CUs,
 				       * alone: policy_restrict() */
+	bool by_cost; /* its table weighs lateness against power: policy_restrict() */
 	void (*plan)(const struct policy_view *view, struct policy_plan *ret);
 };
 
@@ -65,7 +66,8 @@ const char *policy_name(unsigned int i);
  */
 bool policy_is_clairvoyant(const char *name);
 
-/* Takes away from the options of a model's table what its policy leaves alone. */
+/* Takes away from the options of a model's table what its policy leaves alone, and says what a late
+ * request costs there. */
 void policy_restrict(const struct policy *p, struct table_options *o);
 
 /* The published runtime's rule: the row for the rate just measured. */

@@ -335,6 +335,8 @@ struct table_options profile_table_options(const struct profile_options *o)
 {
 	struct table_options t = TABLE_OPTIONS_DEFAULT;
 
+	/* What is verified and shown is what the default policy will choose. */
+	t.late_cost = TABLE_LATE_COST;
 	t.slo_factor = o->slo_factor;
 	t.slo_ns = o->slo_ns;
 	t.percentile = o->percentile;

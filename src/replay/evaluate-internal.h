@@ -25,13 +25,14 @@ enum table_kind {
 	TABLE_COORDINATED, /* clock and mask */
 	TABLE_CLOCK,
 	TABLE_MASK,
+	TABLE_COST, /* clock and mask, chosen by cost */
 	TABLE_KINDS,
 };
 
 /* What a headroom means to a policy. */
 enum headroom_kind {
 	HEADROOM_NONE,	 /* nothing */
-	HEADROOM_TABLE,	 /* what its table counts as feasible */
+	HEADROOM_TABLE,	 /* what its table counts as feasible, or what a late request costs there */
 	HEADROOM_TARGET, /* which latency it regulates to: as published the SLO itself */
 };
 

@@ -46,6 +46,12 @@ static bool has_masks(const struct response_table *t)
 	return false;
 }
 
+/* A headroom of 0.9 is the cost as it is; a third of the SLO more is a tenth of it. */
+static double late_cost_at(double headroom)
+{
+	return TABLE_LATE_COST * pow(10, -3 * (headroom - TABLE_OPTIONS_DEFAULT.headroom));
+}
+
 static struct table_options table_options_of(const struct evaluation_options *o, double headroom,
 					     enum table_kind kind)
 {
@@ -61,6 +67,8 @@ static struct table_options table_options_of(const struct evaluation_options *o,
 	t.service_only = o->latency == LATENCY_SERVICE;
 	t.free_clock = kind != TABLE_MASK;
 	t.free_mask = kind != TABLE_CLOCK;
+	if (kind == TABLE_COST)
+		t.late_cost = late_cost_at(headroom);
 	return t;
 }
 

@@ -25,6 +25,8 @@ static enum table_kind kind_of(const struct policy *p)
 	struct table_options t = TABLE_OPTIONS_DEFAULT;
 
 	policy_restrict(p, &t);
+	if (t.late_cost > 0)
+		return TABLE_COST;
 	if (!t.free_clock)
 		return TABLE_MASK;
 	return t.free_mask ? TABLE_COORDINATED : TABLE_CLOCK;

@@ -32,6 +32,9 @@ int table_check_options(const struct table_options *o, struct surface_error *err
 	if (!(o->headroom > 0 && o->headroom <= 10))
 		return table_refuse(error, -EINVAL, "headroom %g: expected above 0, up to 10",
 				    o->headroom);
+	if (!(o->late_cost >= 0 && o->late_cost <= 1e9))
+		return table_refuse(error, -EINVAL, "cost of a late request %g: expected 0 to 1e9",
+				    o->late_cost);
 	if (o->poll_ns < 1000000 || o->poll_ns > UINT64_C(3600000000000))
 		return table_refuse(error, -EINVAL, "poll interval: expected 1 ms to 1 h");
 	if (o->max_batch < 1)

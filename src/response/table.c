@@ -21,6 +21,7 @@ struct candidate {
 	double busy_w;	   /* by the gating variant */
 	double power_w;	   /* at the rate in hand */
 	double power_se_w; /* its standard error */
+	double cost_w;	   /* likewise, with what is late */
 };
 
 struct derivation {
@@ -271,6 +272,66 @@ static struct candidate *choose(struct derivation *d, const struct request *q)
 	return chosen;
 }
 
+static const struct candidate *baseline_candidate(const struct derivation *d)
+{
+	for (uint32_t i = 0; i < d->n_candidates; i++)
+		if (cell_of(d, &d->candidates[i]) == d->baseline)
+			return &d->candidates[i];
+	return NULL; /* not reached: the baseline may always be chosen */
+}
+
+static double late_share(struct derivation *d, const struct candidate *c, double rate_rps)
+{
+	struct tail_trace *trace, unkept = {0};
+
+	trace = tail_trace_of(d->tails, c->cell, rate_rps, d->options.percentile);
+	return tail_late(tail_survival_of(d->tails->lab, cell_of(d, c), rate_rps,
+					  trace ? trace : &unkept),
+			 (double)d->table->slo_ns);
+}
+
+static bool is_worth_a_mask(const struct candidate *full, const struct candidate *c)
+{
+	double noise_w = TIE_ERRORS * hypot(full->power_se_w, c->power_se_w);
+
+	return full->cost_w - c->cost_w >= MAX(TIE_MIN_W, noise_w);
+}
+
+/* The least cost among n by ascending power, of the whole card only or also of masks that beat it;
+ * or NULL. */
+static struct candidate *least_cost(struct derivation *d, uint32_t n, double rate_rps,
+				    bool full_only, const struct candidate *full)
+{
+	const struct response_table *t = d->table;
+	double late_w =
+		d->options.late_cost * baseline_candidate(d)->busy_w * rate_rps / t->rated_rps;
+	struct candidate *best = NULL;
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct candidate *c = d->by_power[i];
+
+		if (best && c->power_w >= best->cost_w)
+			break;
+		if (full_only && !c->full)
+			continue;
+		c->cost_w = c->power_w + late_w * late_share(d, c, rate_rps);
+		if ((!best || c->cost_w < best->cost_w) &&
+		    (c->full || !full || is_worth_a_mask(full, c)))
+			best = c;
+	}
+	return best;
+}
+
+static struct candidate *choose_by_cost(struct derivation *d, double rate_rps)
+{
+	uint32_t n = sort_by_power(d, rate_rps);
+	struct candidate *full = NULL;
+
+	if (d->options.gating == TABLE_GATING_NONE)
+		full = least_cost(d, n, rate_rps, /* full_only= */ true, NULL);
+	return least_cost(d, n, rate_rps, /* full_only= */ false, full);
+}
+
 static void fill_row(struct derivation *d, const struct candidate *c, double rate_rps,
 		     uint32_t flags, struct table_row *ret)
 {
@@ -293,18 +354,11 @@ static void fill_row(struct derivation *d, const struct candidate *c, double rat
 	estimate_tail(d, c->cell, rate_rps, &ret->tail_ns, &ret->tail_upper_ns);
 }
 
-static const struct candidate *baseline_candidate(const struct derivation *d)
-{
-	for (uint32_t i = 0; i < d->n_candidates; i++)
-		if (cell_of(d, &d->candidates[i]) == d->baseline)
-			return &d->candidates[i];
-	return NULL; /* not reached: the baseline may always be chosen */
-}
-
 static void add_row(struct derivation *d, double rate_rps, double step_rps)
 {
 	const struct request q = {.rate_rps = rate_rps, .step_rps = step_rps};
-	const struct candidate *c = choose(d, &q);
+	bool by_cost = d->options.late_cost > 0 && step_rps <= 0 && !d->options.service_only;
+	const struct candidate *c = by_cost ? choose_by_cost(d, rate_rps) : choose(d, &q);
 	struct response_table *t = d->table;
 
 	fill_row(d, c ? c : baseline_candidate(d), rate_rps, c ? 0 : TABLE_ROW_BASELINE,

@@ -11,11 +11,21 @@
  * clock or all CUs where the options leave only the other knob; the baseline always may be. Without
  * gating a mask must beat the best cell of the whole card by more than a tie.
  *
- * Row 0 holds 3 requests per poll interval (or R, if that is less), and is the cheapest that also
- * survives a step from idle to 0.5 R: it serves on for one interval and the surface's settling
- * time, B takes over, and of all requests until the queue is empty no more than the percentile
- * allows miss the SLO. Further rows are the multiples of R / 40 above row 0's rate, up to R, then
- * steps of R / 40 (or larger ones, 23 at most) up to 0.95 C(B).
+ * By cost (late_cost above 0) a row takes what has the least of
+ *
+ *	power + late_cost * busy power of B / R * rate * share of requests later than the SLO
+ *
+ * instead: a late request counts as late_cost requests served at full speed do. That puts lateness
+ * where it saves the most, which a limit on a tail does not: what it allows it allows at every
+ * rate, whether there is something to be had for it or not. Confidence bounds and ties have no part
+ * in it, but that without gating a mask must be worth more than a tie. With service_only rows are
+ * chosen by headroom in any case.
+ *
+ * Row 0 is always chosen by headroom. It holds 3 requests per poll interval (or R, if that is
+ *less), and is the cheapest that also survives a step from idle to 0.5 R: it serves on for one
+ *interval and the surface's settling time, B takes over, and of all requests until the queue is
+ *empty no more than the percentile allows miss the SLO. Further rows are the multiples of R / 40
+ *above row 0's rate, up to R, then steps of R / 40 (or larger ones, 23 at most) up to 0.95 C(B).
  *
  * The bound covers the simulation's noise and that the profile is of a finite number of samples
  * (bootstrap). It was tried on services from near constant to exponential: it holds in 94 to 97 %
@@ -31,6 +41,7 @@
 #define TABLE_STEPS	      40 /* rate steps between 0 and R */
 #define TABLE_MAX_ROWS	      64
 #define TABLE_MAX_UTILISATION 0.95
+#define TABLE_LATE_COST	      7.0 /* of a policy by cost */
 
 enum table_gating { TABLE_GATING_NONE, TABLE_GATING_SE, TABLE_GATING_CU };
 
@@ -46,7 +57,9 @@ struct table_options {
 	uint32_t max_batch;	  /* largest executed batch that may be chosen; 1 */
 	bool free_clock;	  /* false: only cells of the highest clock limit */
 	bool free_mask;		  /* false: only full-shape cells (mask left alone) */
-	uint64_t seed;		  /* 1 by default; same seed, same table */
+	/* 0: rows are chosen by headroom. Above: by cost, see above. */
+	double late_cost;
+	uint64_t seed; /* 1 by default; same seed, same table */
 	/* As in the CoFRIS paper: latency is the service time alone, and nothing queues. A
 	 * configuration holds every rate up to 0.95 of its capacity if its service quantile is
 	 * within headroom x SLO; row 0 need not survive a step; T0 is the service quantile of B, R

@@ -359,6 +359,29 @@ void tail_estimate(struct tail_lab *lab, const struct surface_cell *c, double ra
 		trace_replication(lab, c, percentile, r, &run, t);
 }
 
+const struct tail_survival *tail_survival_of(struct tail_lab *lab, const struct surface_cell *c,
+					     double rate_rps, struct tail_trace *t)
+{
+	struct servers servers = {.n = CLAMP(c->workers, 1u, (uint32_t)SURFACE_MAX_WORKERS)};
+	double unit_ns = 1e9 / rate_rps;
+	float *v = lab->scratch;
+	int n = TAIL_REPLICATIONS * TAIL_REQUESTS, below = 0;
+
+	if (t->has_survival)
+		return &t->survival;
+	serve(lab, &servers, c->service_ns, c->batch, unit_ns, 0, TAIL_WARM_UP, v);
+	serve(lab, &servers, c->service_ns, c->batch, unit_ns, TAIL_WARM_UP, TAIL_DRAWS, v);
+	/* What is below one of them is below the next as well. */
+	for (int i = 0; i < TAIL_SHARES; i++) {
+		int k = n - (int)lround(tail_shares[i] * n);
+
+		t->survival.ns[i] = select_kth(v + below, n - below, k - below);
+		below = k;
+	}
+	t->has_survival = true;
+	return &t->survival;
+}
+
 /* After replication r, 1 and -1: surely within and over the limit. */
 static int sure(const struct tail_trace *t, uint32_t r, double limit_ns)
 {

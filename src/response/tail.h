@@ -15,6 +15,7 @@
 #pragma once
 
 #include "response/surface.h"
+#include "response/survival.h"
 
 #define TAIL_REPLICATIONS 16
 #define TAIL_REQUESTS	  1500 /* in each */
@@ -60,6 +61,8 @@ struct tail_trace {
 	uint32_t n;
 	double mean[TAIL_REPLICATIONS], error[TAIL_REPLICATIONS];
 	double tail_ns, upper_ns;
+	bool has_survival;
+	struct tail_survival survival;
 };
 
 /* Tail quantile and its upper 95 % bound, in the trace; the rate is below what the cell can serve.
@@ -69,6 +72,10 @@ void tail_estimate(struct tail_lab *lab, const struct surface_cell *c, double ra
 /* Whether the upper bound is within limit_ns; stops early when there is no doubt. */
 bool tail_within(struct tail_lab *lab, const struct surface_cell *c, double rate_rps,
 		 uint32_t percentile, double limit_ns, struct tail_trace *t);
+
+/* The whole distribution, as far as lateness goes: no confidence bound. */
+const struct tail_survival *tail_survival_of(struct tail_lab *lab, const struct surface_cell *c,
+					     double rate_rps, struct tail_trace *t);
 
 double tail_mean_service_ns(const struct surface_cell *c);
 

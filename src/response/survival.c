@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "response/survival.h"
+#include <math.h>
+
+const double tail_shares[TAIL_SHARES] = {0.5,  0.2,   0.1,   0.05,  0.02,
+					 0.01, 0.005, 0.002, 0.001, 0.0005};
+
+/* On the straight line through points i and i + 1. */
+static double on_line(const struct tail_survival *s, int i, double limit_ns)
+{
+	double length = s->ns[i + 1] - (double)s->ns[i];
+	double step = log(tail_shares[i + 1] / tail_shares[i]);
+
+	/* Nothing lies between them: what takes longer than both is not known to exist. */
+	if (length <= 0)
+		return 0;
+	return tail_shares[i] * exp(step * (limit_ns - s->ns[i]) / length);
+}
+
+double tail_late(const struct tail_survival *s, double limit_ns)
+{
+	int i = 0;
+
+	if (limit_ns < s->ns[0])
+		return limit_ns > 0 ? 1 - (1 - tail_shares[0]) * limit_ns / s->ns[0] : 1;
+	while (i < TAIL_SHARES - 2 && limit_ns >= s->ns[i + 1])
+		i++;
+	return on_line(s, i, limit_ns);
+}
