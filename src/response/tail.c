@@ -359,18 +359,11 @@ void tail_estimate(struct tail_lab *lab, const struct surface_cell *c, double ra
 		trace_replication(lab, c, percentile, r, &run, t);
 }
 
-const struct tail_survival *tail_survival_of(struct tail_lab *lab, const struct surface_cell *c,
-					     double rate_rps, struct tail_trace *t)
+/* Of all replications' sojourns, which are left in some order. */
+static void set_survival(float *v, struct tail_trace *t)
 {
-	struct servers servers = {.n = CLAMP(c->workers, 1u, (uint32_t)SURFACE_MAX_WORKERS)};
-	double unit_ns = 1e9 / rate_rps;
-	float *v = lab->scratch;
 	int n = TAIL_REPLICATIONS * TAIL_REQUESTS, below = 0;
 
-	if (t->has_survival)
-		return &t->survival;
-	serve(lab, &servers, c->service_ns, c->batch, unit_ns, 0, TAIL_WARM_UP, v);
-	serve(lab, &servers, c->service_ns, c->batch, unit_ns, TAIL_WARM_UP, TAIL_DRAWS, v);
 	/* What is below one of them is below the next as well. */
 	for (int i = 0; i < TAIL_SHARES; i++) {
 		int k = n - (int)lround(tail_shares[i] * n);
@@ -379,7 +372,38 @@ const struct tail_survival *tail_survival_of(struct tail_lab *lab, const struct 
 		below = k;
 	}
 	t->has_survival = true;
+}
+
+const struct tail_survival *tail_survival_of(struct tail_lab *lab, const struct surface_cell *c,
+					     double rate_rps, struct tail_trace *t)
+{
+	struct servers servers = {.n = CLAMP(c->workers, 1u, (uint32_t)SURFACE_MAX_WORKERS)};
+	double unit_ns = 1e9 / rate_rps;
+
+	if (t->has_survival)
+		return &t->survival;
+	serve(lab, &servers, c->service_ns, c->batch, unit_ns, 0, TAIL_WARM_UP, lab->sojourn);
+	/* As the replications are cut, so that both ways here give the same. */
+	for (uint32_t i = 0; i < TAIL_REPLICATIONS; i++) {
+		uint32_t from = TAIL_WARM_UP + i * TAIL_REQUESTS;
+
+		serve(lab, &servers, c->service_ns, c->batch, unit_ns, from, from + TAIL_REQUESTS,
+		      lab->sojourn + (size_t)i * TAIL_REQUESTS);
+	}
+	set_survival(lab->sojourn, t);
 	return &t->survival;
+}
+
+void tail_explore(struct tail_lab *lab, const struct surface_cell *c, double rate_rps,
+		  uint32_t percentile, struct tail_trace *t)
+{
+	if (t->n == TAIL_REPLICATIONS) {
+		(void)tail_survival_of(lab, c, rate_rps, t);
+		return;
+	}
+	tail_estimate(lab, c, rate_rps, percentile, t);
+	if (!t->has_survival)
+		set_survival(lab->sojourn, t);
 }
 
 /* After replication r, 1 and -1: surely within and over the limit. */

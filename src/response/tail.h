@@ -77,6 +77,10 @@ bool tail_within(struct tail_lab *lab, const struct surface_cell *c, double rate
 const struct tail_survival *tail_survival_of(struct tail_lab *lab, const struct surface_cell *c,
 					     double rate_rps, struct tail_trace *t);
 
+/* Both: what is not known yet of the tail, its bound and the distribution, in one run. */
+void tail_explore(struct tail_lab *lab, const struct surface_cell *c, double rate_rps,
+		  uint32_t percentile, struct tail_trace *t);
+
 double tail_mean_service_ns(const struct surface_cell *c);
 
 /* The traces of a surface, by cell, rate and percentile. */
