@@ -51,8 +51,7 @@ int simulation_card_new(struct simulation *s)
 		};
 		m->interval_configuration = m->configuration;
 	}
-	simulation_share_init(s);
-	return 0;
+	return simulation_share_init(s);
 }
 
 static bool stalled(const struct simulation *s)

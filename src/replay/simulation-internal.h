@@ -87,6 +87,7 @@ struct simulated_model {
 	struct tick *ticks;
 };
 
+struct sharing;	  /* what several models leave of the card to each other */
 struct governing; /* the daemon's part */
 
 struct simulation {
@@ -102,10 +103,8 @@ struct simulation {
 	uint32_t n_models;
 	struct simulated_model *models;
 
-	struct plant_cus plant_cus;
-	bool masks_overlap;
-	uint32_t ungated_cus; /* while anything runs */
-	double memory_gbps;
+	uint32_t ungated_cus;	   /* while anything runs */
+	struct sharing *sharing;   /* of several models */
 	uint64_t stalled_until_ns; /* queues are being changed */
 	uint32_t n_running;	   /* of all models */
 	uint64_t last_end_ns;
@@ -144,7 +143,8 @@ void simulation_card_limit(struct simulation *s, uint32_t level);
 
 /* ---- shares ---- */
 
-void simulation_share_init(struct simulation *s);
+int simulation_share_init(struct simulation *s);
+struct sharing *sharing_free(struct sharing *s);
 void simulation_set_mask(struct simulation *s, struct simulated_model *m,
 			 const struct cu_mask *mask);
 /* After changes of masks or shapes. */

@@ -140,6 +140,7 @@ struct simulation *simulation_free(struct simulation *s)
 		return NULL;
 	plant_card_free(s->card);
 	governing_free(s->governing);
+	sharing_free(s->sharing);
 	free(s->ungated);
 	free(s->cus);
 	for (uint32_t i = 0; i < s->n_models; i++)
