@@ -15,9 +15,13 @@
  * disjoint masks the middle term counts once, with 1 - prod(1 - u_i) for u and all their CUs. */
 #pragma once
 
+#include "response/survival.h"
 #include "response/table.h"
+#include <math.h>
 
 #define MENU_MAX_OPTIONS 4096
+/* Times the SLO: even a card a third faster than its profile has no use for a tail beyond it. */
+#define MENU_TAIL_KEPT 1.5
 
 /* What all options of a clock limit have in common, W. */
 struct menu_clock {
@@ -43,10 +47,11 @@ struct menu_option {
 /* An option at a rate. */
 struct menu_point {
 	float tail_ns; /* upper 95 % confidence bound of the tail, the wait included; INFINITY:
-			* above what it sustains */
+			* above what it sustains, or far beyond the SLO (MENU_TAIL_KEPT) */
 	float wait_ns; /* planned wait for a batch to fill: (SLO - tail without it) / 2; 0: none */
 	float busy;    /* share of the time that something executes */
 	float power_w; /* of the card, with this model alone on it */
+	struct tail_survival survival; /* of the sojourns: INFINITY where tail_ns is */
 };
 
 struct response_menu {
@@ -70,6 +75,12 @@ static inline const struct menu_point *response_menu_point(const struct response
 							   uint32_t option, uint32_t rate)
 {
 	return &m->points[(size_t)option * m->n_rates + rate];
+}
+
+/* The share of requests later than limit_ns: 1 above what the option sustains. */
+static inline double response_menu_late(const struct menu_point *p, double limit_ns)
+{
+	return isinf(p->tail_ns) ? 1 : tail_late(&p->survival, limit_ns);
 }
 
 /* Derives the menu that belongs to a table of the same tails and options (table: that one). Options

@@ -30,6 +30,7 @@ enum surface_flag {
 	SURFACE_UNSTABLE = 1u << 1,
 	SURFACE_STRUCK = 1u << 2, /* failed its verification under load; never chosen */
 };
+#define SURFACE_NEVER_CHOSEN (SURFACE_THROTTLED | SURFACE_UNSTABLE | SURFACE_STRUCK)
 
 /* One configuration measured closed-loop. */
 struct surface_cell {

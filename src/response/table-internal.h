@@ -4,9 +4,34 @@
 
 #include "response/table.h"
 
+#define TABLE_RATE_TOLERANCE 1e-9 /* for sums of steps that should meet R or 0.95 C(B) */
+
+/* A cell that may be chosen. */
+struct candidate {
+	uint32_t cell;
+	bool full;	   /* the whole card: no mask */
+	bool infeasible;   /* at some rate, so at all higher ones, too */
+	double idle_w;	   /* at its clock */
+	double busy_w;	   /* by the gating variant */
+	double power_w;	   /* at the rate in hand */
+	double power_se_w; /* its standard error */
+	double cost_w;	   /* likewise, with what is late */
+};
+
+/* All that the options allow, in the surface's order; *ret is malloc()ed. 0, -ENOMEM, or -EINVAL
+ * with a text for idle or active-idle power that is needed and unknown. */
+int candidates_collect(const struct surface *s, const struct table_options *o,
+		       struct candidate **ret, uint32_t *ret_n, struct surface_error *error);
+/* Whether the card can serve so much with it. */
+bool candidate_sustains(const struct surface_cell *cell, double rate_rps);
+/* Power at a rate: idle + x / C (busy - idle), and its standard error from those of C and busy. */
+void candidate_set_power(const struct surface_cell *cell, struct candidate *c, double rate_rps);
+
 /* Returns r, with a text about the derivation as a whole; error may be NULL. */
 int _printf_(3, 4) table_refuse(struct surface_error *error, int r, const char *format, ...);
 int table_check_options(const struct table_options *o, struct surface_error *error);
 /* Power at a clock limit; levels that were not measured lie on the line between their neighbours.
  * NaN if no level was. */
 double table_level_power(const struct surface *s, const double *power_w, uint32_t max_mhz);
+/* CUs that a gated card would switch off under the shape. */
+uint32_t table_gated_cus(const struct surface *s, struct cu_shape shape, enum table_gating gating);

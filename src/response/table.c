@@ -8,21 +8,7 @@
 #define ROW0_STEP	0.5 /* of R, that row 0 must survive */
 #define TIE_MIN_W	1.0
 #define TIE_ERRORS	2.0
-#define NEVER_CHOSEN	(SURFACE_THROTTLED | SURFACE_UNSTABLE | SURFACE_STRUCK)
-#define RATE_TOLERANCE	1e-9 /* for sums of steps that should meet R or 0.95 C(B) */
 #define ABOVE_RATED_MAX (TABLE_MAX_ROWS - TABLE_STEPS - 1)
-
-/* A cell that may be chosen. */
-struct candidate {
-	uint32_t cell;
-	bool full;	   /* the whole card: no mask */
-	bool infeasible;   /* at some rate, so at all higher ones, too */
-	double idle_w;	   /* at its clock */
-	double busy_w;	   /* by the gating variant */
-	double power_w;	   /* at the rate in hand */
-	double power_se_w; /* its standard error */
-	double cost_w;	   /* likewise, with what is late */
-};
 
 struct derivation {
 	const struct surface *surface;
@@ -37,93 +23,9 @@ struct derivation {
 	const struct candidate *row; /* choice of the row before */
 };
 
-/* CUs that a gated card would switch off under the shape. */
-static uint32_t gated_cus(const struct surface *s, struct cu_shape shape, enum table_gating gating)
-{
-	switch (gating) {
-	case TABLE_GATING_SE:
-		return s->n_cus - s->n_cus * shape.n_se / s->n_se;
-	case TABLE_GATING_CU:
-		return s->n_cus - cu_shape_cus(shape);
-	default:
-		return 0;
-	}
-}
-
-/* As the paper models it: measured power minus the active-idle power of each CU that is off. */
-static int busy_power(const struct derivation *d, const struct surface_cell *c, bool full,
-		      double idle_w, double *ret_w)
-{
-	const struct surface *s = d->surface;
-	double active_idle_w;
-
-	if (full || d->options.gating == TABLE_GATING_NONE) {
-		*ret_w = c->power_w;
-		return 0;
-	}
-	active_idle_w = table_level_power(s, s->active_idle_power_w, c->max_mhz);
-	if (isnan(active_idle_w))
-		return table_refuse(
-			d->error, -EINVAL,
-			"power gating cannot be modelled: the surface has no active-idle power");
-	*ret_w = MAX(c->power_w - gated_cus(s, c->shape, d->options.gating) *
-					  MAX(active_idle_w - idle_w, 0.0) / s->n_cus,
-		     idle_w);
-	return 0;
-}
-
-static bool may_be_chosen(const struct derivation *d, const struct surface_cell *c, bool full)
-{
-	if (c == d->baseline)
-		return true;
-	/* The number of workers is the server's own; nobody can set it. */
-	return !(c->flags & NEVER_CHOSEN) && c->batch <= d->options.max_batch &&
-	       c->workers == d->baseline->workers && (full || d->options.free_mask) &&
-	       (c->max_mhz == d->baseline->max_mhz || d->options.free_clock);
-}
-
-static int collect_candidates(struct derivation *d)
-{
-	const struct surface *s = d->surface;
-
-	d->candidates = calloc(s->n_cells, sizeof(*d->candidates));
-	d->by_power = calloc(s->n_cells, sizeof(struct candidate *));
-	if (!d->candidates || !d->by_power)
-		return table_refuse(d->error, -ENOMEM, "out of memory");
-	for (uint32_t i = 0; i < s->n_cells; i++) {
-		const struct surface_cell *c = &s->cells[i];
-		struct candidate *new = &d->candidates[d->n_candidates];
-		int r;
-
-		*new = (struct candidate){.cell = i};
-		new->full = cu_shape_equal(c->shape, d->baseline->shape);
-		if (!may_be_chosen(d, c, new->full))
-			continue;
-		new->idle_w = table_level_power(s, s->idle_power_w, c->max_mhz);
-		if (isnan(new->idle_w))
-			return table_refuse(d->error, -EINVAL, "the surface has no idle power");
-		r = busy_power(d, c, new->full, new->idle_w, &new->busy_w);
-		if (r < 0)
-			return r;
-		d->n_candidates++;
-	}
-	return 0;
-}
-
 static const struct surface_cell *cell_of(const struct derivation *d, const struct candidate *c)
 {
 	return &d->surface->cells[c->cell];
-}
-
-/* Power at a rate: idle + x / C (busy - idle), and its standard error from those of C and busy. */
-static void set_power(const struct derivation *d, struct candidate *c, double rate_rps)
-{
-	const struct surface_cell *cell = cell_of(d, c);
-	double load = rate_rps / cell->capacity_rps, above_idle_w = c->busy_w - c->idle_w;
-
-	c->power_w = c->idle_w + load * above_idle_w;
-	c->power_se_w =
-		load * hypot(cell->power_se, above_idle_w * cell->capacity_se / cell->capacity_rps);
 }
 
 static bool is_tie(const struct candidate *a, const struct candidate *b)
@@ -151,11 +53,9 @@ static uint32_t sort_by_power(struct derivation *d, double rate_rps)
 	for (uint32_t i = 0; i < d->n_candidates; i++) {
 		struct candidate *c = &d->candidates[i];
 
-		if (c->infeasible || rate_rps > TABLE_MAX_UTILISATION *
-							cell_of(d, c)->capacity_rps *
-							(1 + RATE_TOLERANCE))
+		if (c->infeasible || !candidate_sustains(cell_of(d, c), rate_rps))
 			continue;
-		set_power(d, c, rate_rps);
+		candidate_set_power(cell_of(d, c), c, rate_rps);
 		d->by_power[n++] = c;
 	}
 	qsort(d->by_power, n, sizeof(struct candidate *), compare_power);
@@ -338,7 +238,7 @@ static void fill_row(struct derivation *d, const struct candidate *c, double rat
 	const struct surface_cell *cell = cell_of(d, c);
 	struct candidate at_rate = *c;
 
-	set_power(d, &at_rate, rate_rps);
+	candidate_set_power(cell, &at_rate, rate_rps);
 	/* Member by member: the same options must give the same bytes, padding included. */
 	ret->rate_rps = rate_rps;
 	ret->cell = c->cell;
@@ -375,10 +275,10 @@ static void add_rows(struct derivation *d, double row0_rps)
 	uint32_t n_above;
 
 	for (uint32_t i = 1; i <= TABLE_STEPS; i++)
-		if (last_rps * i / TABLE_STEPS > row0_rps * (1 + RATE_TOLERANCE))
+		if (last_rps * i / TABLE_STEPS > row0_rps * (1 + TABLE_RATE_TOLERANCE))
 			add_row(d, last_rps * i / TABLE_STEPS, 0);
-	n_above = (uint32_t)CLAMP(ceil(above / (last_rps / TABLE_STEPS) - RATE_TOLERANCE), 0.0,
-				  (double)ABOVE_RATED_MAX);
+	n_above = (uint32_t)CLAMP(ceil(above / (last_rps / TABLE_STEPS) - TABLE_RATE_TOLERANCE),
+				  0.0, (double)ABOVE_RATED_MAX);
 	for (uint32_t i = 1; i <= n_above; i++)
 		add_row(d,
 			i == n_above ? t->overload_rps
@@ -443,9 +343,12 @@ static int derive(struct derivation *d)
 	r = set_objective(d);
 	if (r < 0)
 		return r;
-	r = collect_candidates(d);
+	r = candidates_collect(d->surface, &d->options, &d->candidates, &d->n_candidates, d->error);
 	if (r < 0)
 		return r;
+	d->by_power = calloc(MAX(d->n_candidates, 1u), sizeof(struct candidate *));
+	if (!d->by_power)
+		return table_refuse(d->error, -ENOMEM, "out of memory");
 	row0_rps = MIN(ROW0_REQUESTS * 1e9 / (double)d->options.poll_ns,
 		       MIN(t->rated_rps, t->overload_rps));
 	estimate_tail(d, baseline_cell(d), row0_rps, &tail_ns, &upper_ns);

@@ -27,3 +27,4 @@ endforeach()
 cofris_test(test-simulation-scale SOURCES test-simulation-scale.c USES cofris-replay-core
   LABELS unit)
 target_link_options(test-simulation-scale PRIVATE -Wl,--wrap=governor_step)
+cofris_test(test-menu-bench SOURCES test-menu-bench.c USES cofris-replay-core LABELS unit)
