@@ -117,7 +117,7 @@ static void fill(const struct mix_card *c, const struct mix_run *run, struct mix
 		.power_vs_maximum =
 			run->measures[0].energy_j / c->runs[MIX_MAXIMUM].measures[0].energy_j,
 		.vs_exhaustive = NAN,
-		.vs_shared = NAN,
+		.vs_masks = NAN,
 		.mean_sclk_mhz = run->measures[0].mean_sclk_mhz,
 		.changes = run->measures[0].changes,
 	};
@@ -224,6 +224,7 @@ static int run_exhaustive(struct mix_card *c, enum mix_policy p, double *ret_j)
 		.n_models = c->job->n,
 		.n_ticks = c->job->benches[0]->n_rates,
 		.batch = MAX(c->job->options->max_batch, 1u),
+		.masks_only = p == MIX_MASKS,
 		.seed = c->job->options->seed,
 	};
 	_cleanup_(mix_search_freep) struct mix_search *s = NULL;
@@ -241,7 +242,7 @@ static int run_exhaustive(struct mix_card *c, enum mix_policy p, double *ret_j)
 		o.request_j[i] = costs_busy_w(c->costs[i], level, (uint32_t)all, 1) /
 				 (b->rated_rps * c->job->n);
 	}
-	r = mix_search_new(&o, p == MIX_SHARED, &s);
+	r = mix_search_new(&o, &s);
 	return r < 0 ? r : match(c, s, &c->figures[p], ret_j);
 }
 
@@ -289,7 +290,7 @@ static int prepare(struct mix_card *c)
 static int run_all(struct mix_card *c)
 {
 	struct mix_figures *cofris = &c->figures[MIX_COFRIS];
-	double exhaustive_j, shared_j;
+	double exhaustive_j, masks_j;
 	int r;
 
 	r = prepare(c);
@@ -301,11 +302,11 @@ static int run_all(struct mix_card *c)
 		fill(c, &c->runs[p], &c->figures[p]);
 	r = run_exhaustive(c, MIX_EXHAUSTIVE, &exhaustive_j);
 	if (r == 0)
-		r = run_exhaustive(c, MIX_SHARED, &shared_j);
+		r = run_exhaustive(c, MIX_MASKS, &masks_j);
 	if (r < 0)
 		return r;
 	cofris->vs_exhaustive = cofris->energy_j / exhaustive_j;
-	cofris->vs_shared = cofris->energy_j / shared_j;
+	cofris->vs_masks = cofris->energy_j / masks_j;
 	return 0;
 }
 

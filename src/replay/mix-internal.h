@@ -32,11 +32,9 @@ const struct mix_cell *mix_cells_get(struct mix_cells *c, uint32_t rate, uint32_
 
 /* ---- the search ---- */
 
-#define MIX_WEIGHTS 33 /* of a late request, in requests served at full speed: see below */
-static inline double mix_weight(uint32_t i)
-{
-	return 0.05 * pow(10, i / 8.0);
-}
+/* Of a late request, in requests served at full speed: those that are tried, each number with
+ * eight steps a decade from 0.05. */
+#define MIX_WEIGHTS 33
 
 struct mix_search_options {
 	const struct truth *truth;
@@ -46,10 +44,11 @@ struct mix_search_options {
 	double request_j[MIX_MAX_MODELS];	/* of one at full speed */
 	const double *rate_rps[MIX_MAX_MODELS]; /* by tick */
 	uint32_t n_ticks, batch;
+	bool masks_only;
 	uint64_t seed;
 };
 struct mix_search;
-int mix_search_new(const struct mix_search_options *o, bool shared, struct mix_search **ret);
+int mix_search_new(const struct mix_search_options *o, struct mix_search **ret);
 struct mix_search *mix_search_free(struct mix_search *s);
 DEFINE_CLEANUP(struct mix_search *, mix_search_free)
 /* For each tick and model, with the weight of that number. */
