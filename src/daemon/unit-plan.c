@@ -20,16 +20,6 @@ struct unit_plan *unit_plan_free(struct unit_plan *p)
 	return NULL;
 }
 
-/* The operator's cap inside what the card takes. */
-static uint64_t cap_for(const struct unit *u, const struct config_gpu *g)
-{
-	if (g->power_cap_uw == 0 || !u->card.can_cap_power)
-		return 0;
-	if (u->card.cap_max_uw < u->card.cap_min_uw || u->card.cap_max_uw == 0)
-		return g->power_cap_uw;
-	return CLAMP(g->power_cap_uw, u->card.cap_min_uw, u->card.cap_max_uw);
-}
-
 static struct governor_config *governor_config_of(const struct unit *u, const struct config *c,
 						  const struct config_gpu *g,
 						  const struct unit_plan *plan)
@@ -42,7 +32,7 @@ static struct governor_config *governor_config_of(const struct unit *u, const st
 	gc->n_levels = u->card.n_levels;
 	(void)memcpy(gc->level_mhz, u->card.level_mhz, u->card.n_levels * sizeof(gc->level_mhz[0]));
 	gc->topology = u->topology;
-	gc->power_cap_uw = cap_for(u, g);
+	gc->power_cap_uw = unit_cap_uw(u, g);
 	gc->n_models = plan->n_models;
 	for (uint32_t i = 0; i < plan->n_models; i++) {
 		const struct config_model *m = &c->models[i];
@@ -138,6 +128,25 @@ static void record_plan(struct unit *u, const struct unit_plan *plan, bool inher
 			record_menu(u, i, gc->models[i].menu);
 	manager_record(m,
 		       record_format_ready(m->record_buffer, RECORD_CONFIG_BYTES_MAX, u->number));
+}
+
+int unit_plan_renew(struct unit *u)
+{
+	_cleanup_(governor_freep) struct governor *governor = NULL;
+	_cleanup_(freep) struct governor_config *gc =
+		governor_config_of(u, u->manager->config, &u->config, u->plan);
+	int r;
+
+	if (!gc)
+		return -ENOMEM;
+	r = governor_new(gc, &governor);
+	if (r < 0)
+		return r;
+	governor_inherit(governor, u->plan->governor);
+	record_plan(u, u->plan, /* inherit= */ true);
+	governor_free(u->plan->governor);
+	u->plan->governor = TAKE_PTR(governor);
+	return 0;
 }
 
 void unit_plan_take(struct unit *u, const struct config_gpu *g, struct unit_plan *plan)
