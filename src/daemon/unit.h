@@ -5,9 +5,9 @@
 
 #include "daemon/cap-watch.h"
 #include "daemon/manager.h"
-#include "daemon/placement.h"
 #include "daemon/ring.h"
 #include "daemon/session.h"
+#include "governor/placement.h"
 #include "governor/sequence.h"
 
 /* What a configuration makes of a card; built whole beside the old one at a reload. */

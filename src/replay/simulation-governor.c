@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The daemon's part: what its meter, its unit and its manager make of one worker on one card, in
- * the same order. A tick samples, decides, applies, and reads the card's state, which is what the
- * next tick knows of it. */
+/* The daemon's part: what its meter, its unit and its manager make of the workers on one card, one
+ * of each model, in the same order. A tick samples, decides, applies, and reads the card's state,
+ * which is what the next tick knows of it. */
 #include "base/units.h"
 #include "replay/simulation-internal.h"
 #include <errno.h>
@@ -12,17 +12,10 @@
 #define EARLY_NS	 (100 * NSEC_PER_MSEC) /* between two ticks, and two looks at the wake */
 #define WAKE_INTERVAL_NS (2 * NSEC_PER_MSEC)   /* between two wakes of a process */
 
-struct governing {
-	double time_scale; /* of the daemon's time; everything else here is in the card's */
-	struct governor *governor;
-	struct sequence *sequence;
-	uint32_t worker; /* its number there */
-	struct governor_input input;
-	struct governor_decision decision;
-
-	uint64_t tick_ns;      /* the next one */
-	uint64_t last_tick_ns; /* 0: none yet */
-	uint64_t drive_ns;     /* when the sequence wants to be asked again */
+/* One model's worker as the daemon sees it. */
+struct governed {
+	struct simulated_model *model;
+	uint32_t worker; /* its number in the sequence */
 
 	/* the meter */
 	struct counters base; /* at the last tick */
@@ -30,12 +23,6 @@ struct governing {
 	struct {
 		uint64_t at_ns, arrivals;
 	} history[HISTORY];
-
-	/* the card as last read */
-	bool state_valid;
-	struct plant_card_state state;
-	uint32_t applied_mhz;
-	uint64_t power_max_uw;
 
 	/* a directive on its way to the worker */
 	uint64_t directive_ns; /* UINT64_MAX: none */
@@ -46,6 +33,28 @@ struct governing {
 	uint64_t boost_wait_ns;
 	bool wake_armed;
 	uint64_t asked_ns, wake_ns, looked_ns; /* wake_ns: when the daemon will look, or MAX */
+};
+
+struct governing {
+	double time_scale; /* of the daemon's time; everything else here is in the card's */
+	struct governor *governor;
+	struct sequence *sequence;
+	struct placement placement;
+	struct governor_input input;
+	struct governor_decision decision;
+
+	uint64_t tick_ns;      /* the next one */
+	uint64_t last_tick_ns; /* 0: none yet */
+	uint64_t drive_ns;     /* when the sequence wants to be asked again */
+
+	/* the card as last read */
+	bool state_valid;
+	struct plant_card_state state;
+	uint32_t applied_mhz;
+	uint64_t power_max_uw;
+
+	uint32_t n_models;
+	struct governed models[SIMULATION_MAX_MODELS];
 };
 
 /* ---- the daemon's time ---- */
@@ -63,6 +72,24 @@ static uint64_t card_ns(const struct governing *g, uint64_t ns)
 
 /* ---- made and freed ---- */
 
+static int add_model(struct governing *g, struct simulated_model *model)
+{
+	int r = sequence_worker_add(g->sequence, model->number, /* follows_mask= */ true,
+				    /* follows_batch= */ true);
+
+	if (r < 0)
+		return r;
+	g->models[g->n_models++] = (struct governed){
+		.model = model,
+		.worker = (uint32_t)r,
+		.directive_ns = UINT64_MAX,
+		.wake_ns = UINT64_MAX,
+		.boost_wait_ns = UINT64_MAX,
+		.wake_armed = true,
+	};
+	return 0;
+}
+
 int governing_new(struct simulation *s)
 {
 	const struct simulation_options *o = &s->options;
@@ -75,20 +102,15 @@ int governing_new(struct simulation *s)
 	if (!g)
 		return -ENOMEM;
 	r = governor_new(o->governor, &g->governor);
+	if (r == 0)
+		r = sequence_new(&(struct sequence_clock){0}, &g->sequence);
+	for (uint32_t i = 0; i < s->n_models && r == 0; i++)
+		r = add_model(g, &s->models[i]);
 	if (r < 0)
 		return r;
-	r = sequence_new(&(struct sequence_clock){0}, &g->sequence);
-	if (r < 0)
-		return r;
-	r = sequence_worker_add(g->sequence, /* model= */ 0, /* follows_mask= */ true,
-				/* follows_batch= */ true);
-	if (r < 0)
-		return r;
-	g->worker = (uint32_t)r;
 	g->time_scale = o->time_scale > 0 ? o->time_scale : 1;
 	g->tick_ns = o->poll_ns;
-	g->drive_ns = g->directive_ns = g->wake_ns = g->boost_wait_ns = UINT64_MAX;
-	g->wake_armed = true;
+	g->drive_ns = UINT64_MAX;
 	s->governing = TAKE_PTR(g);
 	return 0;
 }
@@ -106,20 +128,21 @@ struct governing *governing_free(struct governing *g)
 /* ---- sample and decide ---- */
 
 /* A lower bound: what had arrived by an earlier tick and has not ended yet. */
-static uint64_t oldest_age_ns(const struct governing *g, const struct simulation *s)
+static uint64_t oldest_age_ns(const struct governed *d, const struct simulation *s)
 {
-	for (uint32_t i = 0; i < g->n_history; i++) {
-		uint32_t at = (g->head + HISTORY - g->n_history + i) % HISTORY;
+	for (uint32_t i = 0; i < d->n_history; i++) {
+		uint32_t at = (d->head + HISTORY - d->n_history + i) % HISTORY;
 
-		if (g->history[at].arrivals > s->counters.completions)
-			return s->now_ns - g->history[at].at_ns;
+		if (d->history[at].arrivals > d->model->counters.completions)
+			return s->now_ns - d->history[at].at_ns;
 	}
 	return 0;
 }
 
-static void fill_model(struct governing *g, struct simulation *s, struct governor_model_input *in)
+static void fill_model(struct governing *g, struct simulation *s, struct governed *d,
+		       struct governor_model_input *in)
 {
-	const struct counters *a = &g->base, *b = &s->counters;
+	const struct counters *a = &d->base, *b = &d->model->counters;
 	bool whole = g->last_tick_ns > 0;
 
 	*in = (struct governor_model_input){
@@ -131,17 +154,17 @@ static void fill_model(struct governing *g, struct simulation *s, struct governo
 		.late = b->late - a->late,
 		.in_flight = b->arrivals - b->completions,
 		.waiting = b->arrivals - b->starts,
-		.oldest_age_ns = daemon_ns(g, oldest_age_ns(g, s)),
+		.oldest_age_ns = daemon_ns(g, oldest_age_ns(d, s)),
 		.busy_ns = daemon_ns(g, b->busy_ns - a->busy_ns),
 		.executions = b->executions - a->executions,
-		.service_p95_ns = daemon_ns(g, latencies_p95_ns(&s->services)),
+		.service_p95_ns = daemon_ns(g, latencies_p95_ns(&d->model->services)),
 		/* The daemon's histograms have no beginning to the first interval. */
 		.sojourn_ns = whole ? daemon_ns(g, b->sojourn_ns - a->sojourn_ns) : 0,
-		.sojourn_p95_ns = whole ? daemon_ns(g, latencies_p95_ns(&s->sojourns)) : 0,
+		.sojourn_p95_ns = whole ? daemon_ns(g, latencies_p95_ns(&d->model->sojourns)) : 0,
 		.whole_interval = whole,
 		.mask_follows = true,
-		.batch_follows = !sequence_worker_clock_alone(g->sequence, g->worker),
-		.acknowledged = sequence_model_acknowledged(g->sequence, 0),
+		.batch_follows = !sequence_worker_clock_alone(g->sequence, d->worker),
+		.acknowledged = sequence_model_acknowledged(g->sequence, d->model->number),
 	};
 }
 
@@ -163,16 +186,21 @@ static void fill_input(struct governing *g, struct simulation *s)
 		in->applied_max_mhz = g->applied_mhz;
 	}
 	g->power_max_uw = 0;
-	fill_model(g, s, &in->models[0]);
+	for (uint32_t i = 0; i < g->n_models; i++)
+		fill_model(g, s, &g->models[i], &in->models[i]);
 }
 
 static void next_interval(struct governing *g, const struct simulation *s)
 {
-	g->base = s->counters;
-	g->history[g->head].at_ns = s->now_ns;
-	g->history[g->head].arrivals = s->counters.arrivals;
-	g->head = (g->head + 1) % HISTORY;
-	g->n_history = MIN(g->n_history + 1, (uint32_t)HISTORY);
+	for (uint32_t i = 0; i < g->n_models; i++) {
+		struct governed *d = &g->models[i];
+
+		d->base = d->model->counters;
+		d->history[d->head].at_ns = s->now_ns;
+		d->history[d->head].arrivals = d->model->counters.arrivals;
+		d->head = (d->head + 1) % HISTORY;
+		d->n_history = MIN(d->n_history + 1, (uint32_t)HISTORY);
+	}
 	g->last_tick_ns = s->now_ns;
 }
 
@@ -202,15 +230,25 @@ static void write_clock(struct governing *g, struct simulation *s, uint32_t max_
 	read_card(g, s);
 }
 
+static struct governed *model_of(struct governing *g, uint32_t worker)
+{
+	struct governed *d = g->models;
+
+	while (d->worker != worker)
+		d++;
+	return d;
+}
+
 /* A newer directive replaces one that is on its way: the worker reads the page as it is. */
 static void send_directive(struct governing *g, const struct simulation *s,
 			   const struct sequence_step *step)
 {
-	bool unread = g->directive_ns != UINT64_MAX;
+	struct governed *d = model_of(g, step->worker);
+	bool unread = d->directive_ns != UINT64_MAX;
 
-	g->mask_changes = step->mask_changes || (unread && g->mask_changes);
-	g->directive = *step;
-	g->directive_ns = s->now_ns + (uint64_t)llround(s->options.directive_ms * 1e6);
+	d->mask_changes = step->mask_changes || (unread && d->mask_changes);
+	d->directive = *step;
+	d->directive_ns = s->now_ns + (uint64_t)llround(s->options.directive_ms * 1e6);
 }
 
 static void drive(struct governing *g, struct simulation *s)
@@ -238,50 +276,77 @@ static void drive(struct governing *g, struct simulation *s)
 }
 
 /* The worker takes the directive up and says so. */
-static void acknowledge(struct governing *g, struct simulation *s)
+static void acknowledge(struct governing *g, struct simulation *s, struct governed *d)
 {
-	const struct sequence_directive *d = &g->directive.directive;
-	int shape = costs_shape_index(s->options.costs, d->shape);
+	const struct sequence_directive *directive = &d->directive.directive;
+	struct simulated_model *m = d->model;
+	int shape = costs_shape_index(m->load.costs, directive->shape);
 
-	g->directive_ns = UINT64_MAX;
-	if (g->mask_changes)
+	d->directive_ns = UINT64_MAX;
+	/* All queues of the card are preempted for it. */
+	if (d->mask_changes)
 		s->stalled_until_ns =
 			s->now_ns + (uint64_t)llround(s->options.mask_change_us * 1e3);
-	g->mask_changes = false;
-	if (shape >= 0)
-		s->configuration.shape = (uint16_t)shape;
-	s->configuration.batch = (uint16_t)CLAMP(d->max_batch, 1u, UINT32_C(65535));
-	s->max_wait_ns = MAX(card_ns(g, d->max_wait_ns), s->options.max_wait_ns);
-	g->boost_wait_ns = card_ns(g, d->boost_wait_ns);
+	d->mask_changes = false;
+	if (shape >= 0) {
+		m->configuration.shape = (uint16_t)shape;
+		simulation_set_mask(s, m, &directive->mask);
+		simulation_masks_changed(s);
+	}
+	m->configuration.batch = (uint16_t)CLAMP(directive->max_batch, 1u, UINT32_C(65535));
+	m->max_wait_ns = MAX(card_ns(g, directive->max_wait_ns), m->load.max_wait_ns);
+	d->boost_wait_ns = card_ns(g, directive->boost_wait_ns);
 	simulation_retime(s);
-	sequence_mask_acked(g->sequence, g->worker, g->directive.epoch);
+	sequence_mask_acked(g->sequence, d->worker, d->directive.epoch);
 	drive(g, s);
+}
+
+static struct sequence_directive directive_for(const struct simulation *s,
+					       const struct governor_model_decision *m)
+{
+	struct sequence_directive directive = {
+		.max_batch = m->max_batch,
+		.max_wait_ns = m->max_wait_ns,
+		.boost_wait_ns = m->boost_wait_ns,
+	};
+
+	if (!cu_shape_equal(m->shape, s->shapes[s->n_shapes - 1]))
+		directive.shape = m->shape;
+	return directive;
+}
+
+static void place_masks(struct governing *g, const struct simulation *s,
+			struct sequence_directive *models)
+{
+	struct cu_shape shapes[SIMULATION_MAX_MODELS];
+
+	for (uint32_t i = 0; i < g->n_models; i++)
+		shapes[i] = models[i].shape;
+	placement_update(&g->placement, &s->device.topology, g->n_models, shapes);
+	for (uint32_t i = 0; i < g->n_models; i++)
+		models[i].mask = g->placement.masks[i];
 }
 
 static void aim(struct governing *g, const struct simulation *s)
 {
-	const struct governor_model_decision *m = &g->decision.models[0];
-	struct sequence_directive directive = {.boost_wait_ns = UINT64_MAX};
+	struct sequence_directive models[SIMULATION_MAX_MODELS];
+	bool set = g->decision.action == GOVERNOR_SET;
 	struct sequence_clock clock = {0};
 
 	if (g->decision.action == GOVERNOR_HOLD)
 		return;
-	if (g->decision.action == GOVERNOR_SET) {
+	if (set)
 		clock = (struct sequence_clock){g->decision.max_mhz, g->decision.power_cap_uw};
-		directive.max_batch = m->max_batch;
-		directive.max_wait_ns = m->max_wait_ns;
-		directive.boost_wait_ns = m->boost_wait_ns;
-		if (!cu_shape_equal(m->shape, s->shapes[s->n_shapes - 1]))
-			directive.shape = m->shape;
-	}
-	sequence_want(g->sequence, &clock, 1, &directive);
+	for (uint32_t i = 0; i < g->n_models; i++)
+		models[i] = set ? directive_for(s, &g->decision.models[i])
+				: (struct sequence_directive){.boost_wait_ns = UINT64_MAX};
+	place_masks(g, s, models);
+	sequence_want(g->sequence, &clock, g->n_models, models);
 }
 
 void governing_end_interval(struct simulation *s)
 {
-	const struct governor_decision *d = &s->governing->decision;
-
-	simulation_end_interval(s, d->models[0].demand_rps, d->reason);
+	simulation_end_interval(s, &s->governing->decision);
 }
 
 /* ---- the tick, and what brings it forward ---- */
@@ -292,33 +357,35 @@ static void tick(struct governing *g, struct simulation *s)
 	governing_end_interval(s);
 	governor_step(g->governor, &g->input, &g->decision);
 	next_interval(g, s);
-	g->wake_armed = true;
+	for (uint32_t i = 0; i < g->n_models; i++)
+		g->models[i].wake_armed = true;
 	g->tick_ns = s->now_ns + s->options.poll_ns;
 	aim(g, s);
 	drive(g, s);
 	read_card(g, s);
 }
 
-void governing_started(struct simulation *s, uint64_t wait_ns)
+void governing_started(struct simulation *s, uint32_t model, uint64_t wait_ns)
 {
 	struct governing *g = s->governing;
+	struct governed *d = g ? &g->models[model] : NULL;
 
-	if (!g || wait_ns <= g->boost_wait_ns || !g->wake_armed ||
-	    (g->asked_ns > 0 && s->now_ns - g->asked_ns < card_ns(g, WAKE_INTERVAL_NS)))
+	if (!d || wait_ns <= d->boost_wait_ns || !d->wake_armed ||
+	    (d->asked_ns > 0 && s->now_ns - d->asked_ns < card_ns(g, WAKE_INTERVAL_NS)))
 		return;
-	g->asked_ns = s->now_ns;
-	g->wake_armed = false;
-	if (g->wake_ns == UINT64_MAX)
-		g->wake_ns =
-			MAX(s->now_ns, g->looked_ns > 0 ? g->looked_ns + card_ns(g, EARLY_NS) : 0);
+	d->asked_ns = s->now_ns;
+	d->wake_armed = false;
+	if (d->wake_ns == UINT64_MAX)
+		d->wake_ns =
+			MAX(s->now_ns, d->looked_ns > 0 ? d->looked_ns + card_ns(g, EARLY_NS) : 0);
 }
 
 /* The daemon looks at a wake at most 10 times a second, and ticks no oftener. */
-static void look(struct governing *g, const struct simulation *s)
+static void look(struct governing *g, const struct simulation *s, struct governed *d)
 {
-	g->wake_ns = UINT64_MAX;
-	g->looked_ns = s->now_ns;
-	g->wake_armed = true;
+	d->wake_ns = UINT64_MAX;
+	d->looked_ns = s->now_ns;
+	d->wake_armed = true;
 	g->tick_ns = MIN(g->tick_ns, MAX(s->now_ns, g->last_tick_ns + card_ns(g, EARLY_NS)));
 }
 
@@ -328,8 +395,9 @@ uint64_t governing_next_ns(const struct simulation *s)
 	uint64_t next_ns = s->schedule_ns;
 
 	if (g)
-		next_ns = MIN(MIN(g->tick_ns, g->wake_ns), MIN(g->directive_ns, g->drive_ns));
-
+		next_ns = MIN(g->tick_ns, g->drive_ns);
+	for (uint32_t i = 0; g && i < g->n_models; i++)
+		next_ns = MIN(next_ns, MIN(g->models[i].wake_ns, g->models[i].directive_ns));
 	return s->stalled_until_ns > s->now_ns ? MIN(next_ns, s->stalled_until_ns) : next_ns;
 }
 
@@ -337,12 +405,14 @@ void governing_run(struct simulation *s)
 {
 	struct governing *g = s->governing;
 
-	if (g->directive_ns <= s->now_ns)
-		acknowledge(g, s);
+	for (uint32_t i = 0; i < g->n_models; i++)
+		if (g->models[i].directive_ns <= s->now_ns)
+			acknowledge(g, s, &g->models[i]);
 	if (g->drive_ns <= s->now_ns)
 		drive(g, s);
-	if (g->wake_ns <= s->now_ns)
-		look(g, s);
+	for (uint32_t i = 0; i < g->n_models; i++)
+		if (g->models[i].wake_ns <= s->now_ns)
+			look(g, s, &g->models[i]);
 	if (g->tick_ns <= s->now_ns)
 		tick(g, s);
 }
