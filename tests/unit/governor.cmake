@@ -10,3 +10,5 @@ target_link_options(test-governor-memory PRIVATE
   -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc)
 cofris_test(test-record SOURCES test-record.c USES cofris-governor LABELS unit)
 add_dependencies(test-record cofris-replay)
+cofris_test(test-cap-plan SOURCES test-cap-plan.c USES cofris-governor LABELS unit)
+cofris_test(test-cap-factor SOURCES test-cap-factor.c USES cofris-governor LABELS unit)
