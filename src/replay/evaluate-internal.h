@@ -59,6 +59,7 @@ int evaluate_list_policies(const struct evaluation_options *o, struct policy_run
 
 /* At one headroom; NULL where no policy needs one. */
 struct bench_tables {
+	double headroom;
 	struct response_table *tables[TABLE_KINDS];
 };
 
@@ -68,6 +69,7 @@ struct bench_setup {
 	struct surface *surface;
 	struct bench_tables tables;			     /* at the headroom of the options */
 	struct bench_tables by_headroom[EVALUATE_HEADROOMS]; /* for the sweep */
+	struct response_menu *menu; /* the same at all of them; NULL: no policy plans */
 	uint64_t slo_ns;
 	double rated_rps;
 	uint64_t *arrival_ns; /* the same on each service card */

@@ -85,6 +85,7 @@ static int derive(const struct deriving *d, double headroom, struct bench_tables
 	struct surface_error error = {0};
 	int r;
 
+	ret->headroom = headroom;
 	for (int kind = 0; kind < TABLE_KINDS; kind++) {
 		struct table_options o =
 			table_options_of(d->options, headroom, (enum table_kind)kind);
@@ -96,6 +97,25 @@ static int derive(const struct deriving *d, double headroom, struct bench_tables
 			return refuse(d->error, r, "%s: %s", d->model, error.text);
 	}
 	return 0;
+}
+
+/* What the first that plans may choose from, for all that do: one table kind has it all. */
+static int derive_menu(const struct deriving *d, const struct policy_runs *p, double headroom,
+		       struct bench_setup *b)
+{
+	struct surface_error error = {0};
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < p->n; i++) {
+		const struct policy_run *run = &p->runs[i];
+		struct table_options o = table_options_of(d->options, headroom, run->table);
+
+		if (b->menu || !run->policy || !run->policy->plans)
+			continue;
+		r = response_menu_derive(d->tails, &o, b->tables.tables[run->table], &b->menu,
+					 &error);
+	}
+	return r < 0 ? refuse(d->error, r, "%s: %s", d->model, error.text) : 0;
 }
 
 static void choose_kinds(const struct policy_runs *p, bool by_headroom, bool *ret)
@@ -128,6 +148,8 @@ static int derive_all(const struct evaluation_options *o, const struct policy_ru
 	d.tails = tails;
 	choose_kinds(p, /* by_headroom= */ false, d.kinds);
 	r = derive(&d, o->headroom, &b->tables);
+	if (r == 0)
+		r = derive_menu(&d, p, o->headroom, b);
 	for (uint32_t i = 0; r == 0 && i < EVALUATE_HEADROOMS; i++)
 		if (o->headroom_sweep && has_headroom(p))
 			r = derive(&d, evaluate_headroom(i), &b->by_headroom[i]);
@@ -273,6 +295,9 @@ void evaluate_governor_config(const struct evaluation_options *o, const struct b
 	ret->models[0] = (struct governor_model_config){
 		.table = table,
 		.clock_table = has_masks(table) ? t->tables[TABLE_CLOCK] : NULL,
+		.menu = p->policy && p->policy->plans ? b->menu : NULL,
+		.headroom = t->headroom,
+		.late_cost = p->table == TABLE_COST ? late_cost_at(t->headroom) : 0,
 		.policy = p->name,
 		.max_batch = MAX(o->max_batch, 1u),
 		.priority = 100,
@@ -386,6 +411,7 @@ void bench_setup_done(struct bench_setup *b)
 	bench_tables_done(&b->tables);
 	for (uint32_t i = 0; i < EVALUATE_HEADROOMS; i++)
 		bench_tables_done(&b->by_headroom[i]);
+	free(TAKE_PTR(b->menu));
 	free(TAKE_PTR(b->arrival_ns));
 	free(TAKE_PTR(b->rate_rps));
 }
