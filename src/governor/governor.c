@@ -87,6 +87,7 @@ int governor_new(const struct governor_config *config, struct governor **ret)
 		g->config.models[i].policy = g->models[i].policy->name;
 		demand_init(&g->models[i].demand);
 		pacer_init(&g->models[i].pacer);
+		g->models[i].option = UINT32_MAX;
 	}
 	*ret = g;
 	return 0;
@@ -264,8 +265,11 @@ void governor_decide(struct governor *g, const struct governor_input *input,
 void governor_step(struct governor *g, const struct governor_input *input,
 		   struct governor_decision *ret)
 {
+	struct active active = find_active(g, input);
+
 	for (uint32_t i = 0; i < g->config.n_models; i++)
 		governor_model_estimate(&g->models[i], input, &input->models[i]);
+	governor_cap_learn(g, input, active.n == 1 ? active.last : UINT32_MAX);
 	governor_decide(g, input, ret);
 	ret->changed = !g->decided || differs(ret, &g->previous);
 	g->previous = *ret;
@@ -298,6 +302,7 @@ void governor_inherit(struct governor *g, const struct governor *old)
 				continue;
 			g->models[i] = old->models[j];
 			g->models[i].policy = policy;
+			g->models[i].option = UINT32_MAX;
 			if (old->models[j].policy != policy) {
 				g->models[i].state = (union policy_state){0};
 				g->models[i].in_force = false;

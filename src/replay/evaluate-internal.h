@@ -52,6 +52,7 @@ struct policy_runs {
 	uint32_t maximum, automatic, oracle; /* by number; oracle: UINT32_MAX if not asked for */
 	uint32_t of_row[EVALUATE_MAX_POLICIES];
 };
+int evaluate_check(const struct evaluation_options *o, struct evaluation_error *ret_error);
 int evaluate_list_policies(const struct evaluation_options *o, struct policy_runs *ret,
 			   struct evaluation_error *ret_error);
 
@@ -85,6 +86,10 @@ void bench_setup_done(struct bench_setup *b);
 /* Fills b->surface, of b's truth and model. */
 int evaluate_surface(const struct evaluation_options *o, uint32_t member, struct bench_setup *b,
 		     struct evaluation_error *ret_error);
+
+/* Fills b's arrivals and rates, at its rated rate. */
+int evaluate_requests(const struct trace *t, uint64_t seed, struct bench_setup *b,
+		      struct evaluation_error *ret_error);
 
 /* What all runs on a card have in common; governor or schedule is left open. */
 void evaluate_run_options(const struct evaluation_options *o, const struct bench_setup *b,

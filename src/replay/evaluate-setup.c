@@ -226,18 +226,17 @@ static int find_rates(const struct trace *t, struct bench_setup *b)
 	return 0;
 }
 
-static int make_requests(const struct evaluation_options *o, struct bench_setup *b,
-			 struct evaluation_error *error)
+int evaluate_requests(const struct trace *t, uint64_t seed, struct bench_setup *b,
+		      struct evaluation_error *error)
 {
-	uint64_t seed = o->exact ? o->seed : evaluate_seed(o->seed, b->model->name, 0);
 	int r;
 
-	r = trace_arrivals(o->trace, b->rated_rps, seed, &b->arrival_ns, &b->n_arrivals);
+	r = trace_arrivals(t, b->rated_rps, seed, &b->arrival_ns, &b->n_arrivals);
 	if (r < 0)
 		return refuse(error, r, "%s: %s", b->model->name,
 			      r == -EFBIG ? "too many requests; take a shorter duration"
 					  : "out of memory");
-	r = find_rates(o->trace, b);
+	r = find_rates(t, b);
 	return r < 0 ? refuse(error, r, "out of memory") : 0;
 }
 
@@ -393,7 +392,8 @@ int bench_setup_make(const struct evaluation_options *o, const struct policy_run
 		return r;
 	ret->slo_ns = ret->tables.tables[TABLE_COORDINATED]->slo_ns;
 	ret->rated_rps = ret->tables.tables[TABLE_COORDINATED]->rated_rps;
-	r = make_requests(o, ret, error);
+	r = evaluate_requests(o->trace, o->exact ? o->seed : evaluate_seed(o->seed, m->name, 0),
+			      ret, error);
 	if (r < 0)
 		return r;
 	return check_load(o, p, &batches, ret, error);
