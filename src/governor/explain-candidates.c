@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What there was to choose from: of a menu every option at the demand, of a table its rows. */
 #include "base/units.h"
+#include "governor/cap-plan.h"
 #include "governor/explain-internal.h"
 #include "governor/planner.h"
 #include <math.h>
@@ -26,22 +27,7 @@ static bool may_mask(const struct search *s)
 	return s->q->config->use_mask && s->q->in->mask_follows;
 }
 
-static bool above_cap(const struct search *s, double power_w)
-{
-	uint64_t cap_uw = s->e->power_cap_uw;
-
-	return cap_uw > 0 && power_w * (double)UW_PER_W > (double)cap_uw;
-}
-
 /* ---- of a menu ---- */
-
-static double busy_w(const struct response_menu *m, uint32_t option)
-{
-	const struct menu_option *o = &m->options[option];
-	const struct menu_clock *c = &m->clocks[o->clock];
-
-	return c->idle_w + c->uncore_w + m->n_cus * c->cu_w + o->capacity_rps * o->energy_j;
-}
 
 static bool is_setting(const struct search *s, uint32_t option, const struct explain_setting *set)
 {
@@ -107,7 +93,8 @@ static enum explain_verdict judge_option(const struct search *s, const struct ex
 		return EXPLAIN_NO_MASK;
 	if (c->batch != m->options[m->baseline].batch && !s->q->in->batch_follows)
 		return EXPLAIN_NO_BATCH;
-	if (above_cap(s, c->power_w))
+	if (s->e->power_cap_uw > 0 &&
+	    !cap_plan_inside(m, c->number, s->e->power_factor, s->e->power_cap_uw))
 		return EXPLAIN_CAP;
 	if (!s->by_cost && c->tail_ns > s->e->limit_ns)
 		return EXPLAIN_TAIL;
@@ -133,8 +120,8 @@ static void search_menu(struct search *s)
 	s->rate = MIN(s->rate, m->n_rates - 1);
 	/* Row 0 is chosen by headroom in any case. */
 	s->by_cost = s->e->late_cost > 0 && s->rate > 0;
-	s->late_w = s->e->late_cost * busy_w(m, m->baseline) * m->rate_rps[s->rate] / s->e->factor /
-		    m->rated_rps;
+	s->late_w = s->e->late_cost * cap_plan_busy_w(m, m->baseline) * m->rate_rps[s->rate] /
+		    s->e->factor / m->rated_rps;
 	s->chosen = find_setting(s, &s->e->choice);
 	if (s->chosen != UINT32_MAX)
 		s->choice = option_at(s, s->chosen);
@@ -189,7 +176,9 @@ static enum explain_verdict judge_row(const struct search *s, const struct expla
 		return EXPLAIN_RATE;
 	if (c->batch != t->baseline.batch && !s->q->in->batch_follows)
 		return EXPLAIN_NO_BATCH;
-	return above_cap(s, c->power_w) ? EXPLAIN_CAP : EXPLAIN_COSTS_MORE;
+	if (s->e->power_cap_uw > 0 && c->power_w * (double)UW_PER_W > (double)s->e->power_cap_uw)
+		return EXPLAIN_CAP;
+	return EXPLAIN_COSTS_MORE;
 }
 
 /* ---- either ---- */

@@ -76,6 +76,20 @@ static bool settings_differ(const struct explain_setting *a, const struct explai
 		a->max_batch != b->max_batch || a->max_wait_ns != b->max_wait_ns);
 }
 
+/* By what is in force, as a doubt may be told before it: only heat takes a clock below what is
+ * wanted, and all else that holds goes up. */
+static enum governor_reason held_by(const struct governor_explanation *e)
+{
+	if (!e->differs || e->what_if)
+		return GOVERNOR_REASON_NONE;
+	if (e->in_force.reason == GOVERNOR_REASON_BACKLOG)
+		return GOVERNOR_REASON_BACKLOG;
+	return e->in_force.card_reason == GOVERNOR_REASON_THROTTLED ||
+			       e->in_force.max_mhz < e->choice.max_mhz
+		       ? GOVERNOR_REASON_THROTTLED
+		       : GOVERNOR_REASON_DWELL;
+}
+
 static void set_objective(const struct governor *g, const struct response_table *t,
 			  struct governor_explanation *ret)
 {
@@ -85,6 +99,7 @@ static void set_objective(const struct governor *g, const struct response_table 
 	ret->late_cost = c->late_cost;
 	ret->power_cap_uw = g->config.power_cap_uw;
 	ret->factor = 1;
+	ret->power_factor = cap_factor_get(&g->models[ret->model].cap_factor);
 	ret->row_rps = ret->slo_ns = ret->limit_ns = NAN;
 	if (!t)
 		return;
@@ -134,6 +149,7 @@ int governor_explain(const struct governor *g, const struct governor_input *inpu
 	if (e.decided)
 		e.in_force = setting_of(g, &g->previous, model);
 	e.differs = e.decided && settings_differ(&e.choice, &e.in_force);
+	e.held = held_by(&e);
 	q.config = &g->config.models[model];
 	q.in = &calmed.models[model];
 	q.table = governor_model_table(q.config, q.in);

@@ -79,11 +79,15 @@ struct governor_explanation {
 	double row_rps;	     /* up to which the choice's row holds; NaN: B */
 	uint32_t percentile; /* of the tails; 0: no table */
 	double slo_ns, headroom, limit_ns; /* limit = headroom x SLO */
-	double late_cost; /* of one late request, in requests at full speed; 0: by headroom */
-	double factor;	  /* service time over the profile's, as far as it is learnt */
+	double late_cost;    /* of one late request, in requests at full speed; 0: by headroom */
+	double factor;	     /* service time over the profile's, as far as it is learnt */
+	double power_factor; /* power over the profile's, likewise: for the cap */
 	uint64_t power_cap_uw;
 	struct explain_setting choice, in_force;
 	bool differs; /* the two */
+	/* Why they differ: BACKLOG, THROTTLED, or DWELL, which here is also the margin after a
+	 * boost; NONE if they do not, or because another demand was asked for. */
+	enum governor_reason held;
 	enum explain_source source;
 	uint32_t n_considered, n_feasible; /* all that there were, and that could be chosen */
 	uint32_t n_candidates;		   /* by cost, then those that fail, by cost too */
