@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/bus-internal.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "daemon/bus-internal.h"
 #include "daemon/status.h"
 #include "daemon/unit.h"
 #include <errno.h>

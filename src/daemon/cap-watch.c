@@ -14,8 +14,8 @@ void cap_watch_feed(struct cap_watch *w, uint64_t now_ns, uint64_t gap_ns, uint6
 		if (power_uw > cap_uw && ns > 0) {
 			w->over_ns += ns;
 			w->over_max_uw = MAX(w->over_max_uw, power_uw - cap_uw);
-			w->over_uj += (double)(power_uw - cap_uw) * (double)ns /
-				      (double)NSEC_PER_SEC;
+			w->over_uj +=
+				(double)(power_uw - cap_uw) * (double)ns / (double)NSEC_PER_SEC;
 		}
 	}
 	w->cap_uw = cap_uw;

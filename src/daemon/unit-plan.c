@@ -40,6 +40,9 @@ static struct governor_config *governor_config_of(const struct unit *u, const st
 		(void)strcpy(gc->models[i].name, m->name);
 		gc->models[i].table = plan->tables[i].table;
 		gc->models[i].clock_table = plan->tables[i].clock_table;
+		gc->models[i].menu = plan->tables[i].menu;
+		gc->models[i].headroom = plan->tables[i].headroom;
+		gc->models[i].late_cost = plan->tables[i].late_cost;
 		gc->models[i].policy = m->policy;
 		gc->models[i].max_batch = m->max_batch;
 		gc->models[i].priority = m->priority;

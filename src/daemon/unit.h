@@ -84,7 +84,7 @@ struct unit {
 
 	struct actuator_state state;
 	bool state_valid;
-	uint64_t power_max_uw;	/* highest reading since the last step; 0: none */
+	uint64_t power_max_uw; /* highest reading since the last step; 0: none */
 	struct cap_watch cap_watch;
 	uint64_t unanswered_ns; /* since when the card does not answer; 0: it does */
 	uint64_t readback_until_ns;

@@ -164,8 +164,10 @@ uint32_t governor_full_speed_mhz(const struct governor *g,
 	const struct governor_config *c = &g->config;
 	/* All CUs, whoever follows: their power counts, not that of a masked row. */
 	const struct response_table *t = model->clock_table ? model->clock_table : model->table;
-	uint32_t row;
+	uint32_t row, mhz;
 
+	if (governor_cap_full_speed(g, (uint32_t)(model - c->models), &mhz, ret_power_w))
+		return mhz;
 	if (!t)
 		return c->level_mhz[c->n_levels - 1];
 	row = planner_inside_cap(t, PACER_ROW_BASELINE, c->power_cap_uw);
@@ -219,6 +221,11 @@ void governor_model_decide(struct governor *g, uint32_t i, const struct governor
 		model_pace(g, i, t, input, &plan);
 		if (!in->batch_follows && plan.row != PACER_ROW_BASELINE)
 			plan.row = planner_with_own_batch(t, plan.row);
+		if (governor_cap_plan(g, i, t, input, &plan, ret)) {
+			d->demand_rps = plan.demand_rps;
+			d->reason = ret->reason = plan.reason;
+			return;
+		}
 		row = planner_inside_cap(t, plan.row, g->config.power_cap_uw);
 		if (row != plan.row)
 			plan.reason = governor_first_reason(plan.reason, GOVERNOR_REASON_POWER_CAP);
