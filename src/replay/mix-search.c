@@ -24,17 +24,16 @@ struct packing {
 struct combination {
 	uint8_t rates[MIX_MAX_MODELS];
 	double late_w[MIX_MAX_MODELS]; /* of all requests, each as one at full speed */
-	struct {
-		float cost;
-		uint8_t level;
-		uint32_t packing;
-	} best[MIX_WEIGHTS];
+	/* by weight: the least cost, and what has it */
+	float cost[MIX_WEIGHTS];
+	uint8_t level[MIX_WEIGHTS];
+	uint32_t packing[MIX_WEIGHTS];
 };
 
 struct mix_search {
 	struct mix_search_options options;
 	uint32_t n_levels, n_shapes, n_rates;
-	double weights[MIX_WEIGHTS];
+	float weights[MIX_WEIGHTS];
 	struct plant_level levels[PLANT_MAX_LEVELS];
 	const struct cu_shape *shapes;
 	double step_rps[MIX_MAX_MODELS];
@@ -204,8 +203,8 @@ static int find_stretches(struct mix_search *s)
 
 /* ---- a combination of rates ---- */
 
-static double power_w(const struct mix_search *s, uint32_t level, double asleep, double idle,
-		      uint32_t ungated, double work_w)
+static double mean_power_w(const struct mix_search *s, uint32_t level, double asleep, double idle,
+			   uint32_t ungated, double work_w)
 {
 	const struct plant_device *d = &s->options.truth->device;
 	const struct plant_level *l = &s->levels[level];
@@ -213,6 +212,17 @@ static double power_w(const struct mix_search *s, uint32_t level, double asleep,
 	return s->options.truth->card.power_factor *
 	       (d->idle_w + idle * l->between_w + (1 - idle) * ungated * l->cu_w +
 		fmin(1 - idle, 1 - asleep) * d->uncore_w + work_w);
+}
+
+/* At any weight. Hardly ever so, and asked some hundred million times: without branches. */
+static bool is_better(const struct mix_search *s, const struct combination *c, float power_w,
+		      float late_w)
+{
+	uint32_t better = 0;
+
+	for (uint32_t w = 0; w < MIX_WEIGHTS; w++)
+		better |= power_w + s->weights[w] * late_w < c->cost[w];
+	return better;
 }
 
 static void consider(struct mix_search *s, struct combination *c, uint32_t level, uint32_t packing,
@@ -227,18 +237,17 @@ static void consider(struct mix_search *s, struct combination *c, uint32_t level
 		work_w += cells[i]->work_w;
 		late_w += c->late_w[i] * cells[i]->late;
 	}
-	power = power_w(s, level, asleep, idle, ungated, work_w);
-	/* Costs ascend with the weight. */
-	if (power + s->weights[0] * late_w >= (double)c->best[MIX_WEIGHTS - 1].cost)
+	power = mean_power_w(s, level, asleep, idle, ungated, work_w);
+	if (!is_better(s, c, (float)power, (float)late_w))
 		return;
 	for (uint32_t w = 0; w < MIX_WEIGHTS; w++) {
-		float cost = (float)(power + s->weights[w] * late_w);
+		float cost = (float)power + s->weights[w] * (float)late_w;
 
-		if (cost >= c->best[w].cost)
+		if (cost >= c->cost[w])
 			continue;
-		c->best[w].cost = cost;
-		c->best[w].level = (uint8_t)level;
-		c->best[w].packing = packing;
+		c->cost[w] = cost;
+		c->level[w] = (uint8_t)level;
+		c->packing[w] = packing;
 	}
 }
 
@@ -309,10 +318,10 @@ static void search(struct mix_search *s, struct combination *c)
 	for (uint32_t i = 0; i < s->options.n_models; i++)
 		c->late_w[i] = s->options.request_j[i] * c->rates[i] * s->step_rps[i];
 	for (uint32_t w = 0; w < MIX_WEIGHTS; w++) {
-		c->best[w].cost = INFINITY;
+		c->cost[w] = INFINITY;
 		/* If nothing serves: all of the card. */
-		c->best[w].level = (uint8_t)(s->n_levels - 1);
-		c->best[w].packing = ALL_CUS;
+		c->level[w] = (uint8_t)(s->n_levels - 1);
+		c->packing[w] = ALL_CUS;
 	}
 	if (!s->options.masks_only)
 		search_shared(s, c);
@@ -387,7 +396,7 @@ int mix_search_new(const struct mix_search_options *o, struct mix_search **ret)
 	s->n_levels = o->truth->device.n_levels;
 	s->n_rates = rate_steps[o->n_models];
 	for (uint32_t w = 0; w < MIX_WEIGHTS; w++)
-		s->weights[w] = 0.05 * pow(10, w / 8.0);
+		s->weights[w] = (float)(0.05 * pow(10, w / 8.0));
 	s->shapes = costs_shapes(o->costs[0], &s->n_shapes);
 	if (s->n_shapes > MAX_SHAPES)
 		return -ENOSPC;
@@ -421,8 +430,8 @@ void mix_search_schedule(const struct mix_search *s, uint32_t weight, struct con
 
 		for (uint32_t i = 0; i < n; i++)
 			ret[t * n + i] = (struct configuration){
-				.level = c->best[weight].level,
-				.shape = (uint16_t)shape_of(s, c->best[weight].packing, i),
+				.level = c->level[weight],
+				.shape = (uint16_t)shape_of(s, c->packing[weight], i),
 				.batch = (uint16_t)s->options.batch,
 			};
 	}
