@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include <errno.h>
+#include <stdarg.h>
 #include <string.h>
 #include <systemd/sd-bus.h>
 
@@ -51,13 +52,15 @@ static enum ctl_exit explain(const sd_bus_error *error, int r)
 	return CTL_UNREACHABLE;
 }
 
-enum ctl_exit ctl_call(const char *address, const char *method, const char *argument,
-		       uint64_t timeout_usec, char **ret)
+/* types and what follows are the arguments, as sd_bus_message_append() takes them. */
+static enum ctl_exit call_manager(const char *address, const char *method, uint64_t timeout_usec,
+				  char **ret, const char *types, ...)
 {
 	_cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
 	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
 	const char *text;
+	va_list ap;
 	int r;
 
 	r = connect_bus(address, &bus);
@@ -66,8 +69,10 @@ enum ctl_exit ctl_call(const char *address, const char *method, const char *argu
 		return CTL_UNREACHABLE;
 	}
 	r = sd_bus_message_new_method_call(bus, &call, CTL_NAME, CTL_PATH, CTL_MANAGER, method);
-	if (r >= 0 && argument)
-		r = sd_bus_message_append(call, "s", argument);
+	va_start(ap, types);
+	if (r >= 0)
+		r = sd_bus_message_appendv(call, types, ap);
+	va_end(ap);
 	if (r >= 0)
 		r = sd_bus_call(bus, call, timeout_usec, &error, &reply);
 	if (r < 0)
@@ -79,6 +84,17 @@ enum ctl_exit ctl_call(const char *address, const char *method, const char *argu
 		return explain(&error, r);
 	*ret = strdup(text);
 	return *ret ? CTL_OK : CTL_UNREACHABLE;
+}
+
+enum ctl_exit ctl_call(const char *address, const char *method, const char *argument,
+		       uint64_t timeout_usec, char **ret)
+{
+	return call_manager(address, method, timeout_usec, ret, argument ? "s" : "", argument);
+}
+
+enum ctl_exit ctl_set_power_cap(const char *address, const char *gpu, uint64_t uw)
+{
+	return call_manager(address, "SetPowerCap", CTL_TIMEOUT, NULL, "st", gpu, uw);
 }
 
 enum ctl_exit ctl_call_json(const char *bus, const char *method, const char *argument, json_t **ret)

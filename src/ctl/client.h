@@ -13,6 +13,9 @@ enum ctl_exit {
 	CTL_UNREACHABLE = 3, /* no bus, no daemon on it, or no answer */
 };
 
+#define CTL_CAP_CONFIG UINT64_C(0)
+#define CTL_CAP_OFF    UINT64_MAX
+
 /* Calls a method of the manager that takes argument (NULL: nothing) and returns a text (ret NULL:
  * nothing). bus: an address, or NULL for the system bus. Says on stderr what went wrong. */
 enum ctl_exit ctl_call(const char *bus, const char *method, const char *argument,
@@ -20,5 +23,7 @@ enum ctl_exit ctl_call(const char *bus, const char *method, const char *argument
 /* The same for a method that returns JSON of a schema that this program knows. */
 enum ctl_exit ctl_call_json(const char *bus, const char *method, const char *argument,
 			    json_t **ret);
+/* gpu: a BDF or "*" for all. uw: CTL_CAP_CONFIG, CTL_CAP_OFF or a cap. */
+enum ctl_exit ctl_set_power_cap(const char *bus, const char *gpu, uint64_t uw);
 /* The daemon's version, or NULL if it cannot be asked. Says nothing. The caller frees it. */
 char *ctl_daemon_version(const char *bus);

@@ -2,6 +2,7 @@
 /* cofrisctl: what an operator asks of cofrisd (cofrisctl(1)). */
 #include "base/log.h"
 #include "base/units.h"
+#include "ctl/cap.h"
 #include "ctl/client.h"
 #include "ctl/show.h"
 #include "daemon/config.h"
@@ -63,6 +64,24 @@ static enum ctl_exit run_table(const struct arguments *a)
 	enum ctl_exit result = ctl_call_json(a->bus, "GetTable", a->words[0], &root);
 
 	return result == CTL_OK ? show(a, root, show_table) : result;
+}
+
+static enum ctl_exit run_cap(const struct arguments *a)
+{
+	struct cap_arguments cap;
+	enum ctl_exit result;
+	json_t *status, *root;
+
+	if (cap_parse(a->words, a->n_words, &cap) < 0)
+		return CTL_USAGE;
+	if (cap.sets)
+		return ctl_set_power_cap(a->bus, cap.gpu ? cap.gpu : "*", cap.uw);
+	result = ctl_call_json(a->bus, "GetStatus", NULL, &status);
+	if (result != CTL_OK)
+		return result;
+	root = cap_document(status, cap.gpu);
+	json_decref(status);
+	return root ? show(a, root, show_caps) : CTL_REFUSED;
 }
 
 static enum ctl_exit run_reload(const struct arguments *a)
@@ -132,6 +151,7 @@ static enum ctl_exit run_help(const struct arguments *a);
 static const struct command commands[] = {
 	{"status", "", "what is governed, and how", 0, 0, run_status},
 	{"table", "MODEL", "the model's response table in force", 1, 1, run_table},
+	{"cap", "[GPU] [POWER|off|config]", "list power caps, or set one", 0, 2, run_cap},
 	{"reload", "", "read the configuration and surfaces again", 0, 0, run_reload},
 	{"config", "check [FILE]", "check the configuration, without a daemon", 1, 2, run_config},
 	{"version", "", "versions of this program and the daemon", 0, 0, run_version},
@@ -142,7 +162,7 @@ static enum ctl_exit run_help(const struct arguments *a _unused_)
 {
 	(void)puts("Usage: cofrisctl [OPTION]... COMMAND\n");
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		(void)printf("  %-8s%-14s %s\n", commands[i].name, commands[i].arguments,
+		(void)printf("  %-8s%-25s %s\n", commands[i].name, commands[i].arguments,
 			     commands[i].text);
 	(void)puts("\n"
 		   "  --json         JSON instead of text\n"

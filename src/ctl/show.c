@@ -362,3 +362,55 @@ int show_table(const json_t *tables)
 	}
 	return r;
 }
+
+/* "off" where an order takes the configuration's cap away. */
+static char *cell_order(const json_t *o, const char *key)
+{
+	const json_t *value = json_object_get(o, key);
+
+	if (json_is_number(value) && json_number_value(value) <= 0)
+		return strdup("off");
+	return cell_number(o, key);
+}
+
+static char *cell_s(const json_t *o, const char *key)
+{
+	const json_t *value = json_object_get(o, key);
+	char *text;
+
+	if (!json_is_number(value))
+		return strdup("-");
+	return asprintf(&text, "%.1f", json_number_value(value) / 1000) < 0 ? NULL : text;
+}
+
+static const struct column cap_columns[] = {
+	{"GPU", "bdf", cell_text, 0},
+	{"CONFIG W", "configured_w", cell_number, SCOLS_FL_RIGHT},
+	{"ORDER W", "ordered_w", cell_order, SCOLS_FL_RIGHT},
+	{"IN FORCE W", "in_force_w", cell_number, SCOLS_FL_RIGHT},
+	{"FROM W", "min_w", cell_number, SCOLS_FL_RIGHT},
+	{"TO W", "max_w", cell_number, SCOLS_FL_RIGHT},
+	{"POWER W", "power_w", cell_number, SCOLS_FL_RIGHT},
+	{"WATCHED S", "watched_ms", cell_s, SCOLS_FL_RIGHT},
+	{"ABOVE MS", "over_ms", cell_integer, SCOLS_FL_RIGHT},
+	{"AT MOST W", "over_most_w", cell_number, SCOLS_FL_RIGHT},
+	{"MEAN W", "over_mean_w", cell_number, SCOLS_FL_RIGHT},
+};
+
+int show_caps(const json_t *caps)
+{
+	_cleanup_(unref_table) struct libscols_table *t = scols_new_table();
+	const json_t *cards = json_object_get(caps, "gpus");
+	int r;
+
+	if (!t)
+		return -ENOMEM;
+	if (json_array_size(cards) == 0) {
+		(void)puts("no governed card yet");
+		return 0;
+	}
+	r = add_columns(t, cap_columns, ARRAY_SIZE(cap_columns));
+	if (r >= 0)
+		r = add_lines(t, cap_columns, ARRAY_SIZE(cap_columns), cards);
+	return r < 0 ? r : scols_print_table(t);
+}

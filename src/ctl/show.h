@@ -7,3 +7,4 @@
 /* Return 0, or -ENOMEM. */
 int show_status(const json_t *status);
 int show_table(const json_t *tables);
+int show_caps(const json_t *caps);

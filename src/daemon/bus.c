@@ -1,22 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/bus.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "daemon/bus-internal.h"
 #include "daemon/status.h"
 #include "daemon/unit.h"
 #include <errno.h>
 #include <string.h>
 #include <systemd/sd-bus.h>
 
-#define BUS_NAME	   "org.cofris1"
-#define BUS_PATH	   "/org/cofris1"
 #define BUS_MANAGER	   BUS_NAME ".Manager"
-#define BUS_GPU		   BUS_NAME ".GPU"
-#define BUS_GPU_PATH	   BUS_PATH "/gpu"
 #define BUS_MODEL	   BUS_NAME ".Model"
 #define BUS_MODEL_PATH	   BUS_PATH "/model"
 #define BUS_ERROR_CONFIG   BUS_NAME ".Error.Config"
 #define BUS_ERROR_NO_MODEL BUS_NAME ".Error.NoSuchModel"
+#define BUS_ERROR_NO_GPU   BUS_NAME ".Error.NoSuchGPU"
+#define BUS_ERROR_CAP	   BUS_NAME ".Error.PowerCap"
 #define BUS_RETRY_USEC	   (10 * USEC_PER_SEC)
 
 struct bus {
@@ -136,7 +134,7 @@ static int check_privileged(sd_bus_message *call, sd_bus_error *error)
 		return r;
 	if (uid != 0 && uid != geteuid())
 		return sd_bus_error_set(error, SD_BUS_ERROR_ACCESS_DENIED,
-					"only root may reload the configuration");
+					"only root may steer the daemon");
 	return 0;
 }
 
@@ -151,6 +149,27 @@ static int method_reload(sd_bus_message *call, void *userdata, sd_bus_error *err
 	r = manager_reload(userdata, why, sizeof(why));
 	if (r < 0)
 		return sd_bus_error_set(error, BUS_ERROR_CONFIG, why);
+	return sd_bus_reply_method_return(call, NULL);
+}
+
+static int method_set_power_cap(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+	char why[CONFIG_TEXT_MAX];
+	const char *gpu;
+	uint64_t uw;
+	int r;
+
+	r = check_privileged(call, error);
+	if (r < 0)
+		return r;
+	r = sd_bus_message_read(call, "st", &gpu, &uw);
+	if (r < 0)
+		return r;
+	r = manager_order_cap(userdata, gpu, uw, why, sizeof(why));
+	if (r == -ENODEV)
+		return sd_bus_error_set(error, BUS_ERROR_NO_GPU, why);
+	if (r < 0)
+		return sd_bus_error_set(error, BUS_ERROR_CAP, why);
 	return sd_bus_reply_method_return(call, NULL);
 }
 
@@ -171,100 +190,8 @@ static const sd_bus_vtable manager_vtable[] = {
 	/* Judged by check_privileged(), as sd-bus would ask for a capability. */
 	SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reload,
 				SD_BUS_VTABLE_UNPRIVILEGED),
-	SD_BUS_VTABLE_END,
-};
-/* clang-format on */
-
-/* --- org.cofris1.GPU ------------------------------------------------------------------------ */
-
-static int find_gpu(sd_bus *bus _unused_, const char *path, const char *i _unused_, void *userdata,
-		    void **ret_found, sd_bus_error *error _unused_)
-{
-	const struct bus *b = userdata;
-	_cleanup_(freep) char *bdf = NULL;
-	struct unit *u;
-
-	if (sd_bus_path_decode(path, BUS_GPU_PATH, &bdf) <= 0)
-		return 0;
-	u = manager_find_unit(b->manager, bdf);
-	if (!u)
-		return 0;
-	*ret_found = u;
-	return 1;
-}
-
-static int list_gpus(sd_bus *bus _unused_, const char *prefix _unused_, void *userdata,
-		     char ***ret_nodes, sd_bus_error *error _unused_)
-{
-	const struct bus *b = userdata;
-	const struct unit *u;
-	size_t n = 0;
-	char **nodes;
-
-	TAILQ_FOREACH(u, &b->manager->units, entry)
-	n++;
-	nodes = calloc(n + 1, sizeof(*nodes));
-	if (!nodes)
-		return -ENOMEM;
-	n = 0;
-	TAILQ_FOREACH(u, &b->manager->units, entry)
-	if (sd_bus_path_encode(BUS_GPU_PATH, u->bdf, &nodes[n]) >= 0)
-		n++;
-	*ret_nodes = nodes;
-	return 0;
-}
-
-static int get_bdf(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
-		   const char *property _unused_, sd_bus_message *reply, void *userdata,
-		   sd_bus_error *error _unused_)
-{
-	const struct unit *u = userdata;
-
-	return sd_bus_message_append(reply, "s", u->bdf);
-}
-
-static int get_state(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
-		     const char *property _unused_, sd_bus_message *reply, void *userdata,
-		     sd_bus_error *error _unused_)
-{
-	return sd_bus_message_append(reply, "s", unit_state_name(unit_state(userdata)));
-}
-
-static int get_reason(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
-		      const char *property _unused_, sd_bus_message *reply, void *userdata,
-		      sd_bus_error *error _unused_)
-{
-	const struct unit *u = userdata;
-
-	return sd_bus_message_append(reply, "s",
-				     u->decided ? governor_reason_name(u->decision.reason) : "");
-}
-
-static int get_gpu_simulated(sd_bus *bus _unused_, const char *path _unused_,
-			     const char *i _unused_, const char *property _unused_,
-			     sd_bus_message *reply, void *userdata, sd_bus_error *error _unused_)
-{
-	return sd_bus_message_append(reply, "b", (int)unit_simulated(userdata));
-}
-
-static int get_max_mhz(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
-		       const char *property _unused_, sd_bus_message *reply, void *userdata,
-		       sd_bus_error *error _unused_)
-{
-	const struct unit *u = userdata;
-	bool known = u->state_valid && u->claim == UNIT_CLAIMED;
-
-	return sd_bus_message_append(reply, "u", known ? u->state.max_mhz : 0);
-}
-
-/* clang-format off */
-static const sd_bus_vtable gpu_vtable[] = {
-	SD_BUS_VTABLE_START(0),
-	SD_BUS_PROPERTY("BDF", "s", get_bdf, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-	SD_BUS_PROPERTY("Simulated", "b", get_gpu_simulated, 0, 0),
-	SD_BUS_PROPERTY("State", "s", get_state, 0, 0),
-	SD_BUS_PROPERTY("Reason", "s", get_reason, 0, 0),
-	SD_BUS_PROPERTY("MaxMHz", "u", get_max_mhz, 0, 0),
+	SD_BUS_METHOD_WITH_ARGS("SetPowerCap", SD_BUS_ARGS("s", gpu, "t", microwatts),
+				SD_BUS_NO_RESULT, method_set_power_cap, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_VTABLE_END,
 };
 /* clang-format on */
@@ -387,10 +314,7 @@ static int add_objects(struct bus *b)
 	r = sd_bus_add_object_vtable(c, NULL, BUS_PATH, BUS_MANAGER, manager_vtable, b->manager);
 	if (r < 0)
 		return r;
-	r = sd_bus_add_fallback_vtable(c, NULL, BUS_GPU_PATH, BUS_GPU, gpu_vtable, find_gpu, b);
-	if (r < 0)
-		return r;
-	r = sd_bus_add_node_enumerator(c, NULL, BUS_GPU_PATH, list_gpus, b);
+	r = bus_add_gpus(c, b->manager);
 	if (r < 0)
 		return r;
 	r = sd_bus_add_fallback_vtable(c, NULL, BUS_MODEL_PATH, BUS_MODEL, model_vtable, find_model,

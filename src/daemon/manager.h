@@ -78,6 +78,10 @@ void manager_early_tick(struct manager *m);
 /* Reads the configuration again, derives every table, and only then swaps. On any error the old
  * one stays, and why gets the text with file:line. 0 or a negative errno. */
 int manager_reload(struct manager *m, char *why, size_t size);
+/* An operator's power cap for a card, or for all that are governed ("*"): if one cannot, none does.
+ * uw: as struct unit has it. Obeyed by the next step, which is brought forward. 0; or -ENODEV (no
+ * such card), -ERANGE, -EOPNOTSUPP, or -ENOMEM (some may have taken it), and why gets a text. */
+int manager_order_cap(struct manager *m, const char *bdf, uint64_t uw, char *why, size_t size);
 /* bus_settled or cards_settled has become true: that part of the start-up has come to its end,
  * good or bad. */
 void manager_startup_progress(struct manager *m);

@@ -168,6 +168,33 @@ static void add_sensors(const struct unit *u, json_t *gpu)
 					  : json_null());
 }
 
+/* Wanted and in force: null is none of ours. The order: null is none, 0 "no cap". */
+static json_t *cap_json(const struct unit *u)
+{
+	const struct cap_watch *w = &u->cap_watch;
+	uint64_t wanted_uw = unit_cap_uw(u, &u->config), now_uw = unit_cap_in_force_uw(u);
+	uint64_t order_uw = u->cap_order_uw == UNIT_CAP_NONE ? 0 : u->cap_order_uw;
+	bool range = u->ever_present && u->card.can_cap_power && u->card.cap_max_uw > 0;
+	json_t *cap = json_object();
+
+	(void)json_object_set_new(cap, "configured_w",
+				  status_number_if(u->config.power_cap_uw > 0,
+						   watts(u->config.power_cap_uw)));
+	(void)json_object_set_new(cap, "ordered_w",
+				  status_number_if(u->cap_order_uw != UNIT_CAP_CONFIG,
+						   watts(order_uw)));
+	(void)json_object_set_new(cap, "wanted_w",
+				  status_number_if(wanted_uw > 0, watts(wanted_uw)));
+	(void)json_object_set_new(cap, "in_force_w", status_number_if(now_uw > 0, watts(now_uw)));
+	(void)json_object_set_new(cap, "min_w", status_number_if(range, watts(u->card.cap_min_uw)));
+	(void)json_object_set_new(cap, "max_w", status_number_if(range, watts(u->card.cap_max_uw)));
+	(void)json_object_set_new(cap, "watched_ms", status_integer(w->watched_ns / NSEC_PER_MSEC));
+	(void)json_object_set_new(cap, "over_ms", status_integer(w->over_ns / NSEC_PER_MSEC));
+	(void)json_object_set_new(cap, "over_most_w", status_number(watts(w->over_max_uw)));
+	(void)json_object_set_new(cap, "over_mean_w", status_number(watts(cap_watch_mean_uw(w))));
+	return cap;
+}
+
 static json_t *owner_json(const struct unit *u)
 {
 	if (u->claim_error != -EBUSY || unit_state(u) != UNIT_BUSY)
@@ -219,6 +246,7 @@ static json_t *gpu_json(const struct unit *u)
 	(void)json_object_set_new(gpu, "predicted_power_modelled",
 				  json_boolean(u->config.gating != TABLE_GATING_NONE));
 	add_sensors(u, gpu);
+	(void)json_object_set_new(gpu, "cap", cap_json(u));
 	(void)json_object_set_new(gpu, "worker_list", status_workers(u));
 	for (uint32_t i = 0; u->plan && i < u->plan->n_models; i++)
 		(void)json_array_append_new(models, model_json(u, i));

@@ -10,6 +10,7 @@ void model_table_done(struct model_table *t)
 {
 	free(TAKE_PTR(t->table));
 	free(TAKE_PTR(t->clock_table));
+	free(TAKE_PTR(t->menu));
 	free(TAKE_PTR(t->path));
 	free(TAKE_PTR(t->why));
 }
@@ -95,18 +96,39 @@ static bool has_masks(const struct response_table *t)
 	return false;
 }
 
-static int derive(const struct surface *surface, struct table_options *options,
-		  struct model_table *ret, struct surface_error *ret_error)
+static int derive_from(struct response_tails *tails, const struct table_options *o, bool plans,
+		       struct model_table *ret, struct surface_error *ret_error)
 {
+	struct table_options clock_alone = *o;
 	int r;
 
-	r = response_table_derive(surface, options, &ret->table, ret_error);
+	r = response_table_derive_from(tails, o, &ret->table, ret_error);
+	if (r == 0 && plans)
+		r = response_menu_derive(tails, o, ret->table, &ret->menu, ret_error);
 	if (r < 0 || !has_masks(ret->table))
 		return r;
-	options->free_mask = false;
-	r = response_table_derive(surface, options, &ret->clock_table, ret_error);
-	if (r < 0)
+	clock_alone.free_mask = false;
+	return response_table_derive_from(tails, &clock_alone, &ret->clock_table, ret_error);
+}
+
+static int derive(const struct surface *surface, const struct table_options *o, bool plans,
+		  struct model_table *ret, struct surface_error *ret_error)
+{
+	_cleanup_(response_tails_freep) struct response_tails *tails = NULL;
+	int r;
+
+	ret->headroom = o->headroom;
+	ret->late_cost = o->late_cost;
+	r = response_tails_new(surface, o->seed, &tails);
+	if (r < 0) {
+		(void)snprintf(ret_error->text, sizeof(ret_error->text), "out of memory");
+		return r;
+	}
+	r = derive_from(tails, o, plans, ret, ret_error);
+	if (r < 0) {
 		free(TAKE_PTR(ret->table));
+		free(TAKE_PTR(ret->menu));
+	}
 	return r;
 }
 
@@ -140,6 +162,6 @@ int tables_derive(const struct tables_place *place, const struct config *c,
 		ret->foreign = true;
 		return refuse(ret, r, &error);
 	}
-	r = derive(surface, &options, ret, &error);
+	r = derive(surface, &options, policy_find(m->policy)->plans, ret, &error);
 	return r < 0 ? refuse(ret, r, &error) : 0;
 }

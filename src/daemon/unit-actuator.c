@@ -233,6 +233,7 @@ static void take_state(struct unit *u, const struct actuator_state *state, uint6
 		u->unanswered_ns = 0;
 	else if (u->unanswered_ns == 0)
 		u->unanswered_ns = now_ns;
+	unit_cap_watch(u, now_ns);
 	take_drift(u, now_ns);
 	take_processes(u, now_ns);
 }
@@ -287,7 +288,7 @@ static void claim_replied(struct unit *u, int error, const struct actuator_reply
 	if (adopted) {
 		struct sequence_clock clock = {
 			.max_mhz = reply->state.max_mhz,
-			.power_cap_uw = u->config.power_cap_uw,
+			.power_cap_uw = unit_cap_uw(u, &u->config),
 		};
 
 		/* It is also what is wanted until the first decision. */

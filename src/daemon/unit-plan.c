@@ -20,16 +20,6 @@ struct unit_plan *unit_plan_free(struct unit_plan *p)
 	return NULL;
 }
 
-/* The operator's cap inside what the card takes. */
-static uint64_t cap_for(const struct unit *u, const struct config_gpu *g)
-{
-	if (g->power_cap_uw == 0 || !u->card.can_cap_power)
-		return 0;
-	if (u->card.cap_max_uw < u->card.cap_min_uw || u->card.cap_max_uw == 0)
-		return g->power_cap_uw;
-	return CLAMP(g->power_cap_uw, u->card.cap_min_uw, u->card.cap_max_uw);
-}
-
 static struct governor_config *governor_config_of(const struct unit *u, const struct config *c,
 						  const struct config_gpu *g,
 						  const struct unit_plan *plan)
@@ -42,7 +32,7 @@ static struct governor_config *governor_config_of(const struct unit *u, const st
 	gc->n_levels = u->card.n_levels;
 	(void)memcpy(gc->level_mhz, u->card.level_mhz, u->card.n_levels * sizeof(gc->level_mhz[0]));
 	gc->topology = u->topology;
-	gc->power_cap_uw = cap_for(u, g);
+	gc->power_cap_uw = unit_cap_uw(u, g);
 	gc->n_models = plan->n_models;
 	for (uint32_t i = 0; i < plan->n_models; i++) {
 		const struct config_model *m = &c->models[i];
@@ -50,6 +40,9 @@ static struct governor_config *governor_config_of(const struct unit *u, const st
 		(void)strcpy(gc->models[i].name, m->name);
 		gc->models[i].table = plan->tables[i].table;
 		gc->models[i].clock_table = plan->tables[i].clock_table;
+		gc->models[i].menu = plan->tables[i].menu;
+		gc->models[i].headroom = plan->tables[i].headroom;
+		gc->models[i].late_cost = plan->tables[i].late_cost;
 		gc->models[i].policy = m->policy;
 		gc->models[i].max_batch = m->max_batch;
 		gc->models[i].priority = m->priority;
@@ -108,6 +101,16 @@ static void log_tables(const struct unit *u, const struct unit_plan *plan)
 	}
 }
 
+static void record_menu(struct unit *u, uint32_t model, const struct response_menu *menu)
+{
+	struct manager *m = u->manager;
+
+	/* A full disk ends the record in between. */
+	for (uint32_t piece = 0; m->record && piece <= menu->n_options; piece++)
+		manager_record(m, record_format_menu(m->record_buffer, RECORD_CONFIG_BYTES_MAX,
+						     u->number, model, menu, piece));
+}
+
 static void record_plan(struct unit *u, const struct unit_plan *plan, bool inherit)
 {
 	_cleanup_(freep) struct governor_config *gc = NULL;
@@ -116,9 +119,34 @@ static void record_plan(struct unit *u, const struct unit_plan *plan, bool inher
 	if (!m->record)
 		return;
 	gc = governor_config_of(u, m->config, &u->config, plan);
-	if (gc)
-		manager_record(m, record_format_config(m->record_buffer, RECORD_CONFIG_BYTES_MAX,
-						       u->number, u->bdf, inherit, gc));
+	if (!gc)
+		return;
+	manager_record(m, record_format_config(m->record_buffer, RECORD_CONFIG_BYTES_MAX, u->number,
+					       u->bdf, inherit, gc));
+	for (uint32_t i = 0; i < gc->n_models; i++)
+		if (gc->models[i].menu)
+			record_menu(u, i, gc->models[i].menu);
+	manager_record(m,
+		       record_format_ready(m->record_buffer, RECORD_CONFIG_BYTES_MAX, u->number));
+}
+
+int unit_plan_renew(struct unit *u)
+{
+	_cleanup_(governor_freep) struct governor *governor = NULL;
+	_cleanup_(freep) struct governor_config *gc =
+		governor_config_of(u, u->manager->config, &u->config, u->plan);
+	int r;
+
+	if (!gc)
+		return -ENOMEM;
+	r = governor_new(gc, &governor);
+	if (r < 0)
+		return r;
+	governor_inherit(governor, u->plan->governor);
+	record_plan(u, u->plan, /* inherit= */ true);
+	governor_free(u->plan->governor);
+	u->plan->governor = TAKE_PTR(governor);
+	return 0;
 }
 
 void unit_plan_take(struct unit *u, const struct config_gpu *g, struct unit_plan *plan)

@@ -3,10 +3,11 @@
  * that applies decisions, and the ring of decisions. */
 #pragma once
 
+#include "daemon/cap-watch.h"
 #include "daemon/manager.h"
-#include "daemon/placement.h"
 #include "daemon/ring.h"
 #include "daemon/session.h"
+#include "governor/placement.h"
 #include "governor/sequence.h"
 
 /* What a configuration makes of a card; built whole beside the old one at a reload. */
@@ -21,6 +22,10 @@ struct unit_plan *unit_plan_free(struct unit_plan *p);
 DEFINE_CLEANUP(struct unit_plan *, unit_plan_free)
 
 struct unit_masks;
+
+/* Orders of a power cap that are no power. */
+#define UNIT_CAP_CONFIG UINT64_C(0) /* as configured */
+#define UNIT_CAP_NONE	UINT64_MAX  /* the card's own, whatever is configured */
 
 enum unit_claim { UNIT_FREE, UNIT_CLAIMING, UNIT_CLAIMED, UNIT_RELEASING };
 
@@ -55,6 +60,7 @@ struct unit {
 	uint32_t number; /* in the record */
 	char bdf[PCI_BDF_LENGTH + 1];
 	struct config_gpu config;
+	uint64_t cap_order_uw; /* the operator's power cap, UNIT_CAP_CONFIG or UNIT_CAP_NONE */
 	bool present;
 	struct actuator_card card; /* valid if present or ever_present */
 	bool ever_present;
@@ -78,7 +84,8 @@ struct unit {
 
 	struct actuator_state state;
 	bool state_valid;
-	uint64_t power_max_uw;	/* highest reading since the last step; 0: none */
+	uint64_t power_max_uw; /* highest reading since the last step; 0: none */
+	struct cap_watch cap_watch;
 	uint64_t unanswered_ns; /* since when the card does not answer; 0: it does */
 	uint64_t readback_until_ns;
 	uint32_t seen_fields;
@@ -119,6 +126,21 @@ int unit_plan_new(struct unit *u, const struct config *c, const struct config_gp
 		  struct unit_plan **ret);
 /* Takes the plan over with what the old one has learnt. c must be the manager's by now. */
 void unit_plan_take(struct unit *u, const struct config_gpu *g, struct unit_plan *plan);
+
+/* The same plan from the configuration and orders as they are now, with what was learnt. 0, -ENOMEM
+ * or -EINVAL, with nothing changed. */
+int unit_plan_renew(struct unit *u);
+
+/* The power cap that g and the operator's order want, inside the card's range; 0: none. */
+uint64_t unit_cap_uw(const struct unit *u, const struct config_gpu *g);
+/* Whether an order can be followed: 0, -ERANGE (outside the card's range), -EOPNOTSUPP (not seen
+ * yet, or takes no cap). */
+int unit_cap_check(const struct unit *u, uint64_t uw);
+/* Takes an order that has been checked; the next step obeys. It outlives reloads, but not the
+ * daemon. 0, or -ENOMEM or -EINVAL with nothing changed. */
+int unit_cap_order(struct unit *u, uint64_t uw);
+/* What the card has been given and confirmed; 0: none of ours. */
+uint64_t unit_cap_in_force_uw(const struct unit *u);
 
 /* -ENOSPC if the card has too many workers. */
 int unit_add_worker(struct unit *u, struct session *s);

@@ -3,6 +3,7 @@
  * known of it and what is planned for it). */
 #pragma once
 
+#include "governor/cap-factor.h"
 #include "governor/demand.h"
 #include "governor/governor.h"
 #include "governor/pacer.h"
@@ -16,7 +17,12 @@ struct model {
 	double rate_rps; /* last measured */
 	bool doubted;	 /* its demand was not known in the last step */
 	bool in_force;	 /* the last step's decision was what its policy ordered */
+	bool asked;	 /* planned for this demand, whatever was estimated (explain.h) */
+	double asked_rps;
 	union policy_state state;
+	struct cap_factor cap_factor;
+	/* Of its menu: ordered in this step, and in the one before; UINT32_MAX: unknown. */
+	uint32_t option, option_before;
 };
 
 struct governor {
@@ -29,12 +35,19 @@ struct governor {
 	struct model models[GOVERNOR_MAX_MODELS];
 };
 
+/* A step without its estimate. */
+void governor_decide(struct governor *g, const struct governor_input *input,
+		     struct governor_decision *ret);
+
 bool governor_is_active(const struct governor_model_input *in);
 void governor_model_estimate(struct model *m, const struct governor_input *input,
 			     const struct governor_model_input *in);
 /* Plans for the only active model. */
 void governor_model_decide(struct governor *g, uint32_t i, const struct governor_input *input,
 			   struct governor_decision *ret);
+/* By what the masks that its workers follow allow; NULL: it has none. */
+const struct response_table *governor_model_table(const struct governor_model_config *c,
+						  const struct governor_model_input *in);
 /* What a row means for the model's workers. */
 void governor_model_describe(const struct governor *g, uint32_t i,
 			     const struct governor_model_input *in, uint32_t row,
@@ -43,5 +56,17 @@ void governor_model_describe(const struct governor *g, uint32_t i,
  * *ret_power_w is left alone. */
 uint32_t governor_full_speed_mhz(const struct governor *g,
 				 const struct governor_model_config *model, double *ret_power_w);
+/* governor-cap.c. Learns from the interval that has just ended, before anything is decided; only:
+ * the one active model, UINT32_MAX if there are none or several, whose power cannot be told apart.
+ */
+void governor_cap_learn(struct governor *g, const struct governor_input *input, uint32_t only);
+/* Decides instead of the plan if that is not inside the cap, and for B, as the most that can be had
+ * inside; its reason is then in *plan. False: the plan holds as it is. */
+bool governor_cap_plan(struct governor *g, uint32_t i, const struct response_table *t,
+		       const struct governor_input *input, struct policy_plan *plan,
+		       struct governor_decision *ret);
+/* Full speed with all CUs and the workers' own batch, inside the cap. False: no cap, or no menu. */
+bool governor_cap_full_speed(const struct governor *g, uint32_t i, uint32_t *ret_mhz,
+			     double *ret_power_w);
 /* Of two that apply the one to tell. */
 enum governor_reason governor_first_reason(enum governor_reason a, enum governor_reason b);

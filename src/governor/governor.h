@@ -25,7 +25,9 @@ struct governor_model_config {
 	 * itself has no mask. */
 	const struct response_table *clock_table;
 	const struct response_menu *menu; /* borrowed; NULL: planned for by table alone */
-	const char *policy;		  /* a name of policy.h's table */
+	double headroom;    /* of the SLO, that table was derived for; 0 counts as 0.9 */
+	double late_cost;   /* likewise (table.h); 0: by headroom */
+	const char *policy; /* a name of policy.h's table */
 	uint32_t max_batch; /* largest that a policy may order beyond its table; 0 counts as 1 */
 	uint32_t priority;  /* larger is more important; 100 */
 	bool use_mask;	    /* cu_mask = auto */

@@ -49,16 +49,18 @@ uint32_t planner_inside_cap(const struct response_table *t, uint32_t row, uint64
 	return 0;
 }
 
+uint32_t planner_level_for_mhz(const struct governor_config *c, uint32_t mhz)
+{
+	for (uint32_t i = 0; i < c->n_levels; i++)
+		if ((uint64_t)c->level_mhz[i] * (100 + LEVEL_TOLERANCE_PERCENT) >=
+		    (uint64_t)mhz * 100)
+			return c->level_mhz[i];
+	return c->level_mhz[c->n_levels - 1];
+}
+
 uint32_t planner_level_mhz(const struct governor_config *c, const struct response_table *t,
 			   uint32_t row)
 {
-	uint32_t top_mhz = c->level_mhz[c->n_levels - 1];
-
-	if (row >= t->n_rows)
-		return top_mhz;
-	for (uint32_t i = 0; i < c->n_levels; i++)
-		if ((uint64_t)c->level_mhz[i] * (100 + LEVEL_TOLERANCE_PERCENT) >=
-		    (uint64_t)t->rows[row].max_mhz * 100)
-			return c->level_mhz[i];
-	return top_mhz;
+	return row < t->n_rows ? planner_level_for_mhz(c, t->rows[row].max_mhz)
+			       : c->level_mhz[c->n_levels - 1];
 }

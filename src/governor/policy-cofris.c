@@ -32,6 +32,7 @@ const struct policy policy_cofris = {
 	.estimates = true,
 	.paced = true,
 	.guarded = true,
+	.plans = true,
 	.by_cost = true,
 	.plan = plan,
 };

@@ -54,6 +54,7 @@ struct policy {
 	bool guarded;	/* a queue in danger raises it to B */
 	bool fixed_clock, fixed_mask; /* its table has cells of the highest clock, or of all CUs,
 				       * alone: policy_restrict() */
+	bool plans;		      /* chooses from a menu */
 	bool by_cost; /* its table weighs lateness against power: policy_restrict() */
 	void (*plan)(const struct policy_view *view, struct policy_plan *ret);
 };

@@ -124,6 +124,15 @@ double plant_launch_ns(const struct plant_device *d, const struct plant_launch *
 	return launch_ns(d, execution_ns(&e, l->bytes));
 }
 
+struct plant_launch plant_kernel_launch(const struct plant_kernel *k, uint32_t batch)
+{
+	return (struct plant_launch){
+		.workgroups = (double)k->workgroups * batch,
+		.flop_per_workgroup = k->flop / k->workgroups,
+		.bytes = k->fixed_bytes + (k->bytes - k->fixed_bytes) * batch,
+	};
+}
+
 struct plant_cost plant_request_cost(const struct plant_device *d, const struct plant_model *m,
 				     uint32_t sclk_mhz, struct cu_shape shape, uint32_t batch)
 {
@@ -132,11 +141,7 @@ struct plant_cost plant_request_cost(const struct plant_device *d, const struct 
 
 	for (uint32_t i = 0; i < m->n_kernels; i++) {
 		const struct plant_kernel *k = &m->kernels[i];
-		struct plant_launch l = {
-			.workgroups = (double)k->workgroups * batch,
-			.flop_per_workgroup = k->flop / k->workgroups,
-			.bytes = k->fixed_bytes + (k->bytes - k->fixed_bytes) * batch,
-		};
+		struct plant_launch l = plant_kernel_launch(k, batch);
 		struct plant_execution e = plant_launch_execution(d, &l, sclk_mhz, shape);
 		double execution = execution_ns(&e, l.bytes), ns = launch_ns(d, execution);
 

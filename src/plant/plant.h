@@ -110,6 +110,7 @@ struct plant_launch {
 	double flop_per_workgroup; /* of each */
 	double bytes;		   /* of all */
 };
+struct plant_launch plant_kernel_launch(const struct plant_kernel *k, uint32_t batch);
 /* The parts of its time; alone it takes max(launch_us, max(compute_ns, bytes / bytes_per_ns) +
  * dispatch_us), which is what plant_request_cost() sums. */
 struct plant_execution {

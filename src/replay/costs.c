@@ -3,30 +3,10 @@
  * own rates, so nothing of that is lost here; test-replay-costs steps a card launch by launch to
  * hold it against. */
 #include "base/macros.h"
-#include "replay/truth.h"
+#include "replay/costs-internal.h"
 #include <errno.h>
 
 #define MAX_SHAPES 1024
-
-/* Up to here every part of a batch is computed beforehand. */
-#define ALL_PARTS 16
-
-struct cell {
-	struct plant_cost cost;
-	double busy_w;
-};
-
-struct costs {
-	struct plant_device device; /* with the card's time factor in its constants */
-	struct plant_card_options card;
-	struct plant_model model;
-	struct plant_level levels[PLANT_MAX_LEVELS];
-	uint32_t n_shapes, n_batches;
-	struct cu_shape *shapes;
-	uint32_t *ungated; /* by shape */
-	uint32_t batches[ALL_PARTS];
-	struct cell *cells; /* by level, shape, batch */
-};
 
 static struct cell compute(const struct costs *c, uint32_t level, uint32_t shape, uint32_t batch)
 {

@@ -15,6 +15,11 @@
 /* References, and then the policies asked for; a reference that is one of them is run once. */
 #define EVALUATE_MAX_RUNS (EVALUATE_MAX_POLICIES + 2)
 
+static inline uint64_t evaluate_poll_ns(const struct evaluation_options *o)
+{
+	return o->poll_ns > 0 ? o->poll_ns : EVALUATE_POLL_NS;
+}
+
 static inline double evaluate_headroom(uint32_t i)
 {
 	return 0.4 + 0.1 * i;
@@ -52,6 +57,7 @@ struct policy_runs {
 	uint32_t maximum, automatic, oracle; /* by number; oracle: UINT32_MAX if not asked for */
 	uint32_t of_row[EVALUATE_MAX_POLICIES];
 };
+int evaluate_check(const struct evaluation_options *o, struct evaluation_error *ret_error);
 int evaluate_list_policies(const struct evaluation_options *o, struct policy_runs *ret,
 			   struct evaluation_error *ret_error);
 
@@ -59,6 +65,7 @@ int evaluate_list_policies(const struct evaluation_options *o, struct policy_run
 
 /* At one headroom; NULL where no policy needs one. */
 struct bench_tables {
+	double headroom;
 	struct response_table *tables[TABLE_KINDS];
 };
 
@@ -68,6 +75,7 @@ struct bench_setup {
 	struct surface *surface;
 	struct bench_tables tables;			     /* at the headroom of the options */
 	struct bench_tables by_headroom[EVALUATE_HEADROOMS]; /* for the sweep */
+	struct response_menu *menu; /* the same at all of them; NULL: no policy plans */
 	uint64_t slo_ns;
 	double rated_rps;
 	uint64_t *arrival_ns; /* the same on each service card */
@@ -83,6 +91,10 @@ void bench_setup_done(struct bench_setup *b);
 /* Fills b->surface, of b's truth and model. */
 int evaluate_surface(const struct evaluation_options *o, uint32_t member, struct bench_setup *b,
 		     struct evaluation_error *ret_error);
+
+/* Fills b's arrivals and rates, at its rated rate. */
+int evaluate_requests(const struct trace *t, uint64_t seed, struct bench_setup *b,
+		      struct evaluation_error *ret_error);
 
 /* What all runs on a card have in common; governor or schedule is left open. */
 void evaluate_run_options(const struct evaluation_options *o, const struct bench_setup *b,

@@ -62,7 +62,7 @@ static struct table_options table_options_of(const struct evaluation_options *o,
 	t.percentile = o->percentile;
 	t.headroom = headroom;
 	t.gating = (enum table_gating)o->gating;
-	t.poll_ns = EVALUATE_POLL_NS;
+	t.poll_ns = evaluate_poll_ns(o);
 	t.max_batch = MAX(o->max_batch, 1u);
 	t.service_only = o->latency == LATENCY_SERVICE;
 	t.free_clock = kind != TABLE_MASK;
@@ -85,6 +85,7 @@ static int derive(const struct deriving *d, double headroom, struct bench_tables
 	struct surface_error error = {0};
 	int r;
 
+	ret->headroom = headroom;
 	for (int kind = 0; kind < TABLE_KINDS; kind++) {
 		struct table_options o =
 			table_options_of(d->options, headroom, (enum table_kind)kind);
@@ -96,6 +97,25 @@ static int derive(const struct deriving *d, double headroom, struct bench_tables
 			return refuse(d->error, r, "%s: %s", d->model, error.text);
 	}
 	return 0;
+}
+
+/* What the first that plans may choose from, for all that do: one table kind has it all. */
+static int derive_menu(const struct deriving *d, const struct policy_runs *p, double headroom,
+		       struct bench_setup *b)
+{
+	struct surface_error error = {0};
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < p->n; i++) {
+		const struct policy_run *run = &p->runs[i];
+		struct table_options o = table_options_of(d->options, headroom, run->table);
+
+		if (b->menu || !run->policy || !run->policy->plans)
+			continue;
+		r = response_menu_derive(d->tails, &o, b->tables.tables[run->table], &b->menu,
+					 &error);
+	}
+	return r < 0 ? refuse(d->error, r, "%s: %s", d->model, error.text) : 0;
 }
 
 static void choose_kinds(const struct policy_runs *p, bool by_headroom, bool *ret)
@@ -128,6 +148,8 @@ static int derive_all(const struct evaluation_options *o, const struct policy_ru
 	d.tails = tails;
 	choose_kinds(p, /* by_headroom= */ false, d.kinds);
 	r = derive(&d, o->headroom, &b->tables);
+	if (r == 0)
+		r = derive_menu(&d, p, o->headroom, b);
 	for (uint32_t i = 0; r == 0 && i < EVALUATE_HEADROOMS; i++)
 		if (o->headroom_sweep && has_headroom(p))
 			r = derive(&d, evaluate_headroom(i), &b->by_headroom[i]);
@@ -204,18 +226,17 @@ static int find_rates(const struct trace *t, struct bench_setup *b)
 	return 0;
 }
 
-static int make_requests(const struct evaluation_options *o, struct bench_setup *b,
-			 struct evaluation_error *error)
+int evaluate_requests(const struct trace *t, uint64_t seed, struct bench_setup *b,
+		      struct evaluation_error *error)
 {
-	uint64_t seed = o->exact ? o->seed : evaluate_seed(o->seed, b->model->name, 0);
 	int r;
 
-	r = trace_arrivals(o->trace, b->rated_rps, seed, &b->arrival_ns, &b->n_arrivals);
+	r = trace_arrivals(t, b->rated_rps, seed, &b->arrival_ns, &b->n_arrivals);
 	if (r < 0)
 		return refuse(error, r, "%s: %s", b->model->name,
 			      r == -EFBIG ? "too many requests; take a shorter duration"
 					  : "out of memory");
-	r = find_rates(o->trace, b);
+	r = find_rates(t, b);
 	return r < 0 ? refuse(error, r, "out of memory") : 0;
 }
 
@@ -231,7 +252,7 @@ void evaluate_run_options(const struct evaluation_options *o, const struct bench
 		.arrival_ns = b->arrival_ns,
 		.n_arrivals = b->n_arrivals,
 		.duration_ns = (uint64_t)llround(o->trace->duration_s * 1e9),
-		.poll_ns = EVALUATE_POLL_NS,
+		.poll_ns = evaluate_poll_ns(o),
 		.warm_up_ns = EVALUATE_WARM_UP_NS,
 		.drain_limit_ns = EVALUATE_DRAIN_NS,
 		.workers = 1,
@@ -263,7 +284,7 @@ void evaluate_governor_config(const struct evaluation_options *o, const struct b
 	const struct response_table *table = t->tables[p->table];
 
 	*ret = (struct governor_config){
-		.poll_ns = EVALUATE_POLL_NS,
+		.poll_ns = evaluate_poll_ns(o),
 		.n_levels = d->n_levels,
 		.topology = d->topology,
 		.power_cap_uw = (uint64_t)llround(o->cap_w * 1e6),
@@ -273,6 +294,9 @@ void evaluate_governor_config(const struct evaluation_options *o, const struct b
 	ret->models[0] = (struct governor_model_config){
 		.table = table,
 		.clock_table = has_masks(table) ? t->tables[TABLE_CLOCK] : NULL,
+		.menu = p->policy && p->policy->plans ? b->menu : NULL,
+		.headroom = t->headroom,
+		.late_cost = p->table == TABLE_COST ? late_cost_at(t->headroom) : 0,
 		.policy = p->name,
 		.max_batch = MAX(o->max_batch, 1u),
 		.priority = 100,
@@ -368,7 +392,8 @@ int bench_setup_make(const struct evaluation_options *o, const struct policy_run
 		return r;
 	ret->slo_ns = ret->tables.tables[TABLE_COORDINATED]->slo_ns;
 	ret->rated_rps = ret->tables.tables[TABLE_COORDINATED]->rated_rps;
-	r = make_requests(o, ret, error);
+	r = evaluate_requests(o->trace, o->exact ? o->seed : evaluate_seed(o->seed, m->name, 0),
+			      ret, error);
 	if (r < 0)
 		return r;
 	return check_load(o, p, &batches, ret, error);
@@ -386,6 +411,7 @@ void bench_setup_done(struct bench_setup *b)
 	bench_tables_done(&b->tables);
 	for (uint32_t i = 0; i < EVALUATE_HEADROOMS; i++)
 		bench_tables_done(&b->by_headroom[i]);
+	free(TAKE_PTR(b->menu));
 	free(TAKE_PTR(b->arrival_ns));
 	free(TAKE_PTR(b->rate_rps));
 }

@@ -95,7 +95,7 @@ int evaluate_list_policies(const struct evaluation_options *o, struct policy_run
 
 /* ---- options ---- */
 
-static int check(const struct evaluation_options *o, struct evaluation_error *error)
+int evaluate_check(const struct evaluation_options *o, struct evaluation_error *error)
 {
 	if (o->n_models < 1 || o->n_models > EVALUATE_MAX_MODELS)
 		return refuse(error, -EINVAL, "%u models: expected 1 to %d", o->n_models,
@@ -260,7 +260,7 @@ int evaluate(const struct evaluation_options *o, struct evaluation **ret,
 	int r;
 
 	*ret_error = (struct evaluation_error){0};
-	r = check(o, ret_error);
+	r = evaluate_check(o, ret_error);
 	if (r == 0)
 		r = evaluate_list_policies(o, &w.policies, ret_error);
 	if (r < 0)

@@ -41,13 +41,23 @@ static double published_gain_pct(uint32_t job)
 	return job == 19 ? 29 : job == 5 ? -8 : NAN;
 }
 
-static const char *const policies[] = {"dvfs", "batchsizer", "batchsizer-fixed"};
+static const char *const policies[] = {"dvfs", "batchsizer", "batchsizer-fixed", "cofris"};
 
-static int run_policy(const struct experiment_bench *b, const char *policy, uint32_t cap_w,
-		      uint64_t seed, struct simulation_result *ret)
+/* A job's card, and what is known of it beforehand. */
+struct job_bench {
+	struct experiment_bench bench;
+	struct response_table *table;
+	struct response_menu *menu;
+};
+
+static int run_policy(const struct job_bench *b, const char *policy, uint32_t cap_w, uint64_t seed,
+		      struct simulation_result *ret)
 {
+	bool plans = strcmp(policy, "cofris") == 0;
 	const struct experiment_run run = {
 		.policy = policy,
+		.table = plans ? b->table : NULL,
+		.menu = plans ? b->menu : NULL,
 		.poll_ns = POLL_NS,
 		.slo_ns = LENGTH_NS,
 		.cap_uw = cap_w * UW_PER_W,
@@ -57,7 +67,7 @@ static int run_policy(const struct experiment_bench *b, const char *policy, uint
 		.seed = seed,
 	};
 
-	return experiment_bench_run(b, &run, ret);
+	return experiment_bench_run(&b->bench, &run, ret);
 }
 
 static const char *make_key(char key[64], const char *policy, const char *what)
@@ -78,10 +88,13 @@ static int set(json_t *row, const char *policy, const char *what, double value)
 static int add_policies(const struct job *job, uint32_t number, uint64_t seed, json_t *row)
 {
 	double rps[ARRAY_SIZE(policies)];
-	struct experiment_bench b;
+	struct job_bench b = {0};
 	int r;
 
-	r = experiment_bench_init(&b, "p40", job->model, 1, MAX_BATCH, seed);
+	r = experiment_bench_init(&b.bench, "p40", job->model, 1, MAX_BATCH, seed);
+	if (r == 0)
+		r = experiment_bench_profile(&b.bench, LENGTH_NS, MAX_BATCH, seed, &b.table,
+					     &b.menu);
 	for (size_t i = 0; i < ARRAY_SIZE(policies) && r == 0; i++) {
 		struct simulation_result result;
 
@@ -101,7 +114,9 @@ static int add_policies(const struct job *job, uint32_t number, uint64_t seed, j
 			r = -ENOMEM;
 		simulation_result_done(&result);
 	}
-	experiment_bench_done(&b);
+	experiment_bench_done(&b.bench);
+	free(b.table);
+	free(b.menu);
 	return r;
 }
 
@@ -283,6 +298,11 @@ static const struct report_column columns[] = {
 	{"batchsizer_fixed_batch", "batch", NULL, 1},
 	{"batchsizer_fixed_over_cap_pct", "over cap %", NULL, 2},
 	{"published_gain_pct", "published %", NULL, 0},
+	{"cofris_rps", "cofris /s", NULL, 1},
+	{"cofris_gain_pct", "gain %", NULL, 1},
+	{"cofris_mhz", "MHz", NULL, 0},
+	{"cofris_batch", "batch", NULL, 1},
+	{"cofris_over_cap_pct", "over cap %", NULL, 2},
 };
 
 static int text(const json_t *object, FILE *f)

@@ -100,6 +100,48 @@ double experiment_bench_top_ns(const struct experiment_bench *b, uint32_t batch)
 	return costs_get(b->costs, b->truth.device.n_levels - 1, whole_card(b), batch).ns;
 }
 
+static int derive(const struct surface *surface, const struct table_options *o,
+		  struct response_table **ret_table, struct response_menu **ret_menu)
+{
+	_cleanup_(response_tails_freep) struct response_tails *tails = NULL;
+	_cleanup_(freep) struct response_table *table = NULL;
+	struct surface_error error = {0};
+	int r;
+
+	r = response_tails_new(surface, o->seed, &tails);
+	if (r < 0)
+		return log_error_errno(r, "out of memory");
+	r = response_table_derive_from(tails, o, &table, &error);
+	if (r == 0)
+		r = response_menu_derive(tails, o, table, ret_menu, &error);
+	if (r < 0)
+		return log_error_errno(r, "%s: %s", surface->model, error.text);
+	*ret_table = TAKE_PTR(table);
+	return 0;
+}
+
+int experiment_bench_profile(const struct experiment_bench *b, uint64_t slo_ns, uint32_t max_batch,
+			     uint64_t seed, struct response_table **ret_table,
+			     struct response_menu **ret_menu)
+{
+	_cleanup_(surface_freep) struct surface *surface = NULL;
+	struct costs_options batches = {0};
+	const struct bench_options sweep = {.batches = &batches, .seed = seed, .cell_s = 5};
+	struct table_options o = TABLE_OPTIONS_DEFAULT;
+	int r;
+
+	for (uint32_t batch = 1; batch <= max_batch; batch *= 2)
+		batches.batches[batches.n_batches++] = batch;
+	r = bench_sweep(&b->truth, b->model, &sweep, &surface);
+	if (r < 0)
+		return log_error_errno(r, "%s cannot be profiled: %m", b->model->name);
+	o.slo_ns = slo_ns;
+	o.max_batch = max_batch;
+	o.free_mask = false;
+	o.service_only = true;
+	return derive(surface, &o, ret_table, ret_menu);
+}
+
 /* These policies choose no row; the table tells them the objective alone. */
 static void fill_table(const struct experiment_bench *b, uint64_t slo_ns, struct response_table *t)
 {
@@ -142,6 +184,7 @@ static void fill_config(const struct experiment_bench *b, const struct experimen
 	c->n_models = 1;
 	(void)snprintf(c->models[0].name, sizeof(c->models[0].name), "%s", t->model);
 	c->models[0].table = t;
+	c->models[0].menu = run->menu;
 	c->models[0].policy = run->policy;
 	c->models[0].max_batch = run->max_batch;
 	c->models[0].priority = 100;
@@ -177,7 +220,7 @@ int experiment_bench_run(const struct experiment_bench *b, const struct experime
 	if (!config || !table)
 		return log_error_errno(-ENOMEM, "out of memory");
 	fill_table(b, run->slo_ns, table);
-	fill_config(b, run, table, config);
+	fill_config(b, run, run->table ? run->table : table, config);
 	r = simulation_new(&o, &s);
 	if (r == 0) {
 		end_ns = simulation_run(s);

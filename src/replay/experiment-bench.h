@@ -3,6 +3,7 @@
 #pragma once
 
 #include "replay/simulation.h"
+#include "response/menu.h"
 
 /* By name. 0 or a negative errno after a message. */
 int experiment_load_device(const char *name, struct plant_device **ret);
@@ -20,8 +21,19 @@ int experiment_bench_init(struct experiment_bench *b, const char *device, const 
 			  uint32_t images, uint32_t max_batch, uint64_t seed);
 void experiment_bench_done(struct experiment_bench *b);
 
+/* Profiles the card as cofris-profile would, and derives what may be planned without masks up to
+ * max_batch, by service times alone (nothing queues). Results for free(); 0 or a negative errno
+ * after a message. */
+int experiment_bench_profile(const struct experiment_bench *b, uint64_t slo_ns, uint32_t max_batch,
+			     uint64_t seed, struct response_table **ret_table,
+			     struct response_menu **ret_menu);
+
 struct experiment_run {
 	const char *policy;
+	/* Of experiment_bench_profile(), for policies that plan; NULL: the objective is all that
+	 * the policy is told. */
+	const struct response_table *table;
+	const struct response_menu *menu;
 	uint64_t poll_ns, slo_ns;
 	uint64_t cap_uw; /* the operator's, which the card itself does not enforce; 0: none */
 	uint32_t max_batch;

@@ -31,6 +31,8 @@ static const char help[] =
 	"      --seed N               of everything random (default: 1)\n"
 	"What is compared:\n"
 	"      --models A[,B...]      names or .ini files (default: the eight of the paper)\n"
+	"      --mix A+B[,C+D...]     instead: two to four models on one card at the same time,\n"
+	"                             beside the best that can be had by trying everything\n"
 	"      --surface FILE[,...]   what cofris-profile measured of these models (default: a\n"
 	"                             sweep of the simulated card)\n"
 	"      --policies A[,B...]    (default: all)\n"
@@ -325,6 +327,55 @@ static int set_models(struct replay_options *o, const struct option_row *row, co
 	return each_word(o, row, list, take_model);
 }
 
+/* Its number; of a new one the next. */
+static int mix_model(struct replay_options *o, const struct option_row *row, const char *name,
+		     uint32_t *ret)
+{
+	if (*name == '\0')
+		return bad(row, name, "models with + between them, as resnet50+bert-base");
+	for (*ret = 0; *ret < o->n_models; (*ret)++)
+		if (strcmp(o->models[*ret], name) == 0)
+			return 0;
+	if (o->n_models == EVALUATE_MAX_MODELS)
+		return bad(row, name, "at most 32 models");
+	o->models[o->n_models++] = name;
+	return 0;
+}
+
+static int take_mix(struct replay_options *o, const struct option_row *row, const char *word)
+{
+	struct mix *mix = &o->mixes[o->n_mixes];
+	/* Inside of the list, which is ours. */
+	char *rest = o->lists[2] + (word - o->lists[2]);
+	const char *name;
+	int r = 0;
+
+	if (o->n_mixes == MIX_MAX)
+		return bad(row, word, "at most 16 mixes");
+	*mix = (struct mix){0};
+	while (r == 0 && (name = strsep(&rest, "+"))) {
+		if (mix->n == MIX_MAX_MODELS)
+			return bad(row, name, "at most 4 models in a mix");
+		r = mix_model(o, row, name, &mix->models[mix->n++]);
+	}
+	if (r == 0 && mix->n < 2)
+		return bad(row, word, "at least 2 models in a mix");
+	o->n_mixes++;
+	return r;
+}
+
+static int set_mixes(struct replay_options *o, const struct option_row *row, const char *text)
+{
+	char *list = strdup(text);
+
+	if (!list)
+		return -ENOMEM;
+	free(o->lists[2]);
+	o->lists[2] = list;
+	o->n_models = o->n_mixes = 0;
+	return each_word(o, row, list, take_mix);
+}
+
 static int take_surface(struct replay_options *o, const struct option_row *row, const char *word)
 {
 	if (o->n_surfaces == EVALUATE_MAX_MODELS)
@@ -398,6 +449,7 @@ static const struct option_row rows[] = {
 	{"smoothing-k", NUMBER(u32, reading.smoothing_k), .min = 1, .max = 10001},
 	{"seed", .set = set_seed},
 	{"models", .set = set_models},
+	{"mix", .set = set_mixes},
 	{"surface", .set = set_surfaces},
 	{"policies", .set = set_policies},
 	{"slo", .set = set_slos},
@@ -426,6 +478,9 @@ enum { OPTION_HELP = 1000, OPTION_VERSION };
 
 /* What goes with every use of the program, and what with experiments, too. */
 static const char *const of_all[] = {"json", "inputs", "experiment", NULL};
+/* What is the same for all mixes, or of single models. */
+static const char *const not_of_mixes[] = {"models",	     "policies", "latency", "report",
+					   "headroom-sweep", "cap",	 NULL};
 static const char *const of_experiments[] = {"trace", "smoothing-k", "seed", "threads", NULL};
 
 static bool is_one_of(const char *name, const char *const *names)
@@ -439,7 +494,7 @@ static bool is_one_of(const char *name, const char *const *names)
 static int parse(int argc, char *argv[], struct replay_options *o)
 {
 	struct option options[ARRAY_SIZE(rows) + 3] = {0};
-	const char *of_evaluation = NULL, *of_experiment = NULL;
+	const char *of_evaluation = NULL, *of_experiment = NULL, *not_of_mix = NULL;
 	size_t n;
 	int c, r;
 
@@ -466,6 +521,8 @@ static int parse(int argc, char *argv[], struct replay_options *o)
 		r = rows[c].set(o, &rows[c], optarg);
 		if (r < 0)
 			return r;
+		if (is_one_of(rows[c].name, not_of_mixes))
+			not_of_mix = rows[c].name;
 		if (is_one_of(rows[c].name, of_experiments))
 			of_experiment = rows[c].name;
 		else if (!is_one_of(rows[c].name, of_all))
@@ -482,6 +539,8 @@ static int parse(int argc, char *argv[], struct replay_options *o)
 	if (o->experiment && of_evaluation)
 		return log_error_errno(-EINVAL, "--experiment does not go with --%s.",
 				       of_evaluation);
+	if (o->n_mixes > 0 && not_of_mix)
+		return log_error_errno(-EINVAL, "--mix does not go with --%s.", not_of_mix);
 	if (!o->inputs && !o->experiment && !o->trace)
 		return log_error_errno(-EINVAL, "--trace FILE (or --inputs FILE, or --experiment "
 						"NAME) is missing; see --help.");

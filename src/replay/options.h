@@ -2,7 +2,7 @@
 /* The command line of cofris-replay. */
 #pragma once
 
-#include "replay/evaluate.h"
+#include "replay/mix.h"
 
 #define REPLAY_MAX_SLOS 8
 
@@ -22,12 +22,15 @@ struct replay_options {
 	struct replay_slo slos[REPLAY_MAX_SLOS];
 	uint32_t n_models;
 	const char *models[EVALUATE_MAX_MODELS]; /* names or paths */
+	/* Above 0: these instead, of the models that they name. */
+	uint32_t n_mixes;
+	struct mix mixes[MIX_MAX];
 	uint32_t n_surfaces;
 	const char *surfaces[EVALUATE_MAX_MODELS]; /* paths */
 	/* All of the evaluation's that need nothing to be loaded: without trace, device, models and
 	 * SLO. */
 	struct evaluation_options evaluation;
-	char *lists[2]; /* what models and surfaces point into */
+	char *lists[3]; /* what models, surfaces and mixes point into */
 };
 
 /* 1 to go on, 0 if the answer has been given (--help), or -EINVAL or -ENOMEM after saying what is

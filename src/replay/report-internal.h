@@ -16,6 +16,8 @@ extern const size_t report_n_result_columns, report_n_mean_columns;
 
 /* Rows under columns, for a terminal. 0 or a negative errno. */
 int report_print_table(const json_t *rows, const struct report_column *columns, size_t n, FILE *f);
+/* What an object's figures are of, for a terminal. */
+void report_print_set_up(const json_t *object, FILE *f);
 /* A number with REPORT_DIGITS digits, null for what is none. */
 json_t *report_rounded(double value);
 

@@ -255,6 +255,70 @@ static void add_further_set_up(struct row *row, const struct evaluation_options 
 	add(row, "exact", json_boolean(o->exact));
 }
 
+static json_t *mix_model_json(const char *name, const struct mix_model_figures *m)
+{
+	struct row row = begin();
+
+	add(&row, "model", text(name));
+	add_number(&row, "slo_ms", m->slo_ms);
+	add_number(&row, "load_rps", m->load_rps);
+	add_number(&row, "requests", m->requests);
+	add_number(&row, "request_attainment_pct", m->request_attainment_pct);
+	add_number(&row, "excess_late_pct", m->excess_late_pct);
+	add_number(&row, "p95_ms", m->p95_ms);
+	add_number(&row, "p99_ms", m->p99_ms);
+	add_number(&row, "starved_ms", m->starved_ms);
+	add_number(&row, "mean_cus", m->mean_cus);
+	add_number(&row, "mean_batch", m->mean_batch);
+	return finish(&row);
+}
+
+static json_t *mix_json(const struct mix_evaluation *e, uint32_t i, enum mix_policy p)
+{
+	const struct mix_figures *f = &e->figures[i][p];
+	const struct mix *mix = &e->mixes[i];
+	json_t *models = json_array();
+	struct row row = begin();
+	char names[256] = "";
+
+	for (uint32_t j = 0; j < mix->n && models; j++) {
+		const char *name = e->options->models[mix->models[j]]->name;
+		size_t used = strlen(names);
+
+		(void)snprintf(names + used, sizeof(names) - used, "%s%s", j ? "+" : "", name);
+		models = append(models, mix_model_json(name, &f->models[j]));
+	}
+	add(&row, "mix", text(names));
+	add(&row, "policy", json_string(mix_policy_name(p)));
+	add_number(&row, "mean_power_w", f->mean_power_w);
+	add_number(&row, "energy_j", f->energy_j);
+	add_number(&row, "power_vs_auto", f->power_vs_auto);
+	add_number(&row, "power_vs_maximum", f->power_vs_maximum);
+	add_number(&row, "vs_exhaustive", f->vs_exhaustive);
+	add_number(&row, "vs_shared", f->vs_shared);
+	add_number(&row, "excess_late_pct", f->excess_late_pct);
+	add_number(&row, "worst_excess_late_pct", f->worst_excess_late_pct);
+	add_number(&row, "worst_starved_slos", f->worst_starved_slos);
+	add_number(&row, "mean_sclk_mhz", f->mean_sclk_mhz);
+	add_number(&row, "changes", f->changes);
+	add(&row, "models", models);
+	return finish(&row);
+}
+
+json_t *report_mix_json(const struct mix_evaluation *e)
+{
+	json_t *array = json_array();
+	struct row row = begin();
+
+	for (uint32_t i = 0; i < e->n_mixes; i++)
+		for (int p = 0; p < MIX_POLICIES && array; p++)
+			array = append(array, mix_json(e, i, (enum mix_policy)p));
+	add_set_up(&row, e->options);
+	add(&row, "mixes", array);
+	add_further_set_up(&row, e->options);
+	return finish(&row);
+}
+
 json_t *report_json(const struct evaluation *e)
 {
 	struct row row = begin();

@@ -155,7 +155,7 @@ int report_print_table(const json_t *rows, const struct report_column *columns, 
 }
 
 /* Key by key what was computed, "simulated" first. */
-static void print_set_up(const json_t *o, FILE *f)
+void report_print_set_up(const json_t *o, FILE *f)
 {
 	char name[REPORT_VALUE_MAX], k[REPORT_VALUE_MAX], load[REPORT_VALUE_MAX];
 	const char *gating = report_string(o, "gating");
@@ -181,7 +181,7 @@ int report_text(const json_t *object, FILE *f)
 {
 	int r;
 
-	print_set_up(object, f);
+	report_print_set_up(object, f);
 	r = report_print_table(json_object_get(object, "results"), report_result_columns,
 			       report_n_result_columns, f);
 	if (r < 0)

@@ -2,7 +2,7 @@
 /* An evaluation in every form that people read: all from one JSON object, so that they agree. */
 #pragma once
 
-#include "replay/evaluate.h"
+#include "replay/mix.h"
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -18,6 +18,9 @@ json_t *report_json(const struct evaluation *e);
 int report_dump(const json_t *object, FILE *f);
 /* Tables for a terminal, of that object. */
 int report_text(const json_t *object, FILE *f);
+/* The same two of mixes. */
+json_t *report_mix_json(const struct mix_evaluation *e);
+int report_mix_text(const json_t *object, FILE *f);
 /* A header and a row for each result. */
 int report_csv(const json_t *object, FILE *f);
 /* folder/{report.html,results.csv,results.json}: one self-contained page with its plots inside (SVG

@@ -204,6 +204,8 @@ static void take_slo(struct evaluation_options *o, const struct replay_slo *slo,
 
 static int print(const struct run *run, uint32_t slo)
 {
+	int (*text)(const json_t *object, FILE *f) =
+		run->options->n_mixes > 0 ? report_mix_text : report_text;
 	int r;
 
 	if (run->options->json) {
@@ -211,7 +213,7 @@ static int print(const struct run *run, uint32_t slo)
 	} else {
 		if (slo > 0)
 			(void)putchar('\n');
-		r = report_text(run->objects[slo], stdout);
+		r = text(run->objects[slo], stdout);
 	}
 	if (r == 0 && fflush(stdout) != 0)
 		r = -errno;
@@ -234,9 +236,35 @@ static void prepare(const struct run *run, struct evaluation_options *o)
 	}
 }
 
-static int evaluate_slo(struct run *run, uint32_t slo)
+/* Makes the object. */
+static int evaluate_models(struct run *run, uint32_t slo, struct evaluation_error *error)
 {
 	_cleanup_(evaluation_freep) struct evaluation *e = NULL;
+	int r;
+
+	r = evaluate(&run->evaluation_options[slo], &e, error);
+	if (r < 0)
+		return r;
+	run->objects[slo] = report_json(e);
+	if (slo == 0)
+		run->first = TAKE_PTR(e);
+	return 0;
+}
+
+static int evaluate_mixes(struct run *run, uint32_t slo, struct evaluation_error *error)
+{
+	_cleanup_(mix_evaluation_freep) struct mix_evaluation *e = NULL;
+	int r;
+
+	r = mix_evaluate(&run->evaluation_options[slo], run->options->mixes, run->options->n_mixes,
+			 &e, error);
+	if (r == 0)
+		run->objects[slo] = report_mix_json(e);
+	return r;
+}
+
+static int evaluate_slo(struct run *run, uint32_t slo)
+{
 	struct evaluation_options *o = &run->evaluation_options[slo];
 	struct steps steps = {.last_ns = now_ns()};
 	struct evaluation_error error = {0};
@@ -248,15 +276,13 @@ static int evaluate_slo(struct run *run, uint32_t slo)
 	o->keep_ticks = run->options->report && slo == 0;
 	o->progress = show_progress;
 	o->userdata = &steps;
-	r = evaluate(o, &e, &error);
+	r = run->options->n_mixes > 0 ? evaluate_mixes(run, slo, &error)
+				      : evaluate_models(run, slo, &error);
 	progress_end(&steps.progress);
 	if (r < 0)
 		return log_error_errno(r, "SLO %s: %s", steps.slo, error.text);
-	run->objects[slo] = report_json(e);
 	if (!run->objects[slo])
 		return log_error_errno(-ENOMEM, "Cannot make the result: %m");
-	if (slo == 0)
-		run->first = TAKE_PTR(e);
 	return print(run, slo);
 }
 

@@ -1,41 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The daemon's part: what its meter, its unit and its manager make of one worker on one card, in
- * the same order. A tick samples, decides, applies, and reads the card's state, which is what the
- * next tick knows of it. */
+/* The daemon's part: what its meter, its unit and its manager make of the workers on one card, one
+ * of each model, in the same order. A tick samples, decides, applies, and reads the card's state,
+ * which is what the next tick knows of it. */
 #include "base/units.h"
 #include "replay/simulation-internal.h"
 #include <errno.h>
 #include <math.h>
+#include <string.h>
 
 /* As the daemon and libcofris have them, in their time. */
 #define HISTORY		 64
 #define EARLY_NS	 (100 * NSEC_PER_MSEC) /* between two ticks, and two looks at the wake */
 #define WAKE_INTERVAL_NS (2 * NSEC_PER_MSEC)   /* between two wakes of a process */
+#define READBACK_HOLD_NS (5 * NSEC_PER_SEC)    /* how long a write that failed is remembered */
+#define STATES		 32
 
-struct governing {
-	double time_scale; /* of the daemon's time; everything else here is in the card's */
-	struct governor *governor;
-	struct sequence *sequence;
-	uint32_t worker; /* its number there */
-	struct governor_input input;
-	struct governor_decision decision;
-
-	uint64_t tick_ns;      /* the next one */
-	uint64_t last_tick_ns; /* 0: none yet */
-	uint64_t drive_ns;     /* when the sequence wants to be asked again */
+/* One model's worker as the daemon sees it. */
+struct governed {
+	struct simulated_model *model;
+	uint32_t worker; /* its number in the sequence */
 
 	/* the meter */
-	struct counters base; /* at the last tick */
+	bool fresh;		    /* the worker has come in this interval */
+	struct counters seen, base; /* last read; at the last tick */
 	uint32_t head, n_history;
 	struct {
 		uint64_t at_ns, arrivals;
 	} history[HISTORY];
-
-	/* the card as last read */
-	bool state_valid;
-	struct plant_card_state state;
-	uint32_t applied_mhz;
-	uint64_t power_max_uw;
 
 	/* a directive on its way to the worker */
 	uint64_t directive_ns; /* UINT64_MAX: none */
@@ -46,6 +37,31 @@ struct governing {
 	uint64_t boost_wait_ns;
 	bool wake_armed;
 	uint64_t asked_ns, wake_ns, looked_ns; /* wake_ns: when the daemon will look, or MAX */
+};
+
+struct governing {
+	double time_scale; /* of the daemon's time; everything else here is in the card's */
+	struct governor *governor;
+	struct sequence *sequence;
+	struct placement placement;
+	struct governor_input input;
+	struct governor_decision decision;
+
+	uint64_t tick_ns;      /* the next one */
+	uint64_t last_tick_ns; /* 0: none yet */
+	uint64_t drive_ns;     /* when the sequence wants to be asked again */
+
+	/* the card as last read, and as it was at earlier reads, newest last */
+	bool state_valid;
+	struct plant_card_state state;
+	uint32_t applied_mhz;
+	uint64_t power_max_uw;
+	uint32_t n_states;
+	struct plant_card_state states[STATES];
+	uint64_t unanswered_ns, readback_until_ns; /* 0: it answers, settings hold */
+
+	uint32_t n_models;
+	struct governed models[SIMULATION_MAX_MODELS];
 };
 
 /* ---- the daemon's time ---- */
@@ -63,6 +79,24 @@ static uint64_t card_ns(const struct governing *g, uint64_t ns)
 
 /* ---- made and freed ---- */
 
+static int add_model(struct governing *g, struct simulated_model *model)
+{
+	int r = sequence_worker_add(g->sequence, model->number, /* follows_mask= */ true,
+				    /* follows_batch= */ true);
+
+	if (r < 0)
+		return r;
+	g->models[g->n_models++] = (struct governed){
+		.model = model,
+		.worker = (uint32_t)r,
+		.directive_ns = UINT64_MAX,
+		.wake_ns = UINT64_MAX,
+		.boost_wait_ns = UINT64_MAX,
+		.wake_armed = true,
+	};
+	return 0;
+}
+
 int governing_new(struct simulation *s)
 {
 	const struct simulation_options *o = &s->options;
@@ -75,20 +109,15 @@ int governing_new(struct simulation *s)
 	if (!g)
 		return -ENOMEM;
 	r = governor_new(o->governor, &g->governor);
+	if (r == 0)
+		r = sequence_new(&(struct sequence_clock){0}, &g->sequence);
+	for (uint32_t i = 0; i < s->n_models && r == 0; i++)
+		r = add_model(g, &s->models[i]);
 	if (r < 0)
 		return r;
-	r = sequence_new(&(struct sequence_clock){0}, &g->sequence);
-	if (r < 0)
-		return r;
-	r = sequence_worker_add(g->sequence, /* model= */ 0, /* follows_mask= */ true,
-				/* follows_batch= */ true);
-	if (r < 0)
-		return r;
-	g->worker = (uint32_t)r;
 	g->time_scale = o->time_scale > 0 ? o->time_scale : 1;
 	g->tick_ns = o->poll_ns;
-	g->drive_ns = g->directive_ns = g->wake_ns = g->boost_wait_ns = UINT64_MAX;
-	g->wake_armed = true;
+	g->drive_ns = UINT64_MAX;
 	s->governing = TAKE_PTR(g);
 	return 0;
 }
@@ -106,24 +135,32 @@ struct governing *governing_free(struct governing *g)
 /* ---- sample and decide ---- */
 
 /* A lower bound: what had arrived by an earlier tick and has not ended yet. */
-static uint64_t oldest_age_ns(const struct governing *g, const struct simulation *s)
+static uint64_t oldest_age_ns(const struct governed *d, const struct simulation *s)
 {
-	for (uint32_t i = 0; i < g->n_history; i++) {
-		uint32_t at = (g->head + HISTORY - g->n_history + i) % HISTORY;
+	for (uint32_t i = 0; i < d->n_history; i++) {
+		uint32_t at = (d->head + HISTORY - d->n_history + i) % HISTORY;
 
-		if (g->history[at].arrivals > s->counters.completions)
-			return s->now_ns - g->history[at].at_ns;
+		if (d->history[at].arrivals > d->seen.completions)
+			return s->now_ns - d->history[at].at_ns;
 	}
 	return 0;
 }
 
-static void fill_model(struct governing *g, struct simulation *s, struct governor_model_input *in)
+static void fill_model(struct governing *g, struct simulation *s, struct governed *d,
+		       struct governor_model_input *in)
 {
-	const struct counters *a = &g->base, *b = &s->counters;
-	bool whole = g->last_tick_ns > 0;
+	const struct counters *a = &d->base, *b = &d->seen;
+	bool whole = g->last_tick_ns > 0 && !d->fresh;
+	bool missing = simulation_event(s, SIMULATION_INPUT_MISSING, d->model->number);
 
+	if (d->model->down) {
+		*in = (struct governor_model_input){.acknowledged = true};
+		return;
+	}
+	if (!missing)
+		d->seen = d->model->counters;
 	*in = (struct governor_model_input){
-		.state = GOVERNOR_INPUT_OK,
+		.state = missing ? GOVERNOR_INPUT_MISSING : GOVERNOR_INPUT_OK,
 		.workers = 1,
 		.arrivals = b->arrivals - a->arrivals,
 		.starts = b->starts - a->starts,
@@ -131,18 +168,34 @@ static void fill_model(struct governing *g, struct simulation *s, struct governo
 		.late = b->late - a->late,
 		.in_flight = b->arrivals - b->completions,
 		.waiting = b->arrivals - b->starts,
-		.oldest_age_ns = daemon_ns(g, oldest_age_ns(g, s)),
+		.oldest_age_ns = daemon_ns(g, oldest_age_ns(d, s)),
 		.busy_ns = daemon_ns(g, b->busy_ns - a->busy_ns),
 		.executions = b->executions - a->executions,
-		.service_p95_ns = daemon_ns(g, latencies_p95_ns(&s->services)),
+		.service_p95_ns = daemon_ns(g, latencies_p95_ns(&d->model->services)),
 		/* The daemon's histograms have no beginning to the first interval. */
 		.sojourn_ns = whole ? daemon_ns(g, b->sojourn_ns - a->sojourn_ns) : 0,
-		.sojourn_p95_ns = whole ? daemon_ns(g, latencies_p95_ns(&s->sojourns)) : 0,
+		.sojourn_p95_ns = whole ? daemon_ns(g, latencies_p95_ns(&d->model->sojourns)) : 0,
 		.whole_interval = whole,
 		.mask_follows = true,
-		.batch_follows = !sequence_worker_clock_alone(g->sequence, g->worker),
-		.acknowledged = sequence_model_acknowledged(g->sequence, 0),
+		.batch_follows = !sequence_worker_clock_alone(g->sequence, d->worker),
+		.acknowledged = sequence_model_acknowledged(g->sequence, d->model->number),
 	};
+	simulation_lie(s, d->model->number, in);
+}
+
+static uint32_t card_flags(const struct governing *g, const struct simulation *s)
+{
+	uint64_t poll_ns = daemon_ns(g, s->options.poll_ns);
+	uint64_t patience_ns = MAX(NSEC_PER_SEC, 2 * poll_ns);
+	uint32_t flags = 0;
+
+	if (g->unanswered_ns > 0 && daemon_ns(g, s->now_ns - g->unanswered_ns) > patience_ns)
+		flags |= GOVERNOR_CARD_SENSORS_LOST;
+	if (s->now_ns < g->readback_until_ns)
+		flags |= GOVERNOR_CARD_READBACK_FAILED;
+	if (g->state_valid && g->state.throttled_thermal)
+		flags |= GOVERNOR_CARD_THROTTLED;
+	return flags;
 }
 
 static void fill_input(struct governing *g, struct simulation *s)
@@ -152,9 +205,8 @@ static void fill_input(struct governing *g, struct simulation *s)
 	in->now_ns = daemon_ns(g, s->now_ns);
 	in->interval_ns = daemon_ns(g, g->last_tick_ns > 0 ? s->now_ns - g->last_tick_ns
 							   : s->options.poll_ns);
-	in->flags = 0;
+	in->flags = card_flags(g, s);
 	if (g->state_valid) {
-		in->flags = g->state.throttled_thermal ? GOVERNOR_CARD_THROTTLED : 0;
 		in->power_uw = g->state.sensor_power_uw;
 		in->power_max_uw = g->power_max_uw;
 		in->power_cap_uw = g->state.cap_uw;
@@ -163,24 +215,64 @@ static void fill_input(struct governing *g, struct simulation *s)
 		in->applied_max_mhz = g->applied_mhz;
 	}
 	g->power_max_uw = 0;
-	fill_model(g, s, &in->models[0]);
+	for (uint32_t i = 0; i < g->n_models; i++)
+		fill_model(g, s, &g->models[i], &in->models[i]);
 }
 
 static void next_interval(struct governing *g, const struct simulation *s)
 {
-	g->base = s->counters;
-	g->history[g->head].at_ns = s->now_ns;
-	g->history[g->head].arrivals = s->counters.arrivals;
-	g->head = (g->head + 1) % HISTORY;
-	g->n_history = MIN(g->n_history + 1, (uint32_t)HISTORY);
+	for (uint32_t i = 0; i < g->n_models; i++) {
+		struct governed *d = &g->models[i];
+
+		if (d->model->down)
+			continue;
+		d->base = d->seen;
+		d->fresh = false;
+		d->history[d->head].at_ns = s->now_ns;
+		d->history[d->head].arrivals = d->seen.arrivals;
+		d->head = (d->head + 1) % HISTORY;
+		d->n_history = MIN(d->n_history + 1, (uint32_t)HISTORY);
+	}
 	g->last_tick_ns = s->now_ns;
 }
 
 /* ---- apply ---- */
 
+static void look_at_card(const struct simulation *s, struct plant_card_state *ret)
+{
+	const struct simulation_event *hot = simulation_event(s, SIMULATION_HOT, 0);
+	const struct simulation_event *held = simulation_event(s, SIMULATION_THROTTLE, 0);
+
+	plant_card_get(s->card, ret);
+	if (hot && hot->silent)
+		ret->throttled_thermal = false;
+	if (held && !held->silent && s->asked_level > held->level)
+		ret->throttled_thermal = true;
+}
+
+/* The newest that is old enough, or else the oldest there is. */
+static const struct plant_card_state *state_of(const struct governing *g, uint64_t until_ns)
+{
+	uint32_t i = g->n_states - 1;
+
+	while (i > 0 && g->states[i].now_ns > until_ns)
+		i--;
+	return &g->states[i];
+}
+
 static void read_card(struct governing *g, const struct simulation *s)
 {
-	plant_card_get(s->card, &g->state);
+	const struct simulation_event *stale = simulation_event(s, SIMULATION_STALE_SENSORS, 0);
+
+	if (simulation_event(s, SIMULATION_SENSORS_LOST, 0)) {
+		g->unanswered_ns = g->unanswered_ns > 0 ? g->unanswered_ns : s->now_ns;
+		return;
+	}
+	g->unanswered_ns = 0;
+	if (g->n_states == STATES)
+		memmove(&g->states[0], &g->states[1], --g->n_states * sizeof(g->states[0]));
+	look_at_card(s, &g->states[g->n_states++]);
+	g->state = *state_of(g, stale ? s->now_ns - MIN(stale->age_ns, s->now_ns) : s->now_ns);
 	g->state_valid = true;
 	g->power_max_uw = MAX(g->power_max_uw, g->state.sensor_power_uw);
 }
@@ -195,22 +287,48 @@ static uint32_t level_of(const struct simulation *s, uint32_t max_mhz)
 	return level;
 }
 
-static void write_clock(struct governing *g, struct simulation *s, uint32_t max_mhz)
+/* The actuator leaves the baseline behind a write that failed. */
+static void fail_to_write(struct governing *g, struct simulation *s, uint64_t epoch)
 {
+	g->applied_mhz = 0;
+	g->readback_until_ns = s->now_ns + card_ns(g, READBACK_HOLD_NS);
+	simulation_card_limit(s, SIMULATION_AUTO);
+	read_card(g, s);
+	sequence_clock_done(g->sequence, epoch, /* ok= */ false);
+	sequence_clock_found(g->sequence, &(struct sequence_clock){0});
+}
+
+static void write_clock(struct governing *g, struct simulation *s, uint32_t max_mhz, uint64_t epoch)
+{
+	if (simulation_event(s, SIMULATION_READBACK_FAILED, 0)) {
+		fail_to_write(g, s, epoch);
+		return;
+	}
 	g->applied_mhz = max_mhz;
 	simulation_card_limit(s, max_mhz > 0 ? level_of(s, max_mhz) : SIMULATION_AUTO);
 	read_card(g, s);
+	sequence_clock_done(g->sequence, epoch, /* ok= */ true);
+}
+
+static struct governed *model_of(struct governing *g, uint32_t worker)
+{
+	struct governed *d = g->models;
+
+	while (d->worker != worker)
+		d++;
+	return d;
 }
 
 /* A newer directive replaces one that is on its way: the worker reads the page as it is. */
 static void send_directive(struct governing *g, const struct simulation *s,
 			   const struct sequence_step *step)
 {
-	bool unread = g->directive_ns != UINT64_MAX;
+	struct governed *d = model_of(g, step->worker);
+	bool unread = d->directive_ns != UINT64_MAX;
 
-	g->mask_changes = step->mask_changes || (unread && g->mask_changes);
-	g->directive = *step;
-	g->directive_ns = s->now_ns + (uint64_t)llround(s->options.directive_ms * 1e6);
+	d->mask_changes = step->mask_changes || (unread && d->mask_changes);
+	d->directive = *step;
+	d->directive_ns = s->now_ns + (uint64_t)llround(s->options.directive_ms * 1e6);
 }
 
 static void drive(struct governing *g, struct simulation *s)
@@ -227,8 +345,7 @@ static void drive(struct governing *g, struct simulation *s)
 			g->drive_ns = MAX(card_ns(g, step.deadline_ns), s->now_ns + 1);
 			return;
 		case SEQUENCE_SET_CLOCK:
-			write_clock(g, s, step.clock.max_mhz);
-			sequence_clock_done(g->sequence, step.epoch, /* ok= */ true);
+			write_clock(g, s, step.clock.max_mhz, step.epoch);
 			break;
 		case SEQUENCE_DIRECT_WORKER:
 			send_directive(g, s, &step);
@@ -238,50 +355,77 @@ static void drive(struct governing *g, struct simulation *s)
 }
 
 /* The worker takes the directive up and says so. */
-static void acknowledge(struct governing *g, struct simulation *s)
+static void acknowledge(struct governing *g, struct simulation *s, struct governed *d)
 {
-	const struct sequence_directive *d = &g->directive.directive;
-	int shape = costs_shape_index(s->options.costs, d->shape);
+	const struct sequence_directive *directive = &d->directive.directive;
+	struct simulated_model *m = d->model;
+	int shape = costs_shape_index(m->load.costs, directive->shape);
 
-	g->directive_ns = UINT64_MAX;
-	if (g->mask_changes)
+	d->directive_ns = UINT64_MAX;
+	/* All queues of the card are preempted for it. */
+	if (d->mask_changes)
 		s->stalled_until_ns =
 			s->now_ns + (uint64_t)llround(s->options.mask_change_us * 1e3);
-	g->mask_changes = false;
-	if (shape >= 0)
-		s->configuration.shape = (uint16_t)shape;
-	s->configuration.batch = (uint16_t)CLAMP(d->max_batch, 1u, UINT32_C(65535));
-	s->max_wait_ns = MAX(card_ns(g, d->max_wait_ns), s->options.max_wait_ns);
-	g->boost_wait_ns = card_ns(g, d->boost_wait_ns);
+	d->mask_changes = false;
+	if (shape >= 0) {
+		m->configuration.shape = (uint16_t)shape;
+		simulation_set_mask(s, m, &directive->mask);
+		simulation_masks_changed(s);
+	}
+	m->configuration.batch = (uint16_t)CLAMP(directive->max_batch, 1u, UINT32_C(65535));
+	m->max_wait_ns = MAX(card_ns(g, directive->max_wait_ns), m->load.max_wait_ns);
+	d->boost_wait_ns = card_ns(g, directive->boost_wait_ns);
 	simulation_retime(s);
-	sequence_mask_acked(g->sequence, g->worker, g->directive.epoch);
+	sequence_mask_acked(g->sequence, d->worker, d->directive.epoch);
 	drive(g, s);
+}
+
+static struct sequence_directive directive_for(const struct simulation *s,
+					       const struct governor_model_decision *m)
+{
+	struct sequence_directive directive = {
+		.max_batch = m->max_batch,
+		.max_wait_ns = m->max_wait_ns,
+		.boost_wait_ns = m->boost_wait_ns,
+	};
+
+	if (!cu_shape_equal(m->shape, s->shapes[s->n_shapes - 1]))
+		directive.shape = m->shape;
+	return directive;
+}
+
+static void place_masks(struct governing *g, const struct simulation *s,
+			struct sequence_directive *models)
+{
+	struct cu_shape shapes[SIMULATION_MAX_MODELS];
+
+	for (uint32_t i = 0; i < g->n_models; i++)
+		shapes[i] = models[i].shape;
+	placement_update(&g->placement, &s->device.topology, g->n_models, shapes);
+	for (uint32_t i = 0; i < g->n_models; i++)
+		models[i].mask = g->placement.masks[i];
 }
 
 static void aim(struct governing *g, const struct simulation *s)
 {
-	const struct governor_model_decision *m = &g->decision.models[0];
-	struct sequence_directive directive = {.boost_wait_ns = UINT64_MAX};
+	struct sequence_directive models[SIMULATION_MAX_MODELS];
+	bool set = g->decision.action == GOVERNOR_SET;
 	struct sequence_clock clock = {0};
 
 	if (g->decision.action == GOVERNOR_HOLD)
 		return;
-	if (g->decision.action == GOVERNOR_SET) {
+	if (set)
 		clock = (struct sequence_clock){g->decision.max_mhz, g->decision.power_cap_uw};
-		directive.max_batch = m->max_batch;
-		directive.max_wait_ns = m->max_wait_ns;
-		directive.boost_wait_ns = m->boost_wait_ns;
-		if (!cu_shape_equal(m->shape, s->shapes[s->n_shapes - 1]))
-			directive.shape = m->shape;
-	}
-	sequence_want(g->sequence, &clock, 1, &directive);
+	for (uint32_t i = 0; i < g->n_models; i++)
+		models[i] = set ? directive_for(s, &g->decision.models[i])
+				: (struct sequence_directive){.boost_wait_ns = UINT64_MAX};
+	place_masks(g, s, models);
+	sequence_want(g->sequence, &clock, g->n_models, models);
 }
 
 void governing_end_interval(struct simulation *s)
 {
-	const struct governor_decision *d = &s->governing->decision;
-
-	simulation_end_interval(s, d->models[0].demand_rps, d->reason);
+	simulation_end_interval(s, &s->governing->decision);
 }
 
 /* ---- the tick, and what brings it forward ---- */
@@ -292,34 +436,84 @@ static void tick(struct governing *g, struct simulation *s)
 	governing_end_interval(s);
 	governor_step(g->governor, &g->input, &g->decision);
 	next_interval(g, s);
-	g->wake_armed = true;
+	for (uint32_t i = 0; i < g->n_models; i++)
+		g->models[i].wake_armed = true;
 	g->tick_ns = s->now_ns + s->options.poll_ns;
 	aim(g, s);
 	drive(g, s);
 	read_card(g, s);
 }
 
-void governing_started(struct simulation *s, uint64_t wait_ns)
+void governing_started(struct simulation *s, uint32_t model, uint64_t wait_ns)
 {
 	struct governing *g = s->governing;
+	struct governed *d = g ? &g->models[model] : NULL;
 
-	if (!g || wait_ns <= g->boost_wait_ns || !g->wake_armed ||
-	    (g->asked_ns > 0 && s->now_ns - g->asked_ns < card_ns(g, WAKE_INTERVAL_NS)))
+	if (d && simulation_lies(s, model, SIMULATION_LIE_WAKES))
+		wait_ns = UINT64_MAX;
+	if (!d || wait_ns <= d->boost_wait_ns || !d->wake_armed ||
+	    simulation_lies(s, model, SIMULATION_LIE_NO_WAKES) ||
+	    (d->asked_ns > 0 && s->now_ns - d->asked_ns < card_ns(g, WAKE_INTERVAL_NS)))
 		return;
-	g->asked_ns = s->now_ns;
-	g->wake_armed = false;
-	if (g->wake_ns == UINT64_MAX)
-		g->wake_ns =
-			MAX(s->now_ns, g->looked_ns > 0 ? g->looked_ns + card_ns(g, EARLY_NS) : 0);
+	d->asked_ns = s->now_ns;
+	d->wake_armed = false;
+	if (d->wake_ns == UINT64_MAX)
+		d->wake_ns =
+			MAX(s->now_ns, d->looked_ns > 0 ? d->looked_ns + card_ns(g, EARLY_NS) : 0);
 }
 
 /* The daemon looks at a wake at most 10 times a second, and ticks no oftener. */
-static void look(struct governing *g, const struct simulation *s)
+static void look(struct governing *g, const struct simulation *s, struct governed *d)
 {
-	g->wake_ns = UINT64_MAX;
-	g->looked_ns = s->now_ns;
-	g->wake_armed = true;
+	d->wake_ns = UINT64_MAX;
+	d->looked_ns = s->now_ns;
+	d->wake_armed = true;
 	g->tick_ns = MIN(g->tick_ns, MAX(s->now_ns, g->last_tick_ns + card_ns(g, EARLY_NS)));
+}
+
+/* ---- workers that come and go, and a configuration that is loaded anew ---- */
+
+void governing_worker_gone(struct simulation *s, uint32_t model)
+{
+	struct governed *d = &s->governing->models[model];
+
+	sequence_worker_remove(s->governing->sequence, d->worker);
+	d->directive_ns = d->wake_ns = d->boost_wait_ns = UINT64_MAX;
+	d->mask_changes = false;
+}
+
+void governing_worker_new(struct simulation *s, uint32_t model)
+{
+	struct governing *g = s->governing;
+	struct governed *d = &g->models[model];
+	int r = sequence_worker_add(g->sequence, model, /* follows_mask= */ true,
+				    /* follows_batch= */ true);
+
+	if (r < 0) {
+		s->error = r;
+		return;
+	}
+	d->worker = (uint32_t)r;
+	d->fresh = d->wake_armed = true;
+	d->seen = d->base = (struct counters){0};
+	d->n_history = 0;
+	drive(g, s);
+}
+
+int governing_reload(struct simulation *s, const struct governor_config *c)
+{
+	_cleanup_(governor_freep) struct governor *governor = NULL;
+	struct governing *g = s->governing;
+	int r = governor_new(c, &governor);
+
+	if (r < 0)
+		return r;
+	governor_inherit(governor, g->governor);
+	governor_free(g->governor);
+	g->governor = TAKE_PTR(governor);
+	if (s->options.cap_w == 0)
+		s->cap_w = c->power_cap_uw > 0 ? (double)c->power_cap_uw * 1e-6 : s->device.cap_w;
+	return 0;
 }
 
 uint64_t governing_next_ns(const struct simulation *s)
@@ -328,8 +522,9 @@ uint64_t governing_next_ns(const struct simulation *s)
 	uint64_t next_ns = s->schedule_ns;
 
 	if (g)
-		next_ns = MIN(MIN(g->tick_ns, g->wake_ns), MIN(g->directive_ns, g->drive_ns));
-
+		next_ns = MIN(g->tick_ns, g->drive_ns);
+	for (uint32_t i = 0; g && i < g->n_models; i++)
+		next_ns = MIN(next_ns, MIN(g->models[i].wake_ns, g->models[i].directive_ns));
 	return s->stalled_until_ns > s->now_ns ? MIN(next_ns, s->stalled_until_ns) : next_ns;
 }
 
@@ -337,12 +532,14 @@ void governing_run(struct simulation *s)
 {
 	struct governing *g = s->governing;
 
-	if (g->directive_ns <= s->now_ns)
-		acknowledge(g, s);
+	for (uint32_t i = 0; i < g->n_models; i++)
+		if (g->models[i].directive_ns <= s->now_ns)
+			acknowledge(g, s, &g->models[i]);
 	if (g->drive_ns <= s->now_ns)
 		drive(g, s);
-	if (g->wake_ns <= s->now_ns)
-		look(g, s);
+	for (uint32_t i = 0; i < g->n_models; i++)
+		if (g->models[i].wake_ns <= s->now_ns)
+			look(g, s, &g->models[i]);
 	if (g->tick_ns <= s->now_ns)
 		tick(g, s);
 }

@@ -53,6 +53,20 @@ int costs_shape_index(const struct costs *c, struct cu_shape shape);
  * The card's time factor is in it. Stepping a card with busy_ns = ns, uncore_ns, flop and bytes of
  * this, or equal parts of them, gives the energy of stepping it launch by launch. */
 struct plant_cost costs_get(const struct costs *c, uint32_t level, uint32_t shape, uint32_t batch);
+/* What an execution is made of, for those who share a card with it: its launches, those alike taken
+ * together. Each is one launch of the kind, by the means of its parts. */
+#define COSTS_MAX_KINDS 24
+struct costs_kind {
+	double share; /* of the execution's time alone */
+	double ns, compute_ns, bytes, drawn_bytes_per_ns;
+	double held, load; /* wave slots on the CUs that it has, and on the mean CU of its mask */
+};
+struct costs_kinds {
+	uint32_t n;
+	struct costs_kind kinds[COSTS_MAX_KINDS];
+};
+void costs_get_kinds(const struct costs *c, uint32_t level, uint32_t shape, uint32_t batch,
+		     struct costs_kinds *ret);
 /* Steady power while busy with it back to back, and between requests at this limit, W, at the
  * temperature of an idle card (leakage beyond it is the simulation's). */
 double costs_busy_w(const struct costs *c, uint32_t level, uint32_t shape, uint32_t batch);

@@ -157,8 +157,8 @@ static int add_options(struct building *b, uint32_t n)
 		uint32_t clock = clock_at(m, cell->max_mhz);
 
 		if (cell == b->baseline)
-			m->baseline = m->n_options;
-		m->options[m->n_options++] = (struct menu_option){
+			m->baseline = i;
+		m->options[i] = (struct menu_option){
 			.cell = c->cell,
 			.clock = clock,
 			.shape = cell->shape,
@@ -175,13 +175,24 @@ static int add_options(struct building *b, uint32_t n)
 
 /* ---- points ---- */
 
-static const struct menu_point unsustained = {
+const struct menu_point menu_point_unsustained = {
 	.tail_ns = INFINITY,
 	.busy = 1,
 	.power_w = INFINITY,
 	.survival = {{INFINITY, INFINITY, INFINITY, INFINITY, INFINITY, INFINITY, INFINITY,
 		      INFINITY, INFINITY, INFINITY}},
 };
+
+static void set_power(const struct building *b, uint32_t option, double rate_rps,
+		      struct menu_point *ret)
+{
+	const struct menu_option *o = &b->menu->options[option];
+	struct candidate at_rate = b->candidates[option];
+
+	candidate_set_power(cell_of(b, option), &at_rate, rate_rps);
+	ret->busy = (float)MIN(rate_rps / o->capacity_rps, 1.0);
+	ret->power_w = (float)at_rate.power_w;
+}
 
 /* Nothing queues. */
 static void set_service_alone(const struct building *b, const struct surface_cell *c,
@@ -193,34 +204,37 @@ static void set_service_alone(const struct building *b, const struct surface_cel
 									 (1 - tail_shares[i])));
 }
 
-static void set_tail(const struct building *b, uint32_t option, double rate_rps,
-		     struct menu_point *ret)
+static void set_tail(const struct tail_rate *t, struct menu_point *ret)
 {
-	const struct surface_cell *c = cell_of(b, option);
-	struct tail_trace *trace, unkept = {0};
-
-	if (b->options->service_only) {
-		set_service_alone(b, c, ret);
-		return;
-	}
-	trace = tail_trace_of(b->tails, b->menu->options[option].cell, rate_rps,
-			      b->options->percentile);
-	if (!trace)
-		trace = &unkept;
-	tail_explore(b->tails->lab, c, rate_rps, b->options->percentile, trace);
-	ret->tail_ns = (float)trace->upper_ns;
-	ret->survival = trace->survival;
+	ret->tail_ns = (float)t->upper_ns;
+	ret->survival = t->survival;
 }
 
-static void set_power(const struct building *b, uint32_t option, double rate_rps,
+/* Straight between those that were simulated: tails bend upwards, so it is rather too long. */
+static void set_between(const struct building *b, uint32_t rate, const struct menu_point *before,
+			const struct menu_point *after, struct menu_point *ret)
+{
+	const double *rates = b->menu->rate_rps + rate;
+	float part = (float)((rates[0] - rates[-1]) / (rates[1] - rates[-1]));
+
+	ret->tail_ns = before->tail_ns + part * (after->tail_ns - before->tail_ns);
+	for (int i = 0; i < TAIL_SHARES; i++)
+		ret->survival.ns[i] = before->survival.ns[i] +
+				      part * (after->survival.ns[i] - before->survival.ns[i]);
+}
+
+/* What the table has asked stands as it was told. */
+static void set_known(const struct building *b, uint32_t option, uint32_t rate,
 		      struct menu_point *ret)
 {
-	const struct menu_option *o = &b->menu->options[option];
-	struct candidate at_rate = b->candidates[option];
+	const struct tail_trace *t =
+		tail_trace_known(b->tails, b->menu->options[option].cell, b->menu->rate_rps[rate],
+				 b->options->percentile);
 
-	candidate_set_power(cell_of(b, option), &at_rate, rate_rps);
-	ret->busy = (float)MIN(rate_rps / o->capacity_rps, 1.0);
-	ret->power_w = (float)at_rate.power_w;
+	if (t && t->n == TAIL_REPLICATIONS)
+		ret->tail_ns = (float)t->upper_ns;
+	if (t && t->has_survival)
+		ret->survival = t->survival;
 }
 
 /* How many rates have to be there because the table chose it. */
@@ -234,33 +248,82 @@ static uint32_t rates_chosen(const struct building *b, uint32_t option)
 	return n;
 }
 
-/* Tails rise with the rate: beyond the first that is too long there is nothing to find. */
-static void add_points(const struct building *b, uint32_t option)
+static uint32_t rates_sustained(const struct building *b, uint32_t option)
+{
+	uint32_t n = 0;
+
+	while (n < b->menu->n_rates && candidate_sustains(cell_of(b, option), b->menu->rate_rps[n]))
+		n++;
+	return n;
+}
+
+/* Every other rate of n and the last, as far as tails are kept; returns how many rates are. Tails
+ * rise with the rate: beyond the first that is too long there is nothing to find. */
+static int explore(const struct building *b, uint32_t option, uint32_t n, struct menu_point *points)
+{
+	double longest_ns = MENU_TAIL_KEPT * (double)b->menu->slo_ns;
+	uint32_t chosen = rates_chosen(b, option), rate = 0;
+
+	while (rate < n) {
+		struct tail_rate lanes[TAIL_LANES];
+		uint32_t at[TAIL_LANES], k = 0;
+		int r;
+
+		for (; rate < n && k < TAIL_LANES; rate += rate + 2 == n ? 1 : 2) {
+			lanes[k].rate_rps = b->menu->rate_rps[rate];
+			at[k++] = rate;
+		}
+		r = tail_explore_rates(b->tails->lab, cell_of(b, option), b->options->percentile,
+				       lanes, k);
+		if (r < 0)
+			return r;
+		for (uint32_t i = 0; i < k; i++) {
+			set_tail(&lanes[i], &points[at[i]]);
+			if (lanes[i].upper_ns > longest_ns && at[i] >= chosen)
+				return (int)at[i];
+		}
+	}
+	return (int)n;
+}
+
+static int add_tails(const struct building *b, uint32_t option, struct menu_point *points)
+{
+	uint32_t sustained = rates_sustained(b, option);
+	int n = explore(b, option, sustained, points);
+
+	for (int i = 1; i < n; i += 2)
+		if (points[i].tail_ns <= 0)
+			set_between(b, (uint32_t)i, &points[i - 1], &points[i + 1], &points[i]);
+	for (int i = 0; i < n; i++)
+		set_known(b, option, (uint32_t)i, &points[i]);
+	return n;
+}
+
+static int add_points(const struct building *b, uint32_t option)
 {
 	const struct response_menu *m = b->menu;
 	struct menu_point *points = m->points + (size_t)option * m->n_rates;
-	double longest_ns = MENU_TAIL_KEPT * (double)m->slo_ns;
-	uint32_t chosen = rates_chosen(b, option);
-	bool beyond = false;
+	int n = (int)rates_sustained(b, option);
 
+	if (!b->options->service_only)
+		n = add_tails(b, option, points);
 	for (uint32_t i = 0; i < m->n_rates; i++) {
-		double rate_rps = m->rate_rps[i];
-
-		points[i] = unsustained;
-		if ((beyond && i >= chosen) || !candidate_sustains(cell_of(b, option), rate_rps))
+		if (n < 0)
+			return n;
+		if (i >= (uint32_t)n) {
+			points[i] = menu_point_unsustained;
 			continue;
-		points[i] = (struct menu_point){0};
-		set_tail(b, option, rate_rps, &points[i]);
-		set_power(b, option, rate_rps, &points[i]);
-		beyond = (double)points[i].tail_ns > longest_ns;
-		if (beyond && i >= chosen)
-			points[i] = unsustained;
+		}
+		set_power(b, option, m->rate_rps[i], &points[i]);
+		if (b->options->service_only)
+			set_service_alone(b, cell_of(b, option), &points[i]);
 	}
+	return 0;
 }
 
 /* ---- all of it ---- */
 
-static struct response_menu *new_menu(uint32_t n_options, uint32_t n_rates)
+struct response_menu *response_menu_new(uint32_t n_options, uint32_t n_rates)
 {
 	size_t options = n_options * sizeof(struct menu_option);
 	size_t points = (size_t)n_options * n_rates * sizeof(struct menu_point);
@@ -269,6 +332,7 @@ static struct response_menu *new_menu(uint32_t n_options, uint32_t n_rates)
 	if (!m)
 		return NULL;
 	m->n_rates = n_rates;
+	m->n_options = n_options;
 	m->options = (struct menu_option *)(m + 1);
 	m->points = (struct menu_point *)(m->options + n_options);
 	return m;
@@ -314,7 +378,7 @@ int response_menu_derive(struct response_tails *t, const struct table_options *o
 	if (n > MENU_MAX_OPTIONS)
 		return table_refuse(ret_error, -E2BIG, "%u options are more than %u", n,
 				    MENU_MAX_OPTIONS);
-	m = new_menu(n, table->n_rows);
+	m = response_menu_new(n, table->n_rows);
 	if (!m)
 		return table_refuse(ret_error, -ENOMEM, "out of memory");
 	b.baseline = surface_baseline(t->surface);
@@ -324,7 +388,8 @@ int response_menu_derive(struct response_tails *t, const struct table_options *o
 	if (add_options(&b, n) < 0)
 		return table_refuse(ret_error, -E2BIG, "too many clocks");
 	for (uint32_t i = 0; i < n; i++)
-		add_points(&b, i);
+		if (add_points(&b, i) < 0)
+			return table_refuse(ret_error, -ENOMEM, "out of memory");
 	*ret = TAKE_PTR(m);
 	return 0;
 }

@@ -4,15 +4,11 @@
 #include <math.h>
 #include <string.h>
 
-#define STUDENT_95 1.753 /* one-sided, TAIL_REPLICATIONS - 1 degrees of freedom */
 /* Early decisions: with three degrees of freedom a distance of 8 standard errors happens by chance
  * about once in 500 times; the relative floor is for a scatter that is small by chance. */
 #define SURE_REPLICATIONS 4
 #define SURE_ERRORS	  8.0
 #define SURE_PART	  0.02
-/* A profile of few samples that is too low also finds its own scatter too low. Exponential services
- * at 0.6 load: without this, 100 samples give a bound that holds in 85 % instead of 95 %. */
-#define FEW_SAMPLES 100.0
 /* From 48 of the values, three ranks below: too high about once in 150 times. */
 #define GUESS_SAMPLE 48
 #define GUESS_MARGIN 3
@@ -125,7 +121,7 @@ static void resample(uint64_t seed, uint32_t n, float (*ret)[SURFACE_QUANTILES])
 
 /* Kept, as every cell of a measured surface has another number of samples and is asked about again
  * and again. */
-static const struct tail_resampled *resampled_of(struct tail_lab *lab, uint32_t n)
+const struct tail_resampled *tail_resampled_of(struct tail_lab *lab, uint32_t n)
 {
 	struct tail_resampled *new;
 
@@ -169,9 +165,8 @@ static void serve_singly(const struct tail_lab *lab, struct servers *s, const fl
 	s->free_at_ns[0] = free_at_ns;
 }
 
-/* Serves requests from .. end. */
-static void serve(const struct tail_lab *lab, struct servers *s, const float *quantiles,
-		  uint32_t batch, double unit_ns, uint32_t from, uint32_t end, float *ret_sojourn)
+void tail_serve(const struct tail_lab *lab, struct servers *s, const float *quantiles,
+		uint32_t batch, double unit_ns, uint32_t from, uint32_t end, float *ret_sojourn)
 {
 	if (s->n == 1 && batch == 1) {
 		serve_singly(lab, s, quantiles, unit_ns, from, end, ret_sojourn);
@@ -243,7 +238,7 @@ static float guess_below(const float *v, int n, int k)
 
 /* Only the largest values matter for a tail, and one pass that drops the others costs much less
  * than a search among them all. Where the guess was too high it was in vain. */
-static double tail_of(struct tail_lab *lab, const float *sojourn, int n, uint32_t percentile)
+double tail_of(struct tail_lab *lab, const float *sojourn, int n, uint32_t percentile)
 {
 	int k = n * (int)percentile / 100;
 	int above = values_above(sojourn, n, guess_below(sojourn, n, k), lab->scratch);
@@ -252,25 +247,6 @@ static double tail_of(struct tail_lab *lab, const float *sojourn, int n, uint32_
 		return select_kth(lab->scratch, above, above - (n - k));
 	memcpy(lab->scratch, sojourn, (size_t)n * sizeof(*sojourn));
 	return select_kth(lab->scratch, n, k);
-}
-
-/* Mean and variance as values come (Welford, 1962). */
-struct moments {
-	double n, mean, m2;
-};
-
-static void moments_add(struct moments *m, double x)
-{
-	double delta = x - m->mean;
-
-	m->n++;
-	m->mean += delta / m->n;
-	m->m2 += delta * (x - m->mean);
-}
-
-static double moments_variance(const struct moments *m)
-{
-	return m->n > 1 ? m->m2 / (m->n - 1) : 0;
 }
 
 /* Tails are compared by their logarithms: their scatter is relative and skewed. */
@@ -283,8 +259,7 @@ struct run {
 
 static double standard_error(const struct run *run)
 {
-	return sqrt(moments_variance(&run->tail) / run->tail.n +
-		    moments_variance(&run->change) * (1 + FEW_SAMPLES / run->samples));
+	return tail_standard_error(&run->tail, &run->change, run->samples);
 }
 
 static void start_run(struct tail_lab *lab, const struct surface_cell *c, double rate_rps,
@@ -293,9 +268,9 @@ static void start_run(struct tail_lab *lab, const struct surface_cell *c, double
 	struct run run = {.unit_ns = 1e9 / rate_rps, .samples = MAX(c->samples, 1u)};
 
 	run.measured.n = CLAMP(c->workers, 1u, (uint32_t)SURFACE_MAX_WORKERS);
-	run.again = resampled_of(lab, MAX(c->samples, 1u));
-	serve(lab, &run.measured, c->service_ns, c->batch, run.unit_ns, 0, TAIL_WARM_UP,
-	      lab->scratch);
+	run.again = tail_resampled_of(lab, MAX(c->samples, 1u));
+	tail_serve(lab, &run.measured, c->service_ns, c->batch, run.unit_ns, 0, TAIL_WARM_UP,
+		   lab->scratch);
 	run.resampled = run.measured;
 	*ret = run;
 }
@@ -310,18 +285,11 @@ static void replicate(struct tail_lab *lab, const struct surface_cell *c, uint32
 
 	for (uint32_t q = 0; q < SURFACE_QUANTILES; q++)
 		quantiles[q] = quantile_at(c->service_ns, run->again->at[r][q]);
-	serve(lab, &run->measured, c->service_ns, c->batch, run->unit_ns, from, end, sojourn);
-	serve(lab, &run->resampled, quantiles, c->batch, run->unit_ns, from, end, again);
+	tail_serve(lab, &run->measured, c->service_ns, c->batch, run->unit_ns, from, end, sojourn);
+	tail_serve(lab, &run->resampled, quantiles, c->batch, run->unit_ns, from, end, again);
 	tail = log(tail_of(lab, sojourn, TAIL_REQUESTS, percentile));
 	moments_add(&run->tail, tail);
 	moments_add(&run->change, log(tail_of(lab, again, TAIL_REQUESTS, percentile)) - tail);
-}
-
-/* How far the bound is above the tail. Few samples miss the rare long services: what a second
- * profile would lose against the first is what the first lost against the truth. */
-static double bound_factor(const struct run *run, double errors)
-{
-	return exp(MAX(-run->change.mean, 0.0) + errors * standard_error(run));
 }
 
 static void finish_run(struct tail_lab *lab, const struct run *run, uint32_t percentile,
@@ -331,7 +299,7 @@ static void finish_run(struct tail_lab *lab, const struct run *run, uint32_t per
 	double tail = tail_of(lab, lab->sojourn, TAIL_REPLICATIONS * TAIL_REQUESTS, percentile);
 
 	*ret_tail_ns = tail;
-	*ret_upper_ns = tail * bound_factor(run, STUDENT_95);
+	*ret_upper_ns = tail * tail_bound_factor(&run->tail, &run->change, run->samples);
 }
 
 /* Adds replication r to the run, and to what is known if that is new. */
@@ -382,13 +350,13 @@ const struct tail_survival *tail_survival_of(struct tail_lab *lab, const struct 
 
 	if (t->has_survival)
 		return &t->survival;
-	serve(lab, &servers, c->service_ns, c->batch, unit_ns, 0, TAIL_WARM_UP, lab->sojourn);
+	tail_serve(lab, &servers, c->service_ns, c->batch, unit_ns, 0, TAIL_WARM_UP, lab->sojourn);
 	/* As the replications are cut, so that both ways here give the same. */
 	for (uint32_t i = 0; i < TAIL_REPLICATIONS; i++) {
 		uint32_t from = TAIL_WARM_UP + i * TAIL_REQUESTS;
 
-		serve(lab, &servers, c->service_ns, c->batch, unit_ns, from, from + TAIL_REQUESTS,
-		      lab->sojourn + (size_t)i * TAIL_REQUESTS);
+		tail_serve(lab, &servers, c->service_ns, c->batch, unit_ns, from,
+			   from + TAIL_REQUESTS, lab->sojourn + (size_t)i * TAIL_REQUESTS);
 	}
 	set_survival(lab->sojourn, t);
 	return &t->survival;

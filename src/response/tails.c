@@ -63,8 +63,8 @@ static struct tail_series *add_series(struct response_tails *t, double rate_rps,
 }
 
 /* Most questions are about the rate of the one before. */
-static struct tail_series *find_series(struct response_tails *t, double rate_rps,
-				       uint32_t percentile)
+static struct tail_series *known_series(struct response_tails *t, double rate_rps,
+					uint32_t percentile)
 {
 	for (uint32_t i = 0; i < t->n_series; i++) {
 		uint32_t at = (t->last + i) % t->n_series;
@@ -74,7 +74,23 @@ static struct tail_series *find_series(struct response_tails *t, double rate_rps
 			return &t->series[at];
 		}
 	}
-	return add_series(t, rate_rps, percentile);
+	return NULL;
+}
+
+static struct tail_series *find_series(struct response_tails *t, double rate_rps,
+				       uint32_t percentile)
+{
+	struct tail_series *s = known_series(t, rate_rps, percentile);
+
+	return s ? s : add_series(t, rate_rps, percentile);
+}
+
+const struct tail_trace *tail_trace_known(struct response_tails *t, uint32_t cell, double rate_rps,
+					  uint32_t percentile)
+{
+	struct tail_series *s = known_series(t, rate_rps, percentile);
+
+	return s ? s->by_cell[cell] : NULL;
 }
 
 struct tail_trace *tail_trace_of(struct response_tails *t, uint32_t cell, double rate_rps,

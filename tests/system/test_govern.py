@@ -154,6 +154,8 @@ def a_recording_gives_the_same_bytes_again(m):
     record = os.path.join(m.dir, "run", "record")
     daemon = m.start_daemon("--record", record)
     worker = m.start_worker("--rate", "60", "--duration", "600s")
+    wait_for("ten decisions", lambda: gpu(m)["decisions"] > 10, timeout=20)
+    check(cofrisctl(m, "cap", "120W").returncode == 0, "a cap in between")
     wait_for("twenty decisions", lambda: gpu(m)["decisions"] > 20, timeout=20)
     worker.kill()
     daemon.terminate()
@@ -166,6 +168,40 @@ def a_recording_gives_the_same_bytes_again(m):
         f.write(text.replace("demand", "overload"))
     result = m.capture([os.path.join(BIN, "cofris-replay"), "--inputs", record], check_exit=False)
     check(result.returncode == 1, "a changed record is found out")
+
+
+def cofrisctl(machine, *words, uid=None):
+    command = [os.path.join(BIN, "cofrisctl"), "--bus", machine.bus_address, *words]
+    if uid is not None:
+        command = ["/usr/bin/setpriv", f"--reuid={uid}", "--clear-groups", *command]
+    return machine.capture(command, check_exit=False)
+
+
+@case()
+def an_operators_power_cap_is_obeyed_and_given_back(m):
+    _, daemon, _, found = govern(m, extra="power_cap = 200W")
+    check(m.card()["cap_uw"] == 200e6, "the configuration's cap is the card's")
+    check(cofrisctl(m, "cap", "150W").returncode == 0, "all cards take it")
+    wait_for("the card's own cap follows", lambda: m.card()["cap_uw"] == 150e6)
+    listed = json.loads(cofrisctl(m, "cap", BDF[0], "--json").stdout)["gpus"]
+    check([(c["bdf"], c["configured_w"], c["ordered_w"], c["in_force_w"], c["max_w"])
+           for c in listed] == [(BDF[0], 200, 150, 150, 225)], f"listed: {listed}")
+    check("150" in cofrisctl(m, "cap").stdout, "and as a table")
+    refused = cofrisctl(m, "cap", BDF[0], "226W")
+    check(refused.returncode == 1 and "from 0 W to 225 W" in refused.stderr, refused.stderr)
+    refused = cofrisctl(m, "cap", BDF[1], "150W")
+    check(refused.returncode == 1 and "no governed card" in refused.stderr, refused.stderr)
+    refused = cofrisctl(m, "cap", "100W", uid=12345)
+    check(refused.returncode == 1 and "Not allowed" in refused.stderr, refused.stderr)
+    check(m.card()["cap_uw"] == 150e6, "refusals change nothing")
+    check(cofrisctl(m, "cap", "config").returncode == 0, "taken back")
+    wait_for("the configuration's again", lambda: m.card()["cap_uw"] == 200e6)
+    check(cofrisctl(m, "cap", "1W").returncode == 0, "a cap that nothing is inside")
+    wait_for("time above it", lambda: gpu(m)["cap"]["over_ms"] > 0
+             and gpu(m)["cap"]["over_most_w"] > 0)
+    daemon.terminate()
+    check(daemon.wait(10) == 0, "a clean stop exits 0")
+    wait_for("the card as found", lambda: m.baseline() == found)
 
 
 @case()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-foreach(part IN ITEMS bench costs options truth)
+foreach(part IN ITEMS bench costs options share truth)
   cofris_test(test-replay-${part} SOURCES test-replay-${part}.c USES cofris-replay-core LABELS unit)
 endforeach()
 cofris_test(test-replay-report
@@ -17,6 +17,8 @@ set_tests_properties(profiles-ensemble-is-generated profiles-ensemble-satisfies-
 cofris_test(test-simulation SOURCES test-simulation.c USES cofris-replay-core cofris-worker-core
   LABELS unit)
 cofris_test(test-simulation-steps SOURCES test-simulation-steps.c USES cofris-replay-core
+  LABELS unit)
+cofris_test(test-simulation-models SOURCES test-simulation-models.c USES cofris-replay-core
   LABELS unit)
 cofris_test(test-simulation-governor SOURCES test-simulation-governor.c USES cofris-replay-core
   Threads::Threads LABELS unit)

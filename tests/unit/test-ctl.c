@@ -70,6 +70,18 @@ static void test_each_end_has_its_exit_status(void **state _unused_)
 		{"status", 3, "Failed to connect to the bus"},
 		{"status --json", 3, "Failed to connect to the bus"},
 		{"table resnet50", 3, "Failed to connect to the bus"},
+		{"cap", 3, "Failed to connect to the bus"},
+		{"cap --json", 3, "Failed to connect to the bus"},
+		{"cap 0000:43:00.0", 3, "Failed to connect to the bus"},
+		{"cap 150W", 3, "Failed to connect to the bus"},
+		{"cap 0000:43:00.0 off", 3, "Failed to connect to the bus"},
+		{"cap 150", 2, "'150': expected a power with its unit"},
+		{"cap 0.5W", 2, "1W to 2000W"},
+		{"cap 2001W", 2, "1W to 2000W"},
+		{"cap none", 2, "'off' or 'config'"},
+		{"cap 0000:43:00 150W", 2, "'0000:43:00' is no PCI address"},
+		{"cap 0000:43:00.0x 150W", 2, "is no PCI address"},
+		{"cap 0000:43:00.0 150W 3", 2, "Usage: cofrisctl cap"},
 		{"reload", 3, "Failed to connect to the bus"},
 	};
 

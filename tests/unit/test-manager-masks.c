@@ -2,8 +2,8 @@
 /* The mask-stall watchdog in virtual time, and where models' masks lie. */
 #include "base/macros.h"
 #include "base/units.h"
-#include "daemon/placement.h"
 #include "daemon/stall.h"
+#include "governor/placement.h"
 #include "support/cmocka-includes.h"
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "daemon/placement.h"
+#include "governor/placement.h"
 #include "base/macros.h"
 #include <string.h>
 

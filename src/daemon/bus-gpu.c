@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* org.cofris1.GPU: one object for each card with an enabled section. */
+#include "base/units.h"
+#include "daemon/bus-internal.h"
+#include "daemon/unit.h"
+#include <errno.h>
+#include <string.h>
+
+#define BUS_GPU	     BUS_NAME ".GPU"
+#define BUS_GPU_PATH BUS_PATH "/gpu"
+
+static int find_gpu(sd_bus *bus _unused_, const char *path, const char *i _unused_, void *userdata,
+		    void **ret_found, sd_bus_error *error _unused_)
+{
+	const struct manager *m = userdata;
+	_cleanup_(freep) char *bdf = NULL;
+	struct unit *u;
+
+	if (sd_bus_path_decode(path, BUS_GPU_PATH, &bdf) <= 0)
+		return 0;
+	u = manager_find_unit(m, bdf);
+	if (!u)
+		return 0;
+	*ret_found = u;
+	return 1;
+}
+
+static int list_gpus(sd_bus *bus _unused_, const char *prefix _unused_, void *userdata,
+		     char ***ret_nodes, sd_bus_error *error _unused_)
+{
+	const struct manager *m = userdata;
+	const struct unit *u;
+	size_t n = 0;
+	char **nodes;
+
+	TAILQ_FOREACH(u, &m->units, entry)
+	n++;
+	nodes = calloc(n + 1, sizeof(*nodes));
+	if (!nodes)
+		return -ENOMEM;
+	n = 0;
+	TAILQ_FOREACH(u, &m->units, entry)
+	if (sd_bus_path_encode(BUS_GPU_PATH, u->bdf, &nodes[n]) >= 0)
+		n++;
+	*ret_nodes = nodes;
+	return 0;
+}
+
+static int get_bdf(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
+		   const char *property _unused_, sd_bus_message *reply, void *userdata,
+		   sd_bus_error *error _unused_)
+{
+	const struct unit *u = userdata;
+
+	return sd_bus_message_append(reply, "s", u->bdf);
+}
+
+static int get_state(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
+		     const char *property _unused_, sd_bus_message *reply, void *userdata,
+		     sd_bus_error *error _unused_)
+{
+	return sd_bus_message_append(reply, "s", unit_state_name(unit_state(userdata)));
+}
+
+static int get_reason(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
+		      const char *property _unused_, sd_bus_message *reply, void *userdata,
+		      sd_bus_error *error _unused_)
+{
+	const struct unit *u = userdata;
+
+	return sd_bus_message_append(reply, "s",
+				     u->decided ? governor_reason_name(u->decision.reason) : "");
+}
+
+static int get_gpu_simulated(sd_bus *bus _unused_, const char *path _unused_,
+			     const char *i _unused_, const char *property _unused_,
+			     sd_bus_message *reply, void *userdata, sd_bus_error *error _unused_)
+{
+	return sd_bus_message_append(reply, "b", (int)unit_simulated(userdata));
+}
+
+static int get_max_mhz(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
+		       const char *property _unused_, sd_bus_message *reply, void *userdata,
+		       sd_bus_error *error _unused_)
+{
+	const struct unit *u = userdata;
+	bool known = u->state_valid && u->claim == UNIT_CLAIMED;
+
+	return sd_bus_message_append(reply, "u", known ? u->state.max_mhz : 0);
+}
+
+/* Of the power cap, all in one getter: they differ in one line each. */
+static int get_cap(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
+		   const char *property, sd_bus_message *reply, void *userdata,
+		   sd_bus_error *error _unused_)
+{
+	const struct unit *u = userdata;
+	bool has_range = u->ever_present && u->card.can_cap_power;
+	const struct {
+		const char *name;
+		uint64_t value;
+	} values[] = {
+		{"PowerCap", unit_cap_in_force_uw(u)},
+		{"PowerCapWanted", unit_cap_uw(u, &u->config)},
+		{"PowerCapConfigured", u->config.power_cap_uw},
+		{"PowerCapMin", has_range ? u->card.cap_min_uw : 0},
+		{"PowerCapMax", has_range ? u->card.cap_max_uw : 0},
+		{"CapWatchedMSec", u->cap_watch.watched_ns / NSEC_PER_MSEC},
+		{"OverCapMSec", u->cap_watch.over_ns / NSEC_PER_MSEC},
+		{"OverCapMost", u->cap_watch.over_max_uw},
+		{"OverCapMean", cap_watch_mean_uw(&u->cap_watch)},
+	};
+
+	for (size_t k = 0; k < ARRAY_SIZE(values); k++)
+		if (strcmp(property, values[k].name) == 0)
+			return sd_bus_message_append(reply, "t", values[k].value);
+	return -ENOENT;
+}
+
+/* clang-format off */
+static const sd_bus_vtable gpu_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_PROPERTY("BDF", "s", get_bdf, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+	SD_BUS_PROPERTY("Simulated", "b", get_gpu_simulated, 0, 0),
+	SD_BUS_PROPERTY("State", "s", get_state, 0, 0),
+	SD_BUS_PROPERTY("Reason", "s", get_reason, 0, 0),
+	SD_BUS_PROPERTY("MaxMHz", "u", get_max_mhz, 0, 0),
+	SD_BUS_PROPERTY("PowerCap", "t", get_cap, 0, 0),
+	SD_BUS_PROPERTY("PowerCapWanted", "t", get_cap, 0, 0),
+	SD_BUS_PROPERTY("PowerCapConfigured", "t", get_cap, 0, 0),
+	SD_BUS_PROPERTY("PowerCapMin", "t", get_cap, 0, 0),
+	SD_BUS_PROPERTY("PowerCapMax", "t", get_cap, 0, 0),
+	SD_BUS_PROPERTY("CapWatchedMSec", "t", get_cap, 0, 0),
+	SD_BUS_PROPERTY("OverCapMSec", "t", get_cap, 0, 0),
+	SD_BUS_PROPERTY("OverCapMost", "t", get_cap, 0, 0),
+	SD_BUS_PROPERTY("OverCapMean", "t", get_cap, 0, 0),
+	SD_BUS_VTABLE_END,
+};
+/* clang-format on */
+
+int bus_add_gpus(sd_bus *connection, struct manager *m)
+{
+	int r;
+
+	r = sd_bus_add_fallback_vtable(connection, NULL, BUS_GPU_PATH, BUS_GPU, gpu_vtable,
+				       find_gpu, m);
+	if (r < 0)
+		return r;
+	return sd_bus_add_node_enumerator(connection, NULL, BUS_GPU_PATH, list_gpus, m);
+}
