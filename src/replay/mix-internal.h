@@ -36,6 +36,13 @@ const struct mix_cell *mix_cells_get(struct mix_cells *c, uint32_t rate, uint32_
  * eight steps a decade from 0.05. */
 #define MIX_WEIGHTS 33
 
+/* What is chosen from. */
+enum mix_scope {
+	MIX_ALL,      /* packings, and all models on all CUs */
+	MIX_PACKINGS, /* masks apart alone */
+	MIX_SCOPES,
+};
+
 struct mix_search_options {
 	const struct truth *truth;
 	uint32_t n_models;
@@ -44,7 +51,6 @@ struct mix_search_options {
 	double request_j[MIX_MAX_MODELS];	/* of one at full speed */
 	const double *rate_rps[MIX_MAX_MODELS]; /* by tick */
 	uint32_t n_ticks, batch;
-	bool masks_only;
 	uint64_t seed;
 };
 struct mix_search;
@@ -52,7 +58,8 @@ int mix_search_new(const struct mix_search_options *o, struct mix_search **ret);
 struct mix_search *mix_search_free(struct mix_search *s);
 DEFINE_CLEANUP(struct mix_search *, mix_search_free)
 /* For each tick and model, with the weight of that number. */
-void mix_search_schedule(const struct mix_search *s, uint32_t weight, struct configuration *ret);
+void mix_search_schedule(const struct mix_search *s, enum mix_scope scope, uint32_t weight,
+			 struct configuration *ret);
 
 /* ---- a card ---- */
 

@@ -21,13 +21,17 @@ struct packing {
 	uint8_t ungated;
 };
 
-struct combination {
-	uint8_t rates[MIX_MAX_MODELS];
-	double late_w[MIX_MAX_MODELS]; /* of all requests, each as one at full speed */
-	/* by weight: the least cost, and what has it */
+/* By weight: the least cost, and what has it. */
+struct found {
 	float cost[MIX_WEIGHTS];
 	uint8_t level[MIX_WEIGHTS];
 	uint32_t packing[MIX_WEIGHTS];
+};
+
+struct combination {
+	uint8_t rates[MIX_MAX_MODELS];
+	double late_w[MIX_MAX_MODELS]; /* of all requests, each as one at full speed */
+	struct found found[MIX_SCOPES];
 };
 
 struct mix_search {
@@ -215,40 +219,48 @@ static double mean_power_w(const struct mix_search *s, uint32_t level, double as
 }
 
 /* At any weight. Hardly ever so, and asked some hundred million times: without branches. */
-static bool is_better(const struct mix_search *s, const struct combination *c, float power_w,
+static bool is_better(const struct mix_search *s, const struct found *f, float power_w,
 		      float late_w)
 {
 	uint32_t better = 0;
 
 	for (uint32_t w = 0; w < MIX_WEIGHTS; w++)
-		better |= power_w + s->weights[w] * late_w < c->cost[w];
+		better |= power_w + s->weights[w] * late_w < f->cost[w];
 	return better;
+}
+
+static void take(const struct mix_search *s, struct found *f, float power_w, float late_w,
+		 uint32_t level, uint32_t packing)
+{
+	if (!is_better(s, f, power_w, late_w))
+		return;
+	for (uint32_t w = 0; w < MIX_WEIGHTS; w++) {
+		float cost = power_w + s->weights[w] * late_w;
+
+		if (cost >= f->cost[w])
+			continue;
+		f->cost[w] = cost;
+		f->level[w] = (uint8_t)level;
+		f->packing[w] = packing;
+	}
 }
 
 static void consider(struct mix_search *s, struct combination *c, uint32_t level, uint32_t packing,
 		     const struct mix_cell *const *cells, uint32_t ungated)
 {
-	const struct mix_search_options *o = &s->options;
-	double asleep = 1, idle = 1, work_w = 0, late_w = 0, power;
+	double asleep = 1, idle = 1, work_w = 0, late_w = 0;
+	float power_w;
 
-	for (uint32_t i = 0; i < o->n_models; i++) {
+	for (uint32_t i = 0; i < s->options.n_models; i++) {
 		asleep *= 1 - cells[i]->awake;
 		idle *= 1 - cells[i]->busy;
 		work_w += cells[i]->work_w;
 		late_w += c->late_w[i] * cells[i]->late;
 	}
-	power = mean_power_w(s, level, asleep, idle, ungated, work_w);
-	if (!is_better(s, c, (float)power, (float)late_w))
-		return;
-	for (uint32_t w = 0; w < MIX_WEIGHTS; w++) {
-		float cost = (float)power + s->weights[w] * (float)late_w;
-
-		if (cost >= c->cost[w])
-			continue;
-		c->cost[w] = cost;
-		c->level[w] = (uint8_t)level;
-		c->packing[w] = packing;
-	}
+	power_w = (float)mean_power_w(s, level, asleep, idle, ungated, work_w);
+	take(s, &c->found[MIX_ALL], power_w, (float)late_w, level, packing);
+	if (packing != ALL_CUS)
+		take(s, &c->found[MIX_PACKINGS], power_w, (float)late_w, level, packing);
 }
 
 /* What cannot serve its rate is no part of a plan. */
@@ -317,14 +329,14 @@ static void search(struct mix_search *s, struct combination *c)
 {
 	for (uint32_t i = 0; i < s->options.n_models; i++)
 		c->late_w[i] = s->options.request_j[i] * c->rates[i] * s->step_rps[i];
-	for (uint32_t w = 0; w < MIX_WEIGHTS; w++) {
-		c->cost[w] = INFINITY;
-		/* If nothing serves: all of the card. */
-		c->level[w] = (uint8_t)(s->n_levels - 1);
-		c->packing[w] = ALL_CUS;
-	}
-	if (!s->options.masks_only)
-		search_shared(s, c);
+	for (int scope = 0; scope < MIX_SCOPES; scope++)
+		for (uint32_t w = 0; w < MIX_WEIGHTS; w++) {
+			c->found[scope].cost[w] = INFINITY;
+			/* If nothing serves: all of the card. */
+			c->found[scope].level[w] = (uint8_t)(s->n_levels - 1);
+			c->found[scope].packing[w] = ALL_CUS;
+		}
+	search_shared(s, c);
 	search_packings(s, c);
 }
 
@@ -406,7 +418,7 @@ int mix_search_new(const struct mix_search_options *o, struct mix_search **ret)
 		r = make_cells(s, i);
 	if (r == 0)
 		r = find_packings(s, shapes, 0, 0);
-	if (r == 0 && !o->masks_only)
+	if (r == 0)
 		r = find_stretches(s);
 	if (r == 0)
 		r = find_combinations(s);
@@ -421,17 +433,18 @@ static uint32_t shape_of(const struct mix_search *s, uint32_t packing, uint32_t 
 	return packing == ALL_CUS ? s->n_shapes - 1 : s->packings[packing].shapes[model];
 }
 
-void mix_search_schedule(const struct mix_search *s, uint32_t weight, struct configuration *ret)
+void mix_search_schedule(const struct mix_search *s, enum mix_scope scope, uint32_t weight,
+			 struct configuration *ret)
 {
 	uint32_t n = s->options.n_models;
 
 	for (uint32_t t = 0; t < s->options.n_ticks; t++) {
-		const struct combination *c = &s->combinations[s->of_tick[t]];
+		const struct found *f = &s->combinations[s->of_tick[t]].found[scope];
 
 		for (uint32_t i = 0; i < n; i++)
 			ret[t * n + i] = (struct configuration){
-				.level = c->level[weight],
-				.shape = (uint16_t)shape_of(s, c->packing[weight], i),
+				.level = f->level[weight],
+				.shape = (uint16_t)shape_of(s, f->packing[weight], i),
 				.batch = (uint16_t)s->options.batch,
 			};
 	}
