@@ -21,7 +21,8 @@ struct model {
 	double asked_rps;
 	union policy_state state;
 	struct cap_factor cap_factor;
-	uint32_t option; /* of its menu: ordered in the last step; UINT32_MAX: unknown */
+	/* Of its menu: ordered in this step, and in the one before; UINT32_MAX: unknown. */
+	uint32_t option, option_before;
 };
 
 struct governor {
