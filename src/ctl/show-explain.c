@@ -167,7 +167,8 @@ static int print_model(const json_t *model)
 		print_predicted(choice);
 		(void)puts("");
 	}
-	if (json_is_string(json_object_get(model, "held")))
+	if (json_is_string(json_object_get(model, "held")) &&
+	    strcmp(text_of(model, "held"), text_of(in_force, "reason")) != 0)
 		(void)printf("  held: %s\n", text_of(model, "held_words"));
 	return print_candidates(model);
 }
@@ -175,13 +176,14 @@ static int print_model(const json_t *model)
 static int print_gpu(const json_t *gpu)
 {
 	_cleanup_(freep) char *since = cell_number(gpu, "since_s");
-	const json_t *model;
+	const json_t *models = json_object_get(gpu, "models"), *model;
 	size_t i;
 	int r = 0;
 
 	(void)printf("%s%s: %s", text_of(gpu, "bdf"),
 		     is_true(gpu, "simulated") ? " (simulated card)" : "", text_of(gpu, "state"));
-	if (json_is_string(json_object_get(gpu, "words")))
+	/* Of one model alone it is said below. */
+	if (json_is_string(json_object_get(gpu, "words")) && json_array_size(models) != 1)
 		(void)printf("; %s", text_of(gpu, "words"));
 	if (is_number(gpu, "since_s"))
 		(void)printf("; unchanged for %s s", since ? since : "-");
@@ -189,7 +191,7 @@ static int print_gpu(const json_t *gpu)
 	if (strcmp(text_of(gpu, "gating"), "none") != 0)
 		(void)printf("gating = %s, so predicted power is modelled, not measured\n",
 			     text_of(gpu, "gating"));
-	json_array_foreach(json_object_get(gpu, "models"), i, model)
+	json_array_foreach(models, i, model)
 	{
 		r = print_model(model);
 		if (r < 0)
