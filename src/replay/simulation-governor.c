@@ -38,6 +38,7 @@ struct governed {
 struct governing {
 	double time_scale; /* of the daemon's time; everything else here is in the card's */
 	struct governor *governor;
+	struct governor *ordered; /* with the cap that will be ordered; NULL: none, or done */
 	struct sequence *sequence;
 	struct placement placement;
 	struct governor_input input;
@@ -90,6 +91,21 @@ static int add_model(struct governing *g, struct simulated_model *model)
 	return 0;
 }
 
+/* Made beforehand, so that a run cannot fail in between. */
+static int prepare_order(struct governing *g, const struct simulation_options *o)
+{
+	_cleanup_(freep) struct governor_config *config = NULL;
+
+	if (o->cap_order_ns == 0)
+		return 0;
+	config = malloc(sizeof(*config));
+	if (!config)
+		return -ENOMEM;
+	*config = *o->governor;
+	config->power_cap_uw = o->cap_order_uw;
+	return governor_new(config, &g->ordered);
+}
+
 int governing_new(struct simulation *s)
 {
 	const struct simulation_options *o = &s->options;
@@ -102,6 +118,8 @@ int governing_new(struct simulation *s)
 	if (!g)
 		return -ENOMEM;
 	r = governor_new(o->governor, &g->governor);
+	if (r == 0)
+		r = prepare_order(g, o);
 	if (r == 0)
 		r = sequence_new(&(struct sequence_clock){0}, &g->sequence);
 	for (uint32_t i = 0; i < s->n_models && r == 0; i++)
@@ -120,6 +138,7 @@ struct governing *governing_free(struct governing *g)
 	if (!g)
 		return NULL;
 	governor_free(g->governor);
+	governor_free(g->ordered);
 	sequence_free(g->sequence);
 	free(g);
 	return NULL;
@@ -389,6 +408,17 @@ static void look(struct governing *g, const struct simulation *s, struct governe
 	g->tick_ns = MIN(g->tick_ns, MAX(s->now_ns, g->last_tick_ns + card_ns(g, EARLY_NS)));
 }
 
+/* As unit_cap_order() and manager_early_tick(). */
+static void take_order(struct governing *g, struct simulation *s)
+{
+	governor_inherit(g->ordered, g->governor);
+	governor_free(g->governor);
+	g->governor = TAKE_PTR(g->ordered);
+	s->cap_w = s->options.cap_order_uw > 0 ? (double)s->options.cap_order_uw / (double)UW_PER_W
+					       : s->device.cap_w;
+	g->tick_ns = MIN(g->tick_ns, MAX(s->now_ns, g->last_tick_ns + card_ns(g, EARLY_NS)));
+}
+
 uint64_t governing_next_ns(const struct simulation *s)
 {
 	const struct governing *g = s->governing;
@@ -396,6 +426,8 @@ uint64_t governing_next_ns(const struct simulation *s)
 
 	if (g)
 		next_ns = MIN(g->tick_ns, g->drive_ns);
+	if (g && g->ordered)
+		next_ns = MIN(next_ns, s->options.cap_order_ns);
 	for (uint32_t i = 0; g && i < g->n_models; i++)
 		next_ns = MIN(next_ns, MIN(g->models[i].wake_ns, g->models[i].directive_ns));
 	return s->stalled_until_ns > s->now_ns ? MIN(next_ns, s->stalled_until_ns) : next_ns;
@@ -405,6 +437,8 @@ void governing_run(struct simulation *s)
 {
 	struct governing *g = s->governing;
 
+	if (g->ordered && s->options.cap_order_ns <= s->now_ns)
+		take_order(g, s);
 	for (uint32_t i = 0; i < g->n_models; i++)
 		if (g->models[i].directive_ns <= s->now_ns)
 			acknowledge(g, s, &g->models[i]);

@@ -69,6 +69,10 @@ struct simulation_options {
 	double directive_ms;	     /* from decision to acknowledgement, about 1.2 */
 	double cap_w; /* power cap in force on the card; 0: its own. A governor's is not written,
 		       * but over_cap_* are about it where this is 0 */
+	/* At cap_order_ns an operator orders another power cap of the governor, which it takes as
+	 * the daemon does; over_cap_* are about that one from then on. 0: never; cap_order_uw of 0:
+	 * none. */
+	uint64_t cap_order_ns, cap_order_uw;
 	bool trace_ticks; /* keep the ticks */
 };
 
