@@ -175,8 +175,11 @@ static uint32_t most_throughput(const struct cap_question *q)
 static uint32_t nearest_above(const struct cap_question *q)
 {
 	struct choosing c = {q, 0, 0, NULL, draw, 0, TIE_SHARE};
+	double cap_w = (double)q->cap_uw / (double)UW_PER_W / q->power_factor;
+	double least_w = cap_plan_busy_w(q->menu, least(&c));
 
-	c.limit_w = cap_plan_busy_w(q->menu, least(&c)) * (1 + NEAREST);
+	/* Inside, but for the margin. */
+	c.limit_w = least_w <= cap_w ? cap_w : least_w * (1 + NEAREST);
 	c.passes = may_draw;
 	c.cost = lack;
 	return least(&c);

@@ -10,7 +10,8 @@
  *
  * A cap below all options' power can still be held in the mean, by pauses: where none is inside, it
  * is the one of least cost whose mean power at the demand is; and where there is none, the one of
- * the most throughput among those of hardly more than the least power.
+ * the most throughput among those inside by less than a margin, or of hardly more than the least
+ * power.
  *
  * A mask that gates nothing has to be worth more than a tie, as in the table. */
 #pragma once

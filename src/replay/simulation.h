@@ -6,6 +6,7 @@
 #pragma once
 
 #include "governor/governor.h"
+#include "replay/simulation-events.h"
 #include "replay/truth.h"
 
 enum latency_notion {
@@ -69,11 +70,9 @@ struct simulation_options {
 	double directive_ms;	     /* from decision to acknowledgement, about 1.2 */
 	double cap_w; /* power cap in force on the card; 0: its own. A governor's is not written,
 		       * but over_cap_* are about it where this is 0 */
-	/* At cap_order_ns an operator orders another power cap of the governor, which it takes as
-	 * the daemon does; over_cap_* are about that one from then on. 0: never; cap_order_uw of 0:
-	 * none. */
-	uint64_t cap_order_ns, cap_order_uw;
 	bool trace_ticks; /* keep the ticks */
+	const struct simulation_event *events;
+	uint32_t n_events;
 };
 
 /* What was so in one interval: power and clock of the card, the rest of one model. */
