@@ -154,6 +154,8 @@ def a_recording_gives_the_same_bytes_again(m):
     record = os.path.join(m.dir, "run", "record")
     daemon = m.start_daemon("--record", record)
     worker = m.start_worker("--rate", "60", "--duration", "600s")
+    wait_for("ten decisions", lambda: gpu(m)["decisions"] > 10, timeout=20)
+    check(cofrisctl(m, "cap", "120W").returncode == 0, "a cap in between")
     wait_for("twenty decisions", lambda: gpu(m)["decisions"] > 20, timeout=20)
     worker.kill()
     daemon.terminate()
