@@ -74,9 +74,8 @@ def batchsizer():
     found, claims = experiment("batchsizer")
     jobs = found["jobs"]
     check([j["job"] for j in jobs] == list(range(1, 21)), "twenty jobs")
-    missing = [j["network"] for j in jobs if j["model"] is None]
-    check(sorted(missing) == sorted(["IncV2", "NASNET", "PNASNET"] * 2), f"missing: {missing}")
-    done = [j for j in jobs if j["model"]]
+    check(len({j["model"] for j in jobs}) == 10, "ten networks")
+    done = jobs
     for policy in ("batchsizer", "batchsizer_fixed"):
         gains = [j[policy + "_gain_pct"] for j in done]
         check(found[policy + "_gain_pct"] == {"least": min(gains), "most": max(gains)}, "extremes")
