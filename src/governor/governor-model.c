@@ -92,13 +92,16 @@ static void policy_view_fill(struct governor *g, uint32_t i, const struct respon
 			     const struct governor_input *input, struct policy_view *ret)
 {
 	struct model *m = &g->models[i];
+	/* A card that is so much slower than its profile serves what its profile's card serves at a
+	 * rate so much higher. */
+	double slowness = self_check_slowness(&m->check.check);
 
 	*ret = (struct policy_view){
 		.table = t,
 		.rate_rps = m->rate_rps,
-		.mean_rps = demand_mean_rps(&m->demand),
-		.upper_rps = demand_upper_rps(&m->demand),
-		.bound_rps = demand_bound_rps(&m->demand),
+		.mean_rps = demand_mean_rps(&m->demand) * slowness,
+		.upper_rps = demand_upper_rps(&m->demand) * slowness,
+		.bound_rps = demand_bound_rps(&m->demand) * slowness,
 		.now_ns = input->now_ns,
 		.in = &input->models[i],
 		.power_max_uw = input->power_max_uw,

@@ -257,6 +257,8 @@ void governor_step(struct governor *g, const struct governor_input *input,
 	decision_begin(g, input, ret);
 	active = find_active(g, input);
 	governor_cap_learn(g, input, active.n == 1 ? active.last : UINT32_MAX);
+	governor_check_step(g, input, active.n == 1 ? active.last : UINT32_MAX);
+	governor_check_describe(g, ret);
 	ret->reason = precedence(input, &active, &ret->action);
 	if (ret->reason == GOVERNOR_REASON_NONE)
 		governor_model_decide(g, active.last, input, ret);
@@ -296,6 +298,7 @@ void governor_inherit(struct governor *g, const struct governor *old)
 			g->models[i] = old->models[j];
 			g->models[i].policy = policy;
 			g->models[i].option = UINT32_MAX;
+			governor_check_inherit(&g->models[i].check, o->table, c->table);
 			if (old->models[j].policy != policy) {
 				g->models[i].state = (union policy_state){0};
 				g->models[i].in_force = false;

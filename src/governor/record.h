@@ -5,7 +5,7 @@
  * needed: those in force with masks first, then those without. Lines, fields separated by one
  * blank, in a fixed order:
  *
- *	cofris-record 4
+ *	cofris-record 5
  *	card, table, row, model, ready	one configuration of a card, ended by "ready"
  *	input, in			one step's input, a line "in" for each model
  *	decision, out			its decision, a line "out" for each model
@@ -17,7 +17,7 @@
 #include "governor/governor.h"
 #include <stdio.h>
 
-#define RECORD_VERSION	 4
+#define RECORD_VERSION	 5
 #define RECORD_MAX_CARDS 64
 #define RECORD_LINE_MAX	 4096 /* bytes with the newline */
 /* Enough for any single call below. */

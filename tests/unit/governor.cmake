@@ -9,3 +9,6 @@ target_link_options(test-governor-memory PRIVATE
   -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc)
 cofris_test(test-record SOURCES test-record.c USES cofris-governor LABELS unit)
 add_dependencies(test-record cofris-replay)
+foreach(part IN ITEMS governor-check self-check)
+  cofris_test(test-${part} SOURCES test-${part}.c USES cofris-governor LABELS unit)
+endforeach()
