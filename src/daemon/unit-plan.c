@@ -101,6 +101,16 @@ static void log_tables(const struct unit *u, const struct unit_plan *plan)
 	}
 }
 
+static void record_menu(struct unit *u, uint32_t model, const struct response_menu *menu)
+{
+	struct manager *m = u->manager;
+
+	/* A full disk ends the record in between. */
+	for (uint32_t piece = 0; m->record && piece <= menu->n_options; piece++)
+		manager_record(m, record_format_menu(m->record_buffer, RECORD_CONFIG_BYTES_MAX,
+						     u->number, model, menu, piece));
+}
+
 static void record_plan(struct unit *u, const struct unit_plan *plan, bool inherit)
 {
 	_cleanup_(freep) struct governor_config *gc = NULL;
@@ -109,9 +119,15 @@ static void record_plan(struct unit *u, const struct unit_plan *plan, bool inher
 	if (!m->record)
 		return;
 	gc = governor_config_of(u, m->config, &u->config, plan);
-	if (gc)
-		manager_record(m, record_format_config(m->record_buffer, RECORD_CONFIG_BYTES_MAX,
-						       u->number, u->bdf, inherit, gc));
+	if (!gc)
+		return;
+	manager_record(m, record_format_config(m->record_buffer, RECORD_CONFIG_BYTES_MAX, u->number,
+					       u->bdf, inherit, gc));
+	for (uint32_t i = 0; i < gc->n_models; i++)
+		if (gc->models[i].menu)
+			record_menu(u, i, gc->models[i].menu);
+	manager_record(m,
+		       record_format_ready(m->record_buffer, RECORD_CONFIG_BYTES_MAX, u->number));
 }
 
 int unit_plan_renew(struct unit *u)

@@ -74,8 +74,75 @@ static const struct record_field row_fields[] = {
 	FIELD(tail_ns, RECORD_FINITE, 0),
 	FIELD(tail_upper_ns, RECORD_FINITE, 0),
 	FIELD(service_ns, RECORD_FINITE, 0),
+	FIELD(wait_ns, RECORD_FINITE, 0),
 	FIELD(flags, RECORD_U32, UINT32_MAX),
 };
+#undef STRUCT
+
+#define STRUCT response_menu
+static const struct record_field menu_fields[] = {
+	FIELD(model, RECORD_MODEL_NAME, 0),
+	FIELD(simulated, RECORD_BOOL, 1),
+	NAMED(gating, 3, gating_name),
+	FIELD(slo_ns, RECORD_U64, (uint64_t)RECORD_FINITE_MAX),
+	FIELD(t0_ns, RECORD_U64, (uint64_t)RECORD_FINITE_MAX),
+	FIELD(percentile, RECORD_U32, 99),
+	FIELD(rated_rps, RECORD_FINITE, 0),
+	FIELD(overload_rps, RECORD_FINITE, 0),
+	FIELD(n_cus, RECORD_U32, UINT16_MAX),
+	FIELD(n_se, RECORD_U32, CU_MAX_SE),
+	FIELD(baseline, RECORD_U32, MENU_MAX_OPTIONS - 1),
+	FIELD(row0_cell, RECORD_U32, UINT32_MAX),
+	FIELD(n_rates, RECORD_U32, TABLE_MAX_ROWS),
+	FIELD(n_clocks, RECORD_U32, SURFACE_MAX_LEVELS),
+	FIELD(n_options, RECORD_U32, MENU_MAX_OPTIONS),
+};
+#undef STRUCT
+
+#define STRUCT menu_clock
+static const struct record_field clock_fields[] = {
+	FIELD(max_mhz, RECORD_U32, RECORD_MHZ_MAX),
+	FIELD(idle_w, RECORD_FINITE, 0),
+	FIELD(cu_w, RECORD_FINITE, 0),
+	FIELD(uncore_w, RECORD_FINITE, 0),
+};
+#undef STRUCT
+
+#define STRUCT menu_option
+static const struct record_field option_fields[] = {
+	FIELD(cell, RECORD_U32, UINT32_MAX),
+	FIELD(clock, RECORD_U32, SURFACE_MAX_LEVELS - 1),
+	FIELD(shape.n_se, RECORD_U16, UINT16_MAX),
+	FIELD(shape.cus_per_se, RECORD_U16, UINT16_MAX),
+	FIELD(full, RECORD_BOOL, 1),
+	FIELD(batch, RECORD_U32, UINT32_MAX),
+	FIELD(capacity_rps, RECORD_FINITE, 0),
+	FIELD(service_ns, RECORD_FINITE, 0),
+	FIELD(energy_j, RECORD_SIGNED, 0),
+	FIELD(bound_share, RECORD_FINITE, 0),
+};
+#undef STRUCT
+
+#define STRUCT	 menu_point
+#define SHARE(i) FIELD(survival.ns[i], RECORD_FLOAT, 0)
+_Static_assert(TAIL_SHARES == 10, "all of them are below");
+static const struct record_field point_fields[] = {
+	FIELD(tail_ns, RECORD_FLOAT, 0),
+	FIELD(wait_ns, RECORD_FLOAT, 0),
+	FIELD(busy, RECORD_FLOAT, 0),
+	FIELD(power_w, RECORD_FLOAT, 0),
+	SHARE(0),
+	SHARE(1),
+	SHARE(2),
+	SHARE(3),
+	SHARE(4),
+	SHARE(5),
+	SHARE(6),
+	SHARE(7),
+	SHARE(8),
+	SHARE(9),
+};
+#undef SHARE
 #undef STRUCT
 
 #define STRUCT governor_input
@@ -152,6 +219,10 @@ static const struct record_field out_fields[] = {
 
 const struct record_line record_line_table = LINE("table", table_fields);
 const struct record_line record_line_row = LINE("row", row_fields);
+const struct record_line record_line_menu = LINE("menu", menu_fields);
+const struct record_line record_line_clock = LINE("clock", clock_fields);
+const struct record_line record_line_option = LINE("option", option_fields);
+const struct record_line record_line_point = LINE("point", point_fields);
 const struct record_line record_line_input = LINE("input", input_fields);
 const struct record_line record_line_in = LINE("in", in_fields);
 const struct record_line record_line_decision = LINE("decision", decision_fields);

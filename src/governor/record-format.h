@@ -12,6 +12,8 @@ enum record_type {
 	RECORD_DOUBLE,	   /* NaN and infinities too */
 	RECORD_FINITE,	   /* 0 .. RECORD_FINITE_MAX */
 	RECORD_POWER,	   /* the same, or NaN: unknown */
+	RECORD_SIGNED,	   /* the same of either sign */
+	RECORD_FLOAT,	   /* a float in the range of RECORD_FINITE */
 	RECORD_MODEL_NAME, /* char[MODEL_NAME_MAX + 1] */
 	RECORD_NAME,	   /* an enum, by its name */
 };
@@ -33,7 +35,8 @@ struct record_line {
 	unsigned int n_fields;
 };
 
-extern const struct record_line record_line_table, record_line_row, record_line_input,
-	record_line_in, record_line_decision, record_line_out;
+extern const struct record_line record_line_table, record_line_row, record_line_menu,
+	record_line_clock, record_line_option, record_line_point, record_line_input, record_line_in,
+	record_line_decision, record_line_out;
 
 #define RECORD_MHZ_MAX 1000000

@@ -28,9 +28,10 @@ static void _printf_(2, 3) put(struct output *o, const char *format, ...)
 		o->length += (size_t)n;
 }
 
-/* 17 digits come back as the same double. The locale's radix, of whatever bytes, becomes a point.
+/* 17 digits come back as the same double, 9 as the same float. The locale's radix, of whatever
+ * bytes, becomes a point.
  */
-static void put_double(struct output *o, double value)
+static void put_digits(struct output *o, double value, int digits)
 {
 	char text[64];
 	size_t n = 0;
@@ -39,7 +40,7 @@ static void put_double(struct output *o, double value)
 		put(o, " nan");
 		return;
 	}
-	(void)snprintf(text, sizeof(text), "%.17g", value);
+	(void)snprintf(text, sizeof(text), "%.*g", digits, value);
 	for (const char *p = text; *p; p++) {
 		bool radix = !strchr("0123456789+-einf", *p);
 
@@ -48,6 +49,11 @@ static void put_double(struct output *o, double value)
 	}
 	text[n] = '\0';
 	put(o, " %s", text);
+}
+
+static void put_double(struct output *o, double value)
+{
+	put_digits(o, value, 17);
 }
 
 static uint64_t integer(const struct record_field *f, const void *p)
@@ -78,7 +84,11 @@ static void put_field(struct output *o, const struct record_field *f, const void
 	case RECORD_DOUBLE:
 	case RECORD_FINITE:
 	case RECORD_POWER:
+	case RECORD_SIGNED:
 		put_double(o, *(const double *)p);
+		break;
+	case RECORD_FLOAT:
+		put_digits(o, (double)*(const float *)p, 9);
 		break;
 	case RECORD_MODEL_NAME:
 		if (!model_name_is_valid(p))
@@ -177,6 +187,8 @@ static void put_model(struct output *o, uint32_t card, uint32_t index,
 	    m->policy, m->priority, m->use_mask, m->max_batch);
 	put_reference(o, c, index);
 	put_reference(o, c, c->n_models + index);
+	put_double(o, m->headroom);
+	put_double(o, m->late_cost);
 	put(o, "\n");
 }
 
@@ -191,7 +203,57 @@ int record_format_config(char *buffer, size_t size, uint32_t card, const char *b
 			put_table(&o, card, i, table_at(config, i));
 	for (uint32_t i = 0; i < config->n_models; i++)
 		put_model(&o, card, i, config);
+	return finish(&o);
+}
+
+int record_format_ready(char *buffer, size_t size, uint32_t card)
+{
+	struct output o = {buffer, size};
+
 	put(&o, "ready %" PRIu32 "\n", card);
+	return finish(&o);
+}
+
+static void put_menu_start(struct output *o, uint32_t card, uint32_t model,
+			   const struct response_menu *m)
+{
+	put(o, "menu %" PRIu32 " %" PRIu32, card, model);
+	put_fields(o, &record_line_menu, m);
+	put(o, "rates %" PRIu32 " %" PRIu32, card, model);
+	for (uint32_t i = 0; i < m->n_rates; i++)
+		put_double(o, m->rate_rps[i]);
+	put(o, "\n");
+	for (uint32_t i = 0; i < m->n_clocks; i++) {
+		put(o, "clock %" PRIu32 " %" PRIu32 " %" PRIu32, card, model, i);
+		put_fields(o, &record_line_clock, &m->clocks[i]);
+	}
+}
+
+static void put_option(struct output *o, uint32_t card, uint32_t model,
+		       const struct response_menu *m, uint32_t option)
+{
+	uint32_t n = m->n_rates;
+
+	while (n > 0 && isinf(response_menu_point(m, option, n - 1)->tail_ns))
+		n--;
+	put(o, "option %" PRIu32 " %" PRIu32 " %" PRIu32 " %" PRIu32, card, model, option, n);
+	put_fields(o, &record_line_option, &m->options[option]);
+	for (uint32_t i = 0; i < n; i++) {
+		put(o, "point %" PRIu32 " %" PRIu32 " %" PRIu32 " %" PRIu32, card, model, option,
+		    i);
+		put_fields(o, &record_line_point, response_menu_point(m, option, i));
+	}
+}
+
+int record_format_menu(char *buffer, size_t size, uint32_t card, uint32_t model,
+		       const struct response_menu *menu, uint32_t piece)
+{
+	struct output o = {buffer, size};
+
+	if (piece == 0)
+		put_menu_start(&o, card, model, menu);
+	else
+		put_option(&o, card, model, menu, piece - 1);
 	return finish(&o);
 }
 

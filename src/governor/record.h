@@ -6,7 +6,10 @@
  * blank, in a fixed order:
  *
  *	cofris-record 5
- *	card, table, row, model, ready	one configuration of a card, ended by "ready"
+ *	card, table, row, model		one configuration of a card,
+ *	menu, rates, clock, option, point	with the menu of each model that has one;
+ *					an option has points as far as tails are kept,
+ *	ready				and its end
  *	input, in			one step's input, a line "in" for each model
  *	decision, out			its decision, a line "out" for each model
  *
@@ -23,6 +26,7 @@
 /* Enough for any single call below. */
 #define RECORD_STEP_BYTES_MAX	((GOVERNOR_MAX_MODELS + 1) * 640)
 #define RECORD_MAX_TABLES	(2 * GOVERNOR_MAX_MODELS)
+#define RECORD_MAX_POINTS	(1u << 22) /* of all menus of a configuration */
 #define RECORD_CONFIG_BYTES_MAX (4096 + RECORD_MAX_TABLES * (TABLE_MAX_ROWS + 4) * 512)
 
 /* Each formats whole lines into buffer and returns their length (a NUL follows), -ENOSPC with
@@ -33,6 +37,12 @@ int record_format_start(char *buffer, size_t size);
  * one with governor_inherit(). */
 int record_format_config(char *buffer, size_t size, uint32_t card, const char *bdf, bool inherit,
 			 const struct governor_config *config);
+/* Menus are long, so they follow in pieces: for each model that has one, in order, its pieces from
+ * 0 to the number of its options. */
+int record_format_menu(char *buffer, size_t size, uint32_t card, uint32_t model,
+		       const struct response_menu *menu, uint32_t piece);
+/* Ends what record_format_config() began. */
+int record_format_ready(char *buffer, size_t size, uint32_t card);
 int record_format_input(char *buffer, size_t size, uint32_t card, uint32_t n_models,
 			const struct governor_input *input);
 int record_format_decision(char *buffer, size_t size, uint32_t card,
@@ -45,6 +55,7 @@ struct record_config {
 	struct governor_config config;
 	char policy[GOVERNOR_MAX_MODELS][24];
 	struct response_table *tables[RECORD_MAX_TABLES];
+	struct response_menu *menus[GOVERNOR_MAX_MODELS];
 };
 struct record_config *record_config_free(struct record_config *c);
 DEFINE_CLEANUP(struct record_config *, record_config_free)

@@ -157,8 +157,8 @@ static int add_options(struct building *b, uint32_t n)
 		uint32_t clock = clock_at(m, cell->max_mhz);
 
 		if (cell == b->baseline)
-			m->baseline = m->n_options;
-		m->options[m->n_options++] = (struct menu_option){
+			m->baseline = i;
+		m->options[i] = (struct menu_option){
 			.cell = c->cell,
 			.clock = clock,
 			.shape = cell->shape,
@@ -175,7 +175,7 @@ static int add_options(struct building *b, uint32_t n)
 
 /* ---- points ---- */
 
-static const struct menu_point unsustained = {
+const struct menu_point menu_point_unsustained = {
 	.tail_ns = INFINITY,
 	.busy = 1,
 	.power_w = INFINITY,
@@ -311,7 +311,7 @@ static int add_points(const struct building *b, uint32_t option)
 		if (n < 0)
 			return n;
 		if (i >= (uint32_t)n) {
-			points[i] = unsustained;
+			points[i] = menu_point_unsustained;
 			continue;
 		}
 		set_power(b, option, m->rate_rps[i], &points[i]);
@@ -323,7 +323,7 @@ static int add_points(const struct building *b, uint32_t option)
 
 /* ---- all of it ---- */
 
-static struct response_menu *new_menu(uint32_t n_options, uint32_t n_rates)
+struct response_menu *response_menu_new(uint32_t n_options, uint32_t n_rates)
 {
 	size_t options = n_options * sizeof(struct menu_option);
 	size_t points = (size_t)n_options * n_rates * sizeof(struct menu_point);
@@ -332,6 +332,7 @@ static struct response_menu *new_menu(uint32_t n_options, uint32_t n_rates)
 	if (!m)
 		return NULL;
 	m->n_rates = n_rates;
+	m->n_options = n_options;
 	m->options = (struct menu_option *)(m + 1);
 	m->points = (struct menu_point *)(m->options + n_options);
 	return m;
@@ -377,7 +378,7 @@ int response_menu_derive(struct response_tails *t, const struct table_options *o
 	if (n > MENU_MAX_OPTIONS)
 		return table_refuse(ret_error, -E2BIG, "%u options are more than %u", n,
 				    MENU_MAX_OPTIONS);
-	m = new_menu(n, table->n_rows);
+	m = response_menu_new(n, table->n_rows);
 	if (!m)
 		return table_refuse(ret_error, -ENOMEM, "out of memory");
 	b.baseline = surface_baseline(t->surface);

@@ -77,6 +77,13 @@ static inline const struct menu_point *response_menu_point(const struct response
 	return &m->points[(size_t)option * m->n_rates + rate];
 }
 
+/* An empty one with room for so many options and rates (which are set); NULL: no memory. For
+ * free().
+ */
+struct response_menu *response_menu_new(uint32_t n_options, uint32_t n_rates);
+/* As a point above what its option sustains. */
+extern const struct menu_point menu_point_unsustained;
+
 /* The share of requests later than limit_ns: 1 above what the option sustains. */
 static inline double response_menu_late(const struct menu_point *p, double limit_ns)
 {

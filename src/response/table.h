@@ -91,6 +91,7 @@ struct table_row {
 	double tail_ns;	      /* predicted tail (percentile) at rate_rps */
 	double tail_upper_ns; /* its upper 95 % confidence bound */
 	double service_ns;    /* mean service time, for the guard */
+	double wait_ns;	      /* planned wait for a batch to fill; 0: none */
 	uint32_t flags;
 };
 

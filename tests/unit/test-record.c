@@ -23,10 +23,47 @@ struct text {
 
 struct fixture {
 	struct bench bench;
+	struct response_menu *menu;
 	struct text text;
 	char chunk[RECORD_CONFIG_BYTES_MAX];
 	char path[64]; /* of a temporary file, if any */
 };
+
+/* Of a table's rates, two clocks and three options, the last of which sustains half of them. */
+static struct response_menu *new_menu(const struct response_table *t)
+{
+	struct response_menu *m = response_menu_new(3, t->n_rows);
+
+	(void)snprintf(m->model, sizeof(m->model), "%s", t->model);
+	m->gating = TABLE_GATING_CU;
+	m->slo_ns = t->slo_ns;
+	m->percentile = 95;
+	m->rated_rps = t->rated_rps;
+	m->overload_rps = t->overload_rps;
+	m->n_cus = 60;
+	m->n_se = 4;
+	m->baseline = 1;
+	m->n_clocks = 2;
+	m->clocks[0] = (struct menu_clock){925, 20, 1.0 / 3, 0};
+	m->clocks[1] = (struct menu_clock){1725, 20, 2.0 / 3, 37};
+	for (uint32_t i = 0; i < m->n_rates; i++)
+		m->rate_rps[i] = t->rows[i].rate_rps;
+	for (uint32_t i = 0; i < m->n_options; i++) {
+		m->options[i] =
+			(struct menu_option){i, i > 0, {4, 15}, true, 1, 200, 5e6, 0.1, 1.0 / 7};
+		m->options[2].energy_j = -1e-3;
+		for (uint32_t j = 0; j < m->n_rates; j++) {
+			struct menu_point *p = &m->points[i * m->n_rates + j];
+
+			*p = (struct menu_point){5e6f + (float)j, 3.3f, 0.1f, 1e-30f, {{0}}};
+			for (int k = 0; k < TAIL_SHARES; k++)
+				p->survival.ns[k] = 4e6f + (float)(1000 * k);
+			if (i == 2 && j >= m->n_rates / 2)
+				*p = menu_point_unsustained;
+		}
+	}
+	return m;
+}
 
 static int set_up(void **state)
 {
@@ -37,6 +74,8 @@ static int set_up(void **state)
 	if (!f->text.file || bench_init(&f->bench, 200, 1, 60) < 0)
 		return -1;
 	f->bench.config.models[0].max_batch = 8;
+	f->menu = new_menu(&f->bench.table);
+	f->bench.config.models[0].menu = f->menu;
 	f->bench.input.power_max_uw = 987654321;
 	return 0;
 }
@@ -47,6 +86,7 @@ static int tear_down(void **state)
 
 	(void)fclose(f->text.file);
 	free(f->text.data);
+	free(f->menu);
 	governor_free(f->bench.governor);
 	if (f->path[0])
 		(void)unlink(f->path);
@@ -63,7 +103,14 @@ static void add(struct fixture *f, int length)
 
 static void add_config(struct fixture *f, const char *bdf, bool inherit)
 {
-	add(f, record_format_config(f->chunk, sizeof(f->chunk), 0, bdf, inherit, &f->bench.config));
+	const struct governor_config *c = &f->bench.config;
+
+	add(f, record_format_config(f->chunk, sizeof(f->chunk), 0, bdf, inherit, c));
+	for (uint32_t i = 0; i < c->n_models; i++)
+		for (uint32_t j = 0; c->models[i].menu && j <= c->models[i].menu->n_options; j++)
+			add(f, record_format_menu(f->chunk, sizeof(f->chunk), 0, i,
+						  c->models[i].menu, j));
+	add(f, record_format_ready(f->chunk, sizeof(f->chunk), 0));
 }
 
 static void add_step(struct fixture *f)
@@ -164,6 +211,14 @@ static void test_inputs_and_decisions_come_back_as_they_were(void **state)
 	reading_close(&r);
 }
 
+static void assert_menu_equal(const struct response_menu *a, const struct response_menu *b)
+{
+	assert_non_null(a);
+	assert_memory_equal(a, b, offsetof(struct response_menu, options));
+	assert_memory_equal(a->options, b->options, b->n_options * sizeof(*b->options));
+	assert_memory_equal(a->points, b->points, b->n_options * b->n_rates * sizeof(*b->points));
+}
+
 static void test_a_configuration_comes_back_whole_with_shared_and_absent_tables(void **state)
 {
 	struct fixture *f = *state;
@@ -179,7 +234,11 @@ static void test_a_configuration_comes_back_whole_with_shared_and_absent_tables(
 	c->models[1].policy = "coordinated";
 	c->models[1].priority = 7;
 	c->models[1].max_batch = 256;
+	c->models[1].headroom = 0.7;
+	c->models[1].late_cost = 1.0 / 3;
+	c->models[1].menu = NULL;
 	c->models[2].table = NULL;
+	c->models[2].menu = NULL;
 	c->models[1].clock_table = &clock;
 	c->power_cap_uw = 123;
 	c->topology.active[1][0] = 14;
@@ -203,6 +262,9 @@ static void test_a_configuration_comes_back_whole_with_shared_and_absent_tables(
 	assert_null(d->models[0].clock_table);
 	assert_memory_equal(d->models[1].clock_table, &clock, sizeof(clock));
 	assert_null(d->models[2].clock_table);
+	assert_menu_equal(d->models[0].menu, f->menu);
+	assert_null(d->models[1].menu);
+	assert_true(d->models[1].headroom == 0.7 && d->models[1].late_cost == 1.0 / 3);
 	assert_string_equal(d->models[1].name, "second/v2");
 	assert_string_equal(d->models[1].policy, "coordinated");
 	assert_int_equal(d->models[1].priority, 7);
@@ -239,6 +301,7 @@ static void test_the_largest_configuration_and_step_fit_their_buffers(void **sta
 	for (uint32_t i = 0; i < GOVERNOR_MAX_MODELS; i++) {
 		c->models[i] = c->models[0];
 		c->models[i].table = &tables[i];
+		c->models[i].menu = NULL;
 		c->models[i].clock_table = &tables[GOVERNOR_MAX_MODELS + i];
 		memset(c->models[i].name, 'x', MODEL_NAME_MAX);
 		decision.models[i].reason = GOVERNOR_REASON_SEVERAL_MODELS;
@@ -525,16 +588,47 @@ static void test_refusals_name_the_line(void **state)
 		{"model 0 0 model cofris", "model 0 0 .model cofris", -EBADMSG, 0, "model's name"},
 		{"model 0 0 model cofris", "model 0 0 model aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 		 -EBADMSG, 0, "so long a name"},
-		{"100 1 8 0 -\nready", "100 1 8 1 -\nready", -EBADMSG, 0, "table 1 is not in"},
-		{"100 1 8 0 -\nready", "100 1 8 0 1\nready", -EBADMSG, 0,
+		{"100 1 8 0 - 0 0\nmenu", "100 1 8 1 - 0 0\nmenu", -EBADMSG, 0,
+		 "table 1 is not in"},
+		{"100 1 8 0 - 0 0\nmenu", "100 1 8 0 1 0 0\nmenu", -EBADMSG, 0,
 		 "clock table 1 is not in"},
-		{"100 1 8 0 -\nready", "100 1 8 0 128\nready", -EBADMSG, 0, "clock table = '128'"},
-		{"100 1 8 0 -\nready", "100 1 8 0\nready", -EBADMSG, 0, "'clock table' is missing"},
-		{"100 1 8 0 -\nready", "100 1 8 0 - -\nready", -EBADMSG, 0, "after the last field"},
-		{"100 1 8 0 -\nready", "100 1 8 0 -1\nready", -EBADMSG, 0, "clock table = '-1'"},
-		{"100 1 8 0 -\nready", "100 2 8 0 -\nready", -EBADMSG, 0, "use_mask"},
-		{"100 1 8 0 -\nready", "100 1 4294967296 0 -\nready", -EBADMSG, 0, "max_batch"},
+		{"100 1 8 0 - 0 0\nmenu", "100 1 8 0 128 0 0\nmenu", -EBADMSG, 0,
+		 "clock table = '128'"},
+		{"100 1 8 0 - 0 0\nmenu", "100 1 8 0\nmenu", -EBADMSG, 0,
+		 "'clock table' is missing"},
+		{"100 1 8 0 - 0 0\nmenu", "100 1 8 0 - 0 0 -\nmenu", -EBADMSG, 0,
+		 "after the last field"},
+		{"100 1 8 0 - 0 0\nmenu", "100 1 8 0 -1 0 0\nmenu", -EBADMSG, 0,
+		 "clock table = '-1'"},
+		{"100 1 8 0 - 0 0\nmenu", "100 2 8 0 - 0 0\nmenu", -EBADMSG, 0, "use_mask"},
+		{"100 1 8 0 - 0 0\nmenu", "100 1 4294967296 0 - 0 0\nmenu", -EBADMSG, 0,
+		 "max_batch"},
 		{" 987654321 ", " 98765432l ", -EBADMSG, 0, "power_max_uw"},
+		{"menu 0 0 ", "menu 0 1 ", -EBADMSG, 0, "beyond them or given twice"},
+		{"menu 0 0 ", "menu 0 64 ", -EBADMSG, 0, "model = '64'"},
+		{"menu 0 0 model 0 cu", "menu 0 0 model 0 all", -EBADMSG, 0, "gating"},
+		{" 60 4 1 0 ", " 60 0 1 0 ", -EBADMSG, 0, "without clocks, baseline"},
+		{" 60 4 1 0 ", " 60 4 3 0 ", -EBADMSG, 0, "without clocks, baseline"},
+		{" 60 4 1 0 ", " 60 4 4096 0 ", -EBADMSG, 0, "baseline"},
+		{" 2 3\nrates", " 65 3\nrates", -EBADMSG, 0, "n_clocks"},
+		{" 2 3\nrates", " 2 4097\nrates", -EBADMSG, 0, "n_options"},
+		{" 2 3\nrates", " 0 3\nrates", -EBADMSG, 0, "without clocks"},
+		{" 2 3\nrates", " 2 2\nrates", -EBADMSG, 0, "not expected here"},
+		{"rates 0 0 6 ", "rates 0 0 7 ", -EBADMSG, 0, "not those of the table"},
+		{"rates 0 0 6 ", "rates 0 0 nan ", -EBADMSG, 0, "rate = 'nan'"},
+		{"rates 0 0 6 ", "rates 0 0 6 6 ", -EBADMSG, 0, "after the last field"},
+		{"clock 0 0 0 925", "clock 0 0 1 925", -EBADMSG, 0, "clock 1: expected 0"},
+		{"clock 0 0 0 925", "clock 0 0 0 1725", -EBADMSG, 0, "do not ascend"},
+		{"option 0 0 0 ", "option 0 1 0 ", -EBADMSG, 0, "model 1: expected 0"},
+		{"option 0 0 0 ", "option 0 0 1 ", -EBADMSG, 0, "option 1: expected 0"},
+		{"option 0 0 0 ", "option 0 0 0 65", -EBADMSG, 0, "n_points"},
+		{" 1 1 4 15 1 1 200 ", " 1 2 4 15 1 1 200 ", -EBADMSG, 0, "without a clock"},
+		{" 1 1 4 15 1 1 200 ", " 1 1 4 15 1 0 200 ", -EBADMSG, 0, "batch"},
+		{" 1 1 4 15 1 1 200 ", " 1 1 4 15 1 1 0 ", -EBADMSG, 0, "capacity"},
+		{" -0.001", " -2e18", -EBADMSG, 0, "energy_j"},
+		{"point 0 0 0 0 ", "point 0 0 0 1 ", -EBADMSG, 0, "point 1: expected 0"},
+		{"point 0 0 0 0 ", "point 0 0 0 0 inf ", -EBADMSG, 0, "tail_ns"},
+		{" 4001000 4002000 ", " 4002000 4001000 ", -EBADMSG, 0, "does not ascend"},
 		{"ready 0\n", "ready 0 1\n", -EBADMSG, 0, "after the last field"},
 		{"ready 0\n", "", -EBADMSG, 0, "not expected here"},
 		{"input 0 ", "input 1 ", -EBADMSG, 0, "card 1 is not configured"},
