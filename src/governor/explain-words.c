@@ -45,9 +45,8 @@ static const char *const reasons[GOVERNOR_REASON_MAX] = {
 	[GOVERNOR_REASON_FIRST_INTERVAL] =
 		"a worker has come or gone, so the model counts with its rated rate",
 	[GOVERNOR_REASON_OVERLOAD] = "more demand than the card can serve: full speed",
-	[GOVERNOR_REASON_BACKLOG] =
-		("a request that waits is nearly late: full speed until the "
-		 "queue is short again"),
+	[GOVERNOR_REASON_BACKLOG] = ("a request that waits is nearly late: full speed until the "
+				     "queue is short again"),
 	[GOVERNOR_REASON_POWER_CAP] = "the power cap allows no more",
 	[GOVERNOR_REASON_THROTTLED] = "the card is too hot, so the clock is lowered",
 	[GOVERNOR_REASON_DWELL] = "a lower configuration is wanted and waits for its time",
