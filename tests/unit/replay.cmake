@@ -32,3 +32,6 @@ cofris_test(test-simulation-scale SOURCES test-simulation-scale.c USES cofris-re
   LABELS unit)
 target_link_options(test-simulation-scale PRIVATE -Wl,--wrap=governor_step)
 cofris_test(test-menu-bench SOURCES test-menu-bench.c USES cofris-replay-core LABELS unit)
+cofris_test(test-simulation-check SOURCES test-simulation-check.c USES cofris-replay-core
+  LABELS unit)
+target_link_options(test-simulation-check PRIVATE -Wl,--wrap=governor_step)
