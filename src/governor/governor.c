@@ -240,6 +240,9 @@ static void decision_begin(struct governor *g, const struct governor_input *inpu
 	ret->again_ns = UINT64_MAX;
 	ret->n_models = g->config.n_models;
 	for (uint32_t i = 0; i < ret->n_models; i++) {
+		/* Until it is known what is ordered. */
+		g->models[i].option_before = g->models[i].option;
+		g->models[i].option = UINT32_MAX;
 		ret->models[i].rate_rps = g->models[i].rate_rps;
 		ret->models[i].row = PACER_ROW_BASELINE;
 		ret->models[i].boost_wait_ns = UINT64_MAX;

@@ -25,6 +25,8 @@ cofris_test(test-simulation-events SOURCES test-simulation-events.c USES cofris-
 target_link_options(test-simulation-events PRIVATE -Wl,--wrap=governor_step)
 cofris_test(test-disturbances SOURCES test-disturbances.c USES cofris-replay-core Threads::Threads
   LABELS unit TIMEOUT 120)
+cofris_test(test-simulation-cap SOURCES test-simulation-cap.c USES cofris-replay-core
+  LABELS unit)
 cofris_test(test-simulation-governor SOURCES test-simulation-governor.c USES cofris-replay-core
   Threads::Threads LABELS unit)
 target_link_options(test-simulation-governor PRIVATE -Wl,--wrap=governor_step)
