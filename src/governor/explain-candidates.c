@@ -14,6 +14,7 @@ struct search {
 	struct governor_explanation *e;
 	/* Of a menu: */
 	const struct response_menu *menu;
+	struct cap_question cap;
 	uint32_t rate;	 /* index into its rates */
 	bool overload;	 /* the demand is beyond them */
 	bool by_cost;	 /* what is late counts against power */
@@ -93,8 +94,7 @@ static enum explain_verdict judge_option(const struct search *s, const struct ex
 		return EXPLAIN_NO_MASK;
 	if (c->batch != m->options[m->baseline].batch && !s->q->in->batch_follows)
 		return EXPLAIN_NO_BATCH;
-	if (s->e->power_cap_uw > 0 &&
-	    !cap_plan_inside(m, c->number, s->e->power_factor, s->e->power_cap_uw))
+	if (s->cap.cap_uw > 0 && !cap_plan_inside(&s->cap, c->number))
 		return EXPLAIN_CAP;
 	if (!s->by_cost && c->tail_ns > s->e->limit_ns)
 		return EXPLAIN_TAIL;
@@ -114,6 +114,12 @@ static void search_menu(struct search *s)
 	const struct response_menu *m = s->menu;
 	double demand_rps = s->e->factor * s->e->demand_rps;
 
+	s->cap = (struct cap_question){
+		.menu = m,
+		.power_factor = s->e->power_factor,
+		.cap_uw = s->e->power_cap_uw,
+		.in_force = s->q->g->models[s->e->model].option_before,
+	};
 	while (s->rate < m->n_rates && m->rate_rps[s->rate] < demand_rps)
 		s->rate++;
 	s->overload = s->rate == m->n_rates;
