@@ -55,7 +55,8 @@ struct plan_choice {
 };
 
 struct plan_list {
-	bool capped; /* power matters apart from cost */
+	bool capped;	/* power matters apart from cost */
+	double least_w; /* cost */
 	uint32_t n;
 	struct plan_choice choices[PLAN_MAX_CHOICES];
 };

@@ -207,6 +207,7 @@ static bool fill_lists(struct planning *p, uint32_t level)
 		uint32_t first, end;
 
 		p->lists[i].n = 0;
+		p->lists[i].least_w = INFINITY;
 		p->lists[i].capped = isfinite(p->cap_w);
 		plan_clock_options(m->menu, m->clocks[level], &first, &end);
 		for (uint32_t option = first; option < end; option++) {
