@@ -198,6 +198,21 @@ static uint32_t least_units(const struct plan_list *l)
 	return units;
 }
 
+/* Points of a rate lie far apart: asked for all at once, they arrive together. */
+static void prefetch(const struct plan_model *m, uint32_t first, uint32_t end)
+{
+	const struct response_menu *menu = m->menu;
+
+	for (uint32_t option = first; option < end && m->row < menu->n_rates; option++) {
+		const struct menu_point *p = response_menu_point(menu, option, m->row);
+
+		if (menu->options[option].capacity_rps < m->rate_rps)
+			continue;
+		__builtin_prefetch(p);
+		__builtin_prefetch((const char *)(p + 1) - 1);
+	}
+}
+
 static bool fill_lists(struct planning *p, uint32_t level)
 {
 	uint32_t left = p->rooms.n_se * p->rooms.parts;
@@ -210,6 +225,7 @@ static bool fill_lists(struct planning *p, uint32_t level)
 		p->lists[i].least_w = INFINITY;
 		p->lists[i].capped = isfinite(p->cap_w);
 		plan_clock_options(m->menu, m->clocks[level], &first, &end);
+		prefetch(m, first, end);
 		for (uint32_t option = first; option < end; option++) {
 			struct plan_choice c;
 
