@@ -11,6 +11,7 @@ struct building {
 	const struct table_options *options;
 	const struct response_table *table;
 	struct response_tails *tails;
+	struct tail_question question;
 	const struct candidate *candidates; /* [option] */
 	struct response_menu *menu;
 };
@@ -186,11 +187,11 @@ const struct menu_point menu_point_unsustained = {
 static void set_power(const struct building *b, uint32_t option, double rate_rps,
 		      struct menu_point *ret)
 {
-	const struct menu_option *o = &b->menu->options[option];
 	struct candidate at_rate = b->candidates[option];
+	double busy;
 
-	candidate_set_power(cell_of(b, option), &at_rate, rate_rps);
-	ret->busy = (float)MIN(rate_rps / o->capacity_rps, 1.0);
+	candidate_refine_power(&b->question, &at_rate, rate_rps, &busy);
+	ret->busy = (float)busy;
 	ret->power_w = (float)at_rate.power_w;
 }
 
@@ -210,6 +211,27 @@ static void set_tail(const struct tail_rate *t, struct menu_point *ret)
 	ret->survival = t->survival;
 }
 
+/* False: of an option that does not wait for batches. */
+static bool set_batch(const struct building *b, uint32_t option, uint32_t rate,
+		      struct menu_point *ret)
+{
+	double rate_rps = b->menu->rate_rps[rate];
+	struct tail_batch t;
+
+	if (!candidate_batch(&b->question, b->menu->options[option].cell, rate_rps, &t))
+		return false;
+	ret->tail_ns = (float)t.upper_ns;
+	ret->wait_ns = (float)t.wait_ns;
+	ret->survival = t.survival;
+	set_power(b, option, rate_rps, ret);
+	return true;
+}
+
+static float between(float before, float after, float part)
+{
+	return before + part * (after - before);
+}
+
 /* Straight between those that were simulated: tails bend upwards, so it is rather too long. */
 static void set_between(const struct building *b, uint32_t rate, const struct menu_point *before,
 			const struct menu_point *after, struct menu_point *ret)
@@ -217,10 +239,12 @@ static void set_between(const struct building *b, uint32_t rate, const struct me
 	const double *rates = b->menu->rate_rps + rate;
 	float part = (float)((rates[0] - rates[-1]) / (rates[1] - rates[-1]));
 
-	ret->tail_ns = before->tail_ns + part * (after->tail_ns - before->tail_ns);
+	ret->tail_ns = between(before->tail_ns, after->tail_ns, part);
+	ret->wait_ns = between(before->wait_ns, after->wait_ns, part);
+	ret->busy = between(before->busy, after->busy, part);
+	ret->power_w = between(before->power_w, after->power_w, part);
 	for (int i = 0; i < TAIL_SHARES; i++)
-		ret->survival.ns[i] = before->survival.ns[i] +
-				      part * (after->survival.ns[i] - before->survival.ns[i]);
+		ret->survival.ns[i] = between(before->survival.ns[i], after->survival.ns[i], part);
 }
 
 /* What the table has asked stands as it was told. */
@@ -231,6 +255,10 @@ static void set_known(const struct building *b, uint32_t option, uint32_t rate,
 		tail_trace_known(b->tails, b->menu->options[option].cell, b->menu->rate_rps[rate],
 				 b->options->percentile);
 
+	if (t && t->batch.slo_ns == b->question.slo_ns) {
+		(void)set_batch(b, option, rate, ret);
+		return;
+	}
 	if (t && t->n == TAIL_REPLICATIONS)
 		ret->tail_ns = (float)t->upper_ns;
 	if (t && t->has_survival)
@@ -257,38 +285,62 @@ static uint32_t rates_sustained(const struct building *b, uint32_t option)
 	return n;
 }
 
-/* Every other rate of n and the last, as far as tails are kept; returns how many rates are. Tails
- * rise with the rate: beyond the first that is too long there is nothing to find. */
+/* Every other rate and the last one of n. */
+static uint32_t next_rate(uint32_t rate, uint32_t n)
+{
+	return rate + 2 == n ? rate + 1 : rate + 2;
+}
+
+static bool is_beyond(const struct building *b, const struct menu_point *p, uint32_t rate,
+		      uint32_t chosen)
+{
+	return (double)p->tail_ns > MENU_TAIL_KEPT * (double)b->menu->slo_ns && rate >= chosen;
+}
+
+/* The rates from *rate on, as many as there are lanes. */
+static int explore_lanes(const struct building *b, uint32_t option, uint32_t n, uint32_t *rate,
+			 struct menu_point *points)
+{
+	struct tail_rate lanes[TAIL_LANES];
+	uint32_t at[TAIL_LANES], k = 0;
+	int r;
+
+	for (; *rate < n && k < TAIL_LANES; *rate = next_rate(*rate, n)) {
+		lanes[k].rate_rps = b->menu->rate_rps[*rate];
+		at[k++] = *rate;
+	}
+	r = tail_explore_rates(b->tails->lab, cell_of(b, option), b->options->percentile, lanes, k);
+	for (uint32_t i = 0; r == 0 && i < k; i++) {
+		set_tail(&lanes[i], &points[at[i]]);
+		set_power(b, option, lanes[i].rate_rps, &points[at[i]]);
+	}
+	return r;
+}
+
+/* Of n rates, as far as tails are kept; returns how many are. Tails rise with the rate: beyond the
+ * first that is too long there is nothing to find. */
 static int explore(const struct building *b, uint32_t option, uint32_t n, struct menu_point *points)
 {
-	double longest_ns = MENU_TAIL_KEPT * (double)b->menu->slo_ns;
-	uint32_t chosen = rates_chosen(b, option), rate = 0;
+	uint32_t chosen = rates_chosen(b, option), explored = 0;
 
-	while (rate < n) {
-		struct tail_rate lanes[TAIL_LANES];
-		uint32_t at[TAIL_LANES], k = 0;
-		int r;
+	for (uint32_t i = 0; i < n; i = next_rate(i, n)) {
+		int r = 0;
 
-		for (; rate < n && k < TAIL_LANES; rate += rate + 2 == n ? 1 : 2) {
-			lanes[k].rate_rps = b->menu->rate_rps[rate];
-			at[k++] = rate;
-		}
-		r = tail_explore_rates(b->tails->lab, cell_of(b, option), b->options->percentile,
-				       lanes, k);
+		if (set_batch(b, option, i, &points[i]))
+			explored = next_rate(i, n);
+		else if (i == explored)
+			r = explore_lanes(b, option, n, &explored, points);
 		if (r < 0)
 			return r;
-		for (uint32_t i = 0; i < k; i++) {
-			set_tail(&lanes[i], &points[at[i]]);
-			if (lanes[i].upper_ns > longest_ns && at[i] >= chosen)
-				return (int)at[i];
-		}
+		if (is_beyond(b, &points[i], i, chosen))
+			return (int)i;
 	}
 	return (int)n;
 }
 
-static int add_tails(const struct building *b, uint32_t option, struct menu_point *points)
+static int add_tails(const struct building *b, uint32_t option, uint32_t sustained,
+		     struct menu_point *points)
 {
-	uint32_t sustained = rates_sustained(b, option);
 	int n = explore(b, option, sustained, points);
 
 	for (int i = 1; i < n; i += 2)
@@ -303,22 +355,19 @@ static int add_points(const struct building *b, uint32_t option)
 {
 	const struct response_menu *m = b->menu;
 	struct menu_point *points = m->points + (size_t)option * m->n_rates;
-	int n = (int)rates_sustained(b, option);
+	uint32_t sustained = rates_sustained(b, option);
+	int n = (int)sustained;
 
-	if (!b->options->service_only)
-		n = add_tails(b, option, points);
-	for (uint32_t i = 0; i < m->n_rates; i++) {
-		if (n < 0)
-			return n;
-		if (i >= (uint32_t)n) {
-			points[i] = menu_point_unsustained;
-			continue;
-		}
-		set_power(b, option, m->rate_rps[i], &points[i]);
-		if (b->options->service_only)
+	if (b->options->service_only)
+		for (uint32_t i = 0; i < sustained; i++) {
 			set_service_alone(b, cell_of(b, option), &points[i]);
-	}
-	return 0;
+			set_power(b, option, m->rate_rps[i], &points[i]);
+		}
+	else
+		n = add_tails(b, option, sustained, points);
+	for (uint32_t i = (uint32_t)MAX(n, 0); i < m->n_rates; i++)
+		points[i] = menu_point_unsustained;
+	return MIN(n, 0);
 }
 
 /* ---- all of it ---- */
@@ -363,7 +412,14 @@ int response_menu_derive(struct response_tails *t, const struct table_options *o
 {
 	_cleanup_(freep) struct candidate *candidates = NULL;
 	_cleanup_(freep) struct response_menu *m = NULL;
-	struct building b = {.surface = t->surface, .options = o, .table = table, .tails = t};
+	struct building b = {
+		.surface = t->surface,
+		.baseline = surface_baseline(t->surface),
+		.options = o,
+		.table = table,
+		.tails = t,
+		.question = {t, o, surface_baseline(t->surface), (double)table->slo_ns},
+	};
 	uint32_t n = 0;
 	int r;
 
@@ -381,7 +437,6 @@ int response_menu_derive(struct response_tails *t, const struct table_options *o
 	m = response_menu_new(n, table->n_rows);
 	if (!m)
 		return table_refuse(ret_error, -ENOMEM, "out of memory");
-	b.baseline = surface_baseline(t->surface);
 	b.candidates = candidates;
 	b.menu = m;
 	set_objective(&b, m);

@@ -327,18 +327,22 @@ void tail_estimate(struct tail_lab *lab, const struct surface_cell *c, double ra
 		trace_replication(lab, c, percentile, r, &run, t);
 }
 
-/* Of all replications' sojourns, which are left in some order. */
-static void set_survival(float *v, struct tail_trace *t)
+void tail_set_survival(float *v, int n, struct tail_survival *ret)
 {
-	int n = TAIL_REPLICATIONS * TAIL_REQUESTS, below = 0;
+	int below = 0;
 
 	/* What is below one of them is below the next as well. */
 	for (int i = 0; i < TAIL_SHARES; i++) {
 		int k = n - (int)lround(tail_shares[i] * n);
 
-		t->survival.ns[i] = select_kth(v + below, n - below, k - below);
+		ret->ns[i] = select_kth(v + below, n - below, k - below);
 		below = k;
 	}
+}
+
+static void set_survival(struct tail_lab *lab, struct tail_trace *t)
+{
+	tail_set_survival(lab->sojourn, TAIL_REPLICATIONS * TAIL_REQUESTS, &t->survival);
 	t->has_survival = true;
 }
 
@@ -358,7 +362,7 @@ const struct tail_survival *tail_survival_of(struct tail_lab *lab, const struct 
 		tail_serve(lab, &servers, c->service_ns, c->batch, unit_ns, from,
 			   from + TAIL_REQUESTS, lab->sojourn + (size_t)i * TAIL_REQUESTS);
 	}
-	set_survival(lab->sojourn, t);
+	set_survival(lab, t);
 	return &t->survival;
 }
 
@@ -371,7 +375,7 @@ void tail_explore(struct tail_lab *lab, const struct surface_cell *c, double rat
 	}
 	tail_estimate(lab, c, rate_rps, percentile, t);
 	if (!t->has_survival)
-		set_survival(lab->sojourn, t);
+		set_survival(lab, t);
 }
 
 /* After replication r, 1 and -1: surely within and over the limit. */

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A configuration that executes batches, by the rule of the workers: a batch starts when a server
+ * is free and either it is full or its oldest request has waited for the planned time. A part of a
+ * batch takes as long as the smallest batch that was measured and holds it.
+ *
+ * There are many such configurations, so fewer requests are simulated than of single ones. */
+#include "response/tail.h"
+#include <math.h>
+#include <string.h>
+
+#define REQUESTS 375 /* in each of TAIL_REPLICATIONS */
+#define WARM_UP	 1000
+#define SERVED	 (WARM_UP + TAIL_REPLICATIONS * REQUESTS)
+#define COUNTED	 (SERVED - WARM_UP)
+
+_Static_assert(SERVED + 256 <= TAIL_DRAWS, "a batch may reach beyond those that are served");
+
+struct batching {
+	struct tail_lab *lab;
+	const struct tail_sizes *sizes;
+	double unit_ns, wait_ns;
+	/* [size][replication], or all of a size the same. */
+	float resampled[TAIL_MAX_SIZES][TAIL_REPLICATIONS][SURFACE_QUANTILES];
+	bool is_resampled;
+	uint32_t executions[TAIL_MAX_SIZES];
+};
+
+static uint32_t size_of(const struct tail_sizes *s, uint32_t n)
+{
+	uint32_t i = 0;
+
+	while (i + 1 < s->n && s->cells[i]->batch < n)
+		i++;
+	return i;
+}
+
+static double service_ns(const struct batching *b, uint32_t size, uint32_t request)
+{
+	float position = b->lab->service[request];
+
+	if (!b->is_resampled || request < WARM_UP)
+		return quantile_at(b->sizes->cells[size]->service_ns, position);
+	return quantile_at(b->resampled[size][(request - WARM_UP) / REQUESTS], position);
+}
+
+static double arrival_ns(const struct batching *b, uint32_t request)
+{
+	return b->lab->arrival[request] * b->unit_ns;
+}
+
+/* Into lab->sojourn, without the warm-up. */
+static void serve(struct batching *b)
+{
+	const struct surface_cell *own = b->sizes->cells[b->sizes->n - 1];
+	struct servers s = {.n = CLAMP(own->workers, 1u, (uint32_t)SURFACE_MAX_WORKERS)};
+
+	memset(b->executions, 0, sizeof(b->executions));
+	for (uint32_t i = 0; i < SERVED;) {
+		double full_ns = arrival_ns(b, i + own->batch - 1);
+		double latest_ns = MIN(full_ns, arrival_ns(b, i) + b->wait_ns), done_ns;
+		struct service take;
+		uint32_t size;
+
+		/* Nobody comes between latest_ns and now who would not have been waited for. */
+		take = servers_take(&s, b->lab->arrival, b->unit_ns, i, TAIL_DRAWS, 1);
+		take.start_ns = MAX(take.start_ns, latest_ns);
+		while (take.n < own->batch && arrival_ns(b, i + take.n) <= take.start_ns)
+			take.n++;
+		size = size_of(b->sizes, take.n);
+		done_ns = take.start_ns + service_ns(b, size, i);
+		s.free_at_ns[take.server] = done_ns;
+		b->executions[size] += i >= WARM_UP;
+		for (; take.n > 0 && i < SERVED; take.n--, i++)
+			if (i >= WARM_UP)
+				b->lab->sojourn[i - WARM_UP] = (float)(done_ns - arrival_ns(b, i));
+	}
+}
+
+static void resample(struct batching *b)
+{
+	for (uint32_t k = 0; k < b->sizes->n; k++) {
+		const struct surface_cell *c = b->sizes->cells[k];
+		const struct tail_resampled *again = tail_resampled_of(b->lab, MAX(c->samples, 1u));
+
+		for (uint32_t r = 0; r < TAIL_REPLICATIONS; r++)
+			for (uint32_t q = 0; q < SURFACE_QUANTILES; q++)
+				b->resampled[k][r][q] = quantile_at(c->service_ns, again->at[r][q]);
+	}
+	b->is_resampled = true;
+}
+
+static void log_tails(struct batching *b, uint32_t percentile, double *ret)
+{
+	for (uint32_t r = 0; r < TAIL_REPLICATIONS; r++)
+		ret[r] = log(tail_of(b->lab, b->lab->sojourn + (size_t)r * REQUESTS, REQUESTS,
+				     percentile));
+}
+
+static double bound_factor(const double *tails, const double *again, double samples)
+{
+	struct moments tail = {0}, change = {0};
+
+	for (uint32_t r = 0; r < TAIL_REPLICATIONS; r++) {
+		moments_add(&tail, tails[r]);
+		moments_add(&change, again[r] - tails[r]);
+	}
+	return tail_bound_factor(&tail, &change, samples);
+}
+
+/* Of each size, the part of the time that it executes, as capacities say: full batches alone give
+ * rate / capacity. */
+static void set_shares(const struct batching *b, double rate_rps, struct tail_batch *ret)
+{
+	for (uint32_t k = 0; k < b->sizes->n; k++) {
+		const struct surface_cell *c = b->sizes->cells[k];
+
+		ret->share[k] = rate_rps * b->executions[k] / COUNTED * c->batch / c->capacity_rps;
+	}
+}
+
+void tail_explore_batch(struct tail_lab *lab, const struct tail_sizes *sizes, double rate_rps,
+			uint32_t percentile, double slo_ns, struct tail_batch *ret)
+{
+	const struct surface_cell *own = sizes->cells[sizes->n - 1];
+	/* What was drawn is of mean 1 over all draws only. */
+	struct batching b = {
+		.lab = lab,
+		.sizes = sizes,
+		.unit_ns = 1e9 / rate_rps * SERVED / lab->arrival[SERVED - 1],
+	};
+	double tails[TAIL_REPLICATIONS], again[TAIL_REPLICATIONS];
+
+	serve(&b);
+	ret->slo_ns = slo_ns;
+	ret->tail_ns = tail_of(lab, lab->sojourn, COUNTED, percentile);
+	ret->wait_ns = b.wait_ns = MAX((slo_ns - ret->tail_ns) / 2, 0.0);
+	if (b.wait_ns > 0)
+		serve(&b);
+	set_shares(&b, rate_rps, ret);
+	ret->tail_ns = tail_of(lab, lab->sojourn, COUNTED, percentile);
+	log_tails(&b, percentile, tails);
+	tail_set_survival(lab->sojourn, COUNTED, &ret->survival);
+	resample(&b);
+	serve(&b);
+	log_tails(&b, percentile, again);
+	ret->upper_ns = ret->tail_ns * bound_factor(tails, again, MAX(own->samples, 1u));
+}
