@@ -63,16 +63,35 @@ static struct tail_trace *trace_of(const struct tail_question *q, uint32_t cell,
 
 /* What is kept is of one SLO. */
 static const struct tail_batch *batch_of(const struct tail_question *q, uint32_t cell,
-					 double rate_rps, struct tail_trace *t)
+					 double rate_rps, bool bounded, struct tail_trace *t)
 {
+	bool known = t->batch.slo_ns == q->slo_ns;
 	struct tail_sizes sizes;
 
-	if (t->batch.slo_ns == q->slo_ns)
+	if (known && (!bounded || t->batch.upper_ns > 0))
 		return &t->batch;
 	find_sizes(q->tails->surface, cell_of(q, cell), &sizes);
-	tail_explore_batch(q->tails->lab, &sizes, rate_rps, q->options->percentile, q->slo_ns,
-			   &t->batch);
+	if (known)
+		tail_bound_batch(q->tails->lab, &sizes, rate_rps, q->options->percentile,
+				 &t->batch);
+	else
+		tail_explore_batch(q->tails->lab, &sizes, rate_rps, q->options->percentile,
+				   q->slo_ns, bounded, &t->batch);
 	return &t->batch;
+}
+
+double candidate_fills_from_rps(const struct tail_question *q, uint32_t cell)
+{
+	const struct surface_cell *c = cell_of(q, cell);
+	struct tail_sizes sizes;
+
+	if (!is_batched(q, c))
+		return 0;
+	find_sizes(q->tails->surface, c, &sizes);
+	if (sizes.n < 2)
+		return 0;
+	return (sizes.cells[sizes.n - 2]->batch - 1) * 1e9 /
+	       (q->slo_ns / 2 + tail_mean_service_ns(c));
 }
 
 bool candidate_is_within(const struct tail_question *q, uint32_t cell, double rate_rps,
@@ -86,7 +105,7 @@ bool candidate_is_within(const struct tail_question *q, uint32_t cell, double ra
 		return false;
 	t = trace_of(q, cell, rate_rps, &unkept);
 	if (is_batched(q, cell_of(q, cell)))
-		return batch_of(q, cell, rate_rps, t)->upper_ns <= limit_ns;
+		return batch_of(q, cell, rate_rps, true, t)->upper_ns <= limit_ns;
 	return tail_within(q->tails->lab, cell_of(q, cell), rate_rps, q->options->percentile,
 			   limit_ns, t);
 }
@@ -104,7 +123,7 @@ void candidate_tail(const struct tail_question *q, uint32_t cell, double rate_rp
 	}
 	t = trace_of(q, cell, rate_rps, &unkept);
 	if (is_batched(q, cell_of(q, cell))) {
-		b = batch_of(q, cell, rate_rps, t);
+		b = batch_of(q, cell, rate_rps, true, t);
 		*ret = (struct candidate_tail){b->tail_ns, b->upper_ns, b->wait_ns};
 		return;
 	}
@@ -117,11 +136,11 @@ double candidate_late(const struct tail_question *q, uint32_t cell, double rate_
 	struct tail_trace unkept = {0}, *t = trace_of(q, cell, rate_rps, &unkept);
 
 	if (is_batched(q, cell_of(q, cell)))
-		return tail_late(&batch_of(q, cell, rate_rps, t)->survival, q->slo_ns);
+		return tail_late(&batch_of(q, cell, rate_rps, false, t)->survival, q->slo_ns);
 	return tail_late(tail_survival_of(q->tails->lab, cell_of(q, cell), rate_rps, t), q->slo_ns);
 }
 
-bool candidate_batch(const struct tail_question *q, uint32_t cell, double rate_rps,
+bool candidate_batch(const struct tail_question *q, uint32_t cell, double rate_rps, bool bounded,
 		     struct tail_batch *ret)
 {
 	struct tail_trace unkept = {0}, *t;
@@ -129,7 +148,7 @@ bool candidate_batch(const struct tail_question *q, uint32_t cell, double rate_r
 	if (!is_batched(q, cell_of(q, cell)))
 		return false;
 	t = trace_of(q, cell, rate_rps, &unkept);
-	*ret = *batch_of(q, cell, rate_rps, t);
+	*ret = *batch_of(q, cell, rate_rps, bounded, t);
 	return true;
 }
 
@@ -143,7 +162,7 @@ void candidate_refine_power(const struct tail_question *q, struct candidate *c, 
 
 	candidate_set_power(own, c, rate_rps);
 	*ret_busy = MIN(rate_rps / own->capacity_rps, 1.0);
-	if (!candidate_batch(q, c->cell, rate_rps, &b))
+	if (!candidate_batch(q, c->cell, rate_rps, false, &b))
 		return;
 	find_sizes(q->tails->surface, own, &sizes);
 	for (uint32_t k = 0; k < sizes.n; k++) {

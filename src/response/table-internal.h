@@ -10,13 +10,14 @@
 /* A cell that may be chosen. */
 struct candidate {
 	uint32_t cell;
-	bool full;	   /* the whole card: no mask */
-	bool infeasible;   /* at some rate, so at all higher ones, too */
-	double idle_w;	   /* at its clock */
-	double busy_w;	   /* by the gating variant */
-	double power_w;	   /* at the rate in hand */
-	double power_se_w; /* its standard error */
-	double cost_w;	   /* likewise, with what is late */
+	bool full;	       /* the whole card: no mask */
+	bool infeasible;       /* at some rate, so at all higher ones, too */
+	double fills_from_rps; /* below it a smaller batch does as well */
+	double idle_w;	       /* at its clock */
+	double busy_w;	       /* by the gating variant */
+	double power_w;	       /* at the rate in hand */
+	double power_se_w;     /* its standard error */
+	double cost_w;	       /* likewise, with what is late */
 };
 
 /* All that the options allow, in the surface's order; *ret is malloc()ed. 0, -ENOMEM, or -EINVAL
@@ -50,8 +51,12 @@ double candidate_late(const struct tail_question *q, uint32_t cell, double rate_
 void candidate_refine_power(const struct tail_question *q, struct candidate *c, double rate_rps,
 			    double *ret_busy);
 /* False: of one that does not wait for batches. */
-bool candidate_batch(const struct tail_question *q, uint32_t cell, double rate_rps,
+bool candidate_batch(const struct tail_question *q, uint32_t cell, double rate_rps, bool bounded,
 		     struct tail_batch *ret);
+/* At lower rates batches are, in the mean, no larger than the next smaller size that was measured,
+ * even if each waited for half the SLO and a service: nothing is to be had that the smaller one
+ * does not give. 0: without batches. */
+double candidate_fills_from_rps(const struct tail_question *q, uint32_t cell);
 
 /* Returns r, with a text about the derivation as a whole; error may be NULL. */
 int _printf_(3, 4) table_refuse(struct surface_error *error, int r, const char *format, ...);

@@ -54,7 +54,8 @@ static uint32_t sort_by_power(struct derivation *d, double rate_rps)
 	for (uint32_t i = 0; i < d->n_candidates; i++) {
 		struct candidate *c = &d->candidates[i];
 
-		if (c->infeasible || !candidate_sustains(cell_of(d, c), rate_rps))
+		if (c->infeasible || rate_rps < c->fills_from_rps ||
+		    !candidate_sustains(cell_of(d, c), rate_rps))
 			continue;
 		candidate_set_power(cell_of(d, c), c, rate_rps);
 		d->by_power[n++] = c;
@@ -323,6 +324,9 @@ static int derive(struct derivation *d)
 	r = candidates_collect(d->surface, &d->options, &d->candidates, &d->n_candidates, d->error);
 	if (r < 0)
 		return r;
+	for (uint32_t i = 0; i < d->n_candidates; i++)
+		d->candidates[i].fills_from_rps =
+			candidate_fills_from_rps(&d->question, d->candidates[i].cell);
 	d->by_power = calloc(MAX(d->n_candidates, 1u), sizeof(struct candidate *));
 	if (!d->by_power)
 		return table_refuse(d->error, -ENOMEM, "out of memory");

@@ -4,6 +4,7 @@
  * batch takes as long as the smallest batch that was measured and holds it.
  *
  * There are many such configurations, so fewer requests are simulated than of single ones. */
+#include "response/tail-histogram.h"
 #include "response/tail.h"
 #include <math.h>
 #include <string.h>
@@ -118,30 +119,65 @@ static void set_shares(const struct batching *b, double rate_rps, struct tail_ba
 	}
 }
 
-void tail_explore_batch(struct tail_lab *lab, const struct tail_sizes *sizes, double rate_rps,
-			uint32_t percentile, double slo_ns, struct tail_batch *ret)
+static void start(struct tail_lab *lab, const struct tail_sizes *sizes, double rate_rps,
+		  double wait_ns, struct batching *ret)
 {
-	const struct surface_cell *own = sizes->cells[sizes->n - 1];
+	ret->lab = lab;
+	ret->sizes = sizes;
 	/* What was drawn is of mean 1 over all draws only. */
-	struct batching b = {
-		.lab = lab,
-		.sizes = sizes,
-		.unit_ns = 1e9 / rate_rps * SERVED / lab->arrival[SERVED - 1],
-	};
+	ret->unit_ns = 1e9 / rate_rps * SERVED / lab->arrival[SERVED - 1];
+	ret->wait_ns = wait_ns;
+	ret->is_resampled = false;
+}
+
+static void count(const struct batching *b, struct tail_histogram *ret)
+{
+	tail_histogram_start(ret, (double)b->sizes->cells[0]->service_ns[SURFACE_QUANTILES / 2]);
+	tail_histogram_add_all(ret, b->lab->sojourn, COUNTED);
+}
+
+/* The sojourns of a run are still there. */
+static void set_bound(struct batching *b, uint32_t percentile, struct tail_batch *t)
+{
+	double samples = MAX(b->sizes->cells[b->sizes->n - 1]->samples, 1u);
 	double tails[TAIL_REPLICATIONS], again[TAIL_REPLICATIONS];
 
+	log_tails(b, percentile, tails);
+	resample(b);
+	serve(b);
+	log_tails(b, percentile, again);
+	t->upper_ns = t->tail_ns * bound_factor(tails, again, samples);
+}
+
+void tail_explore_batch(struct tail_lab *lab, const struct tail_sizes *sizes, double rate_rps,
+			uint32_t percentile, double slo_ns, bool bounded, struct tail_batch *ret)
+{
+	const uint32_t rank = COUNTED * percentile / 100;
+	struct tail_histogram h;
+	struct batching b;
+
+	start(lab, sizes, rate_rps, 0, &b);
 	serve(&b);
-	ret->slo_ns = slo_ns;
-	ret->tail_ns = tail_of(lab, lab->sojourn, COUNTED, percentile);
-	ret->wait_ns = b.wait_ns = MAX((slo_ns - ret->tail_ns) / 2, 0.0);
-	if (b.wait_ns > 0)
+	count(&b, &h);
+	*ret = (struct tail_batch){.slo_ns = slo_ns};
+	ret->wait_ns = b.wait_ns = MAX((slo_ns - tail_histogram_value(&h, rank)) / 2, 0.0);
+	if (b.wait_ns > 0) {
 		serve(&b);
+		count(&b, &h);
+	}
 	set_shares(&b, rate_rps, ret);
-	ret->tail_ns = tail_of(lab, lab->sojourn, COUNTED, percentile);
-	log_tails(&b, percentile, tails);
-	tail_set_survival(lab->sojourn, COUNTED, &ret->survival);
-	resample(&b);
+	ret->tail_ns = tail_histogram_value(&h, rank);
+	tail_histogram_survival(&h, COUNTED, &ret->survival);
+	if (bounded)
+		set_bound(&b, percentile, ret);
+}
+
+void tail_bound_batch(struct tail_lab *lab, const struct tail_sizes *sizes, double rate_rps,
+		      uint32_t percentile, struct tail_batch *t)
+{
+	struct batching b;
+
+	start(lab, sizes, rate_rps, t->wait_ns, &b);
 	serve(&b);
-	log_tails(&b, percentile, again);
-	ret->upper_ns = ret->tail_ns * bound_factor(tails, again, MAX(own->samples, 1u));
+	set_bound(&b, percentile, t);
 }

@@ -65,12 +65,16 @@ struct tail_sizes {
 /* Under a planned wait for a batch to fill: half of what the tail without it leaves of the SLO. */
 struct tail_batch {
 	double slo_ns; /* that it was planned for; 0: not yet */
-	double wait_ns, tail_ns, upper_ns;
+	double wait_ns, tail_ns;
+	double upper_ns; /* 0: not known yet */
 	struct tail_survival survival;
 	double share[TAIL_MAX_SIZES]; /* of the time, that batches of each size execute */
 };
 void tail_explore_batch(struct tail_lab *lab, const struct tail_sizes *sizes, double rate_rps,
-			uint32_t percentile, double slo_ns, struct tail_batch *ret);
+			uint32_t percentile, double slo_ns, bool bounded, struct tail_batch *ret);
+/* Adds the upper bound to what was explored without it: it takes as long again. */
+void tail_bound_batch(struct tail_lab *lab, const struct tail_sizes *sizes, double rate_rps,
+		      uint32_t percentile, struct tail_batch *t);
 
 /* What is known by now of one cell at one rate: the first n replications, each with the mean of the
  * logarithm of the tails so far and its standard error; and the result, once there are all. A later
@@ -141,9 +145,6 @@ double tail_standard_error(const struct moments *tail, const struct moments *cha
 			   double samples);
 /* How far the bound is above the tail. */
 double tail_bound_factor(const struct moments *tail, const struct moments *change, double samples);
-
-/* Of n sojourns, which are left in some order. */
-void tail_set_survival(float *sojourn, int n, struct tail_survival *ret);
 
 const struct tail_resampled *tail_resampled_of(struct tail_lab *lab, uint32_t samples);
 /* Serves requests from .. end. */
