@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a card really draws over what its profile says, learnt while a model works under a known
- * option. It rises within a second, because until then the card may be above its cap, and falls
- * over minutes, because what was too much once will be again. */
+ * option: by the mean of windows of some seconds, slowly down, as what was too much once will be
+ * again; and at once where a reading is above the cap, whatever the share of time that it worked.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -11,19 +12,21 @@
 #define CAP_FACTOR_MAX 1.5
 
 struct cap_factor {
-	double factor;	    /* 0: nothing is learnt yet, which is 1 */
-	uint32_t option;    /* of the menu: in force in the last step */
-	uint32_t n_settled; /* steps for which it has been, acknowledged */
+	double factor;	     /* 0: nothing is learnt yet, which is 1 */
+	uint32_t option;     /* of the menu: in force in the last step */
+	uint64_t settled_ns; /* for how long it has been, acknowledged */
+	/* Of the present window: its length, busy time, mean power times the length; whole batches
+	 * and the requests in them. */
+	double length_s, busy_s, energy_j, executions, completions;
 };
 
 struct cap_factor_input {
 	uint32_t option; /* ordered by the last step; UINT32_MAX: unknown */
 	bool held;	 /* and all workers ran under it */
-	uint64_t interval_ns;
-	uint64_t power_uw; /* the sensor; 0 unknown */
-	double busy_share; /* of the interval */
-	double full_share; /* mean batch over the option's */
-	double idle_w, busy_w;
+	uint64_t interval_ns, busy_ns, executions, completions;
+	uint64_t power_uw, cap_uw; /* the sensor; 0 unknown; 0 none */
+	uint32_t batch;
+	double idle_w, busy_w; /* predicted, busy without a pause in full batches */
 };
 
 /* One whole interval. */

@@ -21,6 +21,7 @@ struct cap_question {
 	double late_cost;      /* TABLE_LATE_COST */
 	uint64_t cap_uw;
 	bool may_mask, may_batch;
+	uint32_t in_force; /* option; UINT32_MAX: none, or unknown */
 };
 
 struct cap_choice {
@@ -34,8 +35,8 @@ struct cap_choice {
 void cap_plan_choose(const struct cap_question *q, struct cap_choice *ret);
 /* Predicted power while it works without a pause in full batches, W. */
 double cap_plan_busy_w(const struct response_menu *m, uint32_t option);
-/* Whether the option is inside the cap, by a power that is factor times the predicted one. */
-bool cap_plan_inside(const struct response_menu *m, uint32_t option, double power_factor,
-		     uint64_t cap_uw);
+/* Whether the option is inside the cap. One that is not in force has to be by a margin: what the
+ * factor was learnt of is another option. */
+bool cap_plan_inside(const struct cap_question *q, uint32_t option);
 /* The option of a surface's cell; UINT32_MAX if it is none. */
 uint32_t cap_plan_option_of(const struct response_menu *m, uint32_t cell);

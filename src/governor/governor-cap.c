@@ -16,6 +16,10 @@ static void learn(struct governor *g, uint32_t i, const struct governor_input *i
 		.option = m->option,
 		.held = in->state == GOVERNOR_INPUT_OK && in->acknowledged,
 		.interval_ns = input->interval_ns,
+		.busy_ns = in->busy_ns,
+		.executions = in->executions,
+		.completions = in->completions,
+		.cap_uw = g->config.power_cap_uw,
 	};
 	const struct menu_option *o;
 
@@ -24,9 +28,7 @@ static void learn(struct governor *g, uint32_t i, const struct governor_input *i
 	if (m->option < menu->n_options && !(input->flags & GOVERNOR_CARD_THROTTLED)) {
 		o = &menu->options[m->option];
 		now.power_uw = input->power_uw;
-		now.busy_share = MIN((double)in->busy_ns / (double)input->interval_ns, 1.0);
-		now.full_share = (double)in->completions /
-				 (MAX((double)in->executions, 1.0) * MAX(o->batch, 1u));
+		now.batch = o->batch;
 		now.idle_w = menu->clocks[o->clock].idle_w;
 		now.busy_w = cap_plan_busy_w(menu, m->option);
 	}
@@ -38,8 +40,10 @@ void governor_cap_learn(struct governor *g, const struct governor_input *input, 
 	if (only < g->config.n_models)
 		learn(g, only, input);
 	/* Until something is ordered again. */
-	for (uint32_t i = 0; i < g->config.n_models; i++)
+	for (uint32_t i = 0; i < g->config.n_models; i++) {
+		g->models[i].option_before = g->models[i].option;
 		g->models[i].option = UINT32_MAX;
+	}
 }
 
 static struct cap_question question(const struct governor *g, uint32_t i, double demand_rps)
@@ -51,6 +55,7 @@ static struct cap_question question(const struct governor *g, uint32_t i, double
 		.power_factor = cap_factor_get(&g->models[i].cap_factor),
 		.late_cost = TABLE_LATE_COST,
 		.cap_uw = g->config.power_cap_uw,
+		.in_force = g->models[i].option_before,
 	};
 }
 
@@ -89,6 +94,33 @@ static void take(struct governor *g, uint32_t i, const struct governor_model_inp
 	g->models[i].option = choice->option;
 }
 
+/* The worker takes a larger batch or mask sooner than the card a lower clock, and both together may
+ * be above the cap: then the clock goes first, and the rest in the next step. */
+static void clock_first(struct governor *g, uint32_t i, struct governor_decision *ret)
+{
+	const struct governor_decision *before = &g->previous;
+	const struct response_menu *menu = g->config.models[i].menu;
+	struct governor_model_decision *d = &ret->models[i];
+	bool known = g->decided && before->action == GOVERNOR_SET;
+	uint32_t batch = known ? before->models[i].max_batch : 0;
+	struct cu_shape shape = known ? before->models[i].shape : (struct cu_shape){0};
+	uint32_t top_mhz = g->config.level_mhz[g->config.n_levels - 1];
+
+	if (batch == 0)
+		batch = menu->options[menu->baseline].batch;
+	if ((known ? before->max_mhz : top_mhz) <= ret->max_mhz)
+		return;
+	if (d->max_batch > batch) {
+		d->max_batch = batch;
+		g->models[i].option = UINT32_MAX;
+	}
+	if (cu_shape_cus(shape) > 0 &&
+	    (cu_shape_cus(d->shape) == 0 || cu_shape_cus(d->shape) > cu_shape_cus(shape))) {
+		d->shape = shape;
+		g->models[i].option = UINT32_MAX;
+	}
+}
+
 bool governor_cap_plan(struct governor *g, uint32_t i, const struct response_table *t,
 		       const struct governor_input *input, struct policy_plan *plan,
 		       struct governor_decision *ret)
@@ -108,13 +140,13 @@ bool governor_cap_plan(struct governor *g, uint32_t i, const struct response_tab
 	q = question(g, i, beyond ? INFINITY : t->rows[plan->row].rate_rps);
 	q.may_mask = config->use_mask && in->mask_follows;
 	q.may_batch = in->batch_follows;
-	if (!beyond && m->option != UINT32_MAX &&
-	    cap_plan_inside(q.menu, m->option, q.power_factor, q.cap_uw))
+	if (!beyond && m->option != UINT32_MAX && cap_plan_inside(&q, m->option))
 		return false;
 	cap_plan_choose(&q, &choice);
 	if (!beyond || choice.option != config->menu->baseline)
 		plan->reason = governor_first_reason(plan->reason, GOVERNOR_REASON_POWER_CAP);
 	take(g, i, in, &choice, ret);
+	clock_first(g, i, ret);
 	if (choice.sustained)
 		ret->models[i].boost_wait_ns = boost_wait_ns(&q, &choice);
 	return true;

@@ -17,9 +17,12 @@ struct model {
 	double rate_rps; /* last measured */
 	bool doubted;	 /* its demand was not known in the last step */
 	bool in_force;	 /* the last step's decision was what its policy ordered */
+	bool asked;	 /* planned for this demand, whatever was estimated (explain.h) */
+	double asked_rps;
 	union policy_state state;
 	struct cap_factor cap_factor;
-	uint32_t option; /* of its menu: ordered in the last step; UINT32_MAX: unknown */
+	/* Of its menu: ordered in this step, and in the one before; UINT32_MAX: unknown. */
+	uint32_t option, option_before;
 };
 
 struct governor {
@@ -32,12 +35,19 @@ struct governor {
 	struct model models[GOVERNOR_MAX_MODELS];
 };
 
+/* A step without its estimate. */
+void governor_decide(struct governor *g, const struct governor_input *input,
+		     struct governor_decision *ret);
+
 bool governor_is_active(const struct governor_model_input *in);
 void governor_model_estimate(struct model *m, const struct governor_input *input,
 			     const struct governor_model_input *in);
 /* Plans for the only active model. */
 void governor_model_decide(struct governor *g, uint32_t i, const struct governor_input *input,
 			   struct governor_decision *ret);
+/* By what the masks that its workers follow allow; NULL: it has none. */
+const struct response_table *governor_model_table(const struct governor_model_config *c,
+						  const struct governor_model_input *in);
 /* What a row means for the model's workers. */
 void governor_model_describe(const struct governor *g, uint32_t i,
 			     const struct governor_model_input *in, uint32_t row,

@@ -60,8 +60,8 @@ static bool may_mask(const struct governor_model_config *c, const struct governo
 }
 
 /* Under a mask that nobody can lift, the clock that goes with a mask is the better guess. */
-static const struct response_table *table_in_force(const struct governor_model_config *c,
-						   const struct governor_model_input *in)
+const struct response_table *governor_model_table(const struct governor_model_config *c,
+						  const struct governor_model_input *in)
 {
 	return c->clock_table && !may_mask(c, in) && !in->mask_unknown ? c->clock_table : c->table;
 }
@@ -71,7 +71,7 @@ void governor_model_describe(const struct governor *g, uint32_t i,
 			     struct governor_model_decision *d)
 {
 	const struct governor_model_config *config = &g->config.models[i];
-	const struct response_table *t = table_in_force(config, in);
+	const struct response_table *t = governor_model_table(config, in);
 	const struct table_row *r;
 
 	d->row = row;
@@ -110,6 +110,8 @@ static void policy_view_fill(struct governor *g, uint32_t i, const struct respon
 		.in_force = m->in_force && input->models[i].acknowledged,
 		.state = &m->state,
 	};
+	if (m->asked)
+		ret->rate_rps = ret->mean_rps = ret->upper_rps = ret->bound_rps = m->asked_rps;
 }
 
 enum governor_reason governor_first_reason(enum governor_reason a, enum governor_reason b)
@@ -208,7 +210,7 @@ void governor_model_decide(struct governor *g, uint32_t i, const struct governor
 			   struct governor_decision *ret)
 {
 	const struct governor_model_input *in = &input->models[i];
-	const struct response_table *t = table_in_force(&g->config.models[i], in);
+	const struct response_table *t = governor_model_table(&g->config.models[i], in);
 	struct governor_model_decision *d = &ret->models[i];
 	struct policy_plan plan = model_want(g, i, t, input);
 	uint32_t row;

@@ -247,16 +247,12 @@ static void decision_begin(struct governor *g, const struct governor_input *inpu
 	}
 }
 
-void governor_step(struct governor *g, const struct governor_input *input,
-		   struct governor_decision *ret)
+void governor_decide(struct governor *g, const struct governor_input *input,
+		     struct governor_decision *ret)
 {
-	struct active active;
+	struct active active = find_active(g, input);
 
-	for (uint32_t i = 0; i < g->config.n_models; i++)
-		governor_model_estimate(&g->models[i], input, &input->models[i]);
 	decision_begin(g, input, ret);
-	active = find_active(g, input);
-	governor_cap_learn(g, input, active.n == 1 ? active.last : UINT32_MAX);
 	ret->reason = precedence(input, &active, &ret->action);
 	if (ret->reason == GOVERNOR_REASON_NONE)
 		governor_model_decide(g, active.last, input, ret);
@@ -264,6 +260,17 @@ void governor_step(struct governor *g, const struct governor_input *input,
 		decide_without_plan(g, input, &active, ret);
 	if (ret->action == GOVERNOR_SET)
 		apply_thermal(g, input, ret);
+}
+
+void governor_step(struct governor *g, const struct governor_input *input,
+		   struct governor_decision *ret)
+{
+	struct active active = find_active(g, input);
+
+	for (uint32_t i = 0; i < g->config.n_models; i++)
+		governor_model_estimate(&g->models[i], input, &input->models[i]);
+	governor_cap_learn(g, input, active.n == 1 ? active.last : UINT32_MAX);
+	governor_decide(g, input, ret);
 	ret->changed = !g->decided || differs(ret, &g->previous);
 	g->previous = *ret;
 	g->decided = true;

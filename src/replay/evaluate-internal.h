@@ -15,6 +15,11 @@
 /* References, and then the policies asked for; a reference that is one of them is run once. */
 #define EVALUATE_MAX_RUNS (EVALUATE_MAX_POLICIES + 2)
 
+static inline uint64_t evaluate_poll_ns(const struct evaluation_options *o)
+{
+	return o->poll_ns > 0 ? o->poll_ns : EVALUATE_POLL_NS;
+}
+
 static inline double evaluate_headroom(uint32_t i)
 {
 	return 0.4 + 0.1 * i;

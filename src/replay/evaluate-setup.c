@@ -62,7 +62,7 @@ static struct table_options table_options_of(const struct evaluation_options *o,
 	t.percentile = o->percentile;
 	t.headroom = headroom;
 	t.gating = (enum table_gating)o->gating;
-	t.poll_ns = EVALUATE_POLL_NS;
+	t.poll_ns = evaluate_poll_ns(o);
 	t.max_batch = MAX(o->max_batch, 1u);
 	t.service_only = o->latency == LATENCY_SERVICE;
 	t.free_clock = kind != TABLE_MASK;
@@ -252,7 +252,7 @@ void evaluate_run_options(const struct evaluation_options *o, const struct bench
 		.arrival_ns = b->arrival_ns,
 		.n_arrivals = b->n_arrivals,
 		.duration_ns = (uint64_t)llround(o->trace->duration_s * 1e9),
-		.poll_ns = EVALUATE_POLL_NS,
+		.poll_ns = evaluate_poll_ns(o),
 		.warm_up_ns = EVALUATE_WARM_UP_NS,
 		.drain_limit_ns = EVALUATE_DRAIN_NS,
 		.workers = 1,
@@ -284,7 +284,7 @@ void evaluate_governor_config(const struct evaluation_options *o, const struct b
 	const struct response_table *table = t->tables[p->table];
 
 	*ret = (struct governor_config){
-		.poll_ns = EVALUATE_POLL_NS,
+		.poll_ns = evaluate_poll_ns(o),
 		.n_levels = d->n_levels,
 		.topology = d->topology,
 		.power_cap_uw = (uint64_t)llround(o->cap_w * 1e6),

@@ -27,6 +27,7 @@ struct evaluation_options {
 	uint64_t slo_ns;
 	uint32_t percentile; /* 95 */
 	double headroom;     /* 0.9 */
+	uint64_t poll_ns;    /* the governor's; 0: 500 ms */
 	enum plant_gating gating;
 	enum latency_notion latency;
 	uint32_t service_cards; /* 1 */

@@ -8,6 +8,7 @@ static const struct experiment *const experiments[] = {
 	&experiment_cofris,
 	&experiment_batchsizer,
 	&experiment_adapter,
+	&experiment_disturbances,
 };
 
 const struct experiment *experiment_find(const char *name)

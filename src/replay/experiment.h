@@ -45,4 +45,5 @@ const struct experiment *experiment_find(const char *name);
 /* Names by index; NULL beyond the last. */
 const char *experiment_name(unsigned int i);
 
-extern const struct experiment experiment_cofris, experiment_batchsizer, experiment_adapter;
+extern const struct experiment experiment_cofris, experiment_batchsizer, experiment_adapter,
+	experiment_disturbances;

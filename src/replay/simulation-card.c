@@ -188,8 +188,17 @@ void simulation_card_limit(struct simulation *s, uint32_t level)
 {
 	uint32_t top = s->device.n_levels - 1;
 
+	s->asked_level = level;
 	for (uint32_t i = 0; i < s->n_models; i++)
 		s->models[i].configuration.level = (uint16_t)MIN(level, top);
+	simulation_card_rewrite(s);
+}
+
+/* Under a limit, from the lowest level on, the card's DPM does what it does without one. */
+void simulation_card_rewrite(struct simulation *s)
+{
+	uint32_t level = MIN(s->asked_level, s->firmware_level);
+
 	if (level == SIMULATION_AUTO) {
 		plant_card_set_perf_level(s->card, PLANT_PERF_AUTO);
 		return;

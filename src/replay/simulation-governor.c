@@ -6,11 +6,14 @@
 #include "replay/simulation-internal.h"
 #include <errno.h>
 #include <math.h>
+#include <string.h>
 
 /* As the daemon and libcofris have them, in their time. */
 #define HISTORY		 64
 #define EARLY_NS	 (100 * NSEC_PER_MSEC) /* between two ticks, and two looks at the wake */
 #define WAKE_INTERVAL_NS (2 * NSEC_PER_MSEC)   /* between two wakes of a process */
+#define READBACK_HOLD_NS (5 * NSEC_PER_SEC)    /* how long a write that failed is remembered */
+#define STATES		 32
 
 /* One model's worker as the daemon sees it. */
 struct governed {
@@ -18,7 +21,8 @@ struct governed {
 	uint32_t worker; /* its number in the sequence */
 
 	/* the meter */
-	struct counters base; /* at the last tick */
+	bool fresh;		    /* the worker has come in this interval */
+	struct counters seen, base; /* last read; at the last tick */
 	uint32_t head, n_history;
 	struct {
 		uint64_t at_ns, arrivals;
@@ -47,11 +51,14 @@ struct governing {
 	uint64_t last_tick_ns; /* 0: none yet */
 	uint64_t drive_ns;     /* when the sequence wants to be asked again */
 
-	/* the card as last read */
+	/* the card as last read, and as it was at earlier reads, newest last */
 	bool state_valid;
 	struct plant_card_state state;
 	uint32_t applied_mhz;
 	uint64_t power_max_uw;
+	uint32_t n_states;
+	struct plant_card_state states[STATES];
+	uint64_t unanswered_ns, readback_until_ns; /* 0: it answers, settings hold */
 
 	uint32_t n_models;
 	struct governed models[SIMULATION_MAX_MODELS];
@@ -133,7 +140,7 @@ static uint64_t oldest_age_ns(const struct governed *d, const struct simulation 
 	for (uint32_t i = 0; i < d->n_history; i++) {
 		uint32_t at = (d->head + HISTORY - d->n_history + i) % HISTORY;
 
-		if (d->history[at].arrivals > d->model->counters.completions)
+		if (d->history[at].arrivals > d->seen.completions)
 			return s->now_ns - d->history[at].at_ns;
 	}
 	return 0;
@@ -142,11 +149,18 @@ static uint64_t oldest_age_ns(const struct governed *d, const struct simulation 
 static void fill_model(struct governing *g, struct simulation *s, struct governed *d,
 		       struct governor_model_input *in)
 {
-	const struct counters *a = &d->base, *b = &d->model->counters;
-	bool whole = g->last_tick_ns > 0;
+	const struct counters *a = &d->base, *b = &d->seen;
+	bool whole = g->last_tick_ns > 0 && !d->fresh;
+	bool missing = simulation_event(s, SIMULATION_INPUT_MISSING, d->model->number);
 
+	if (d->model->down) {
+		*in = (struct governor_model_input){.acknowledged = true};
+		return;
+	}
+	if (!missing)
+		d->seen = d->model->counters;
 	*in = (struct governor_model_input){
-		.state = GOVERNOR_INPUT_OK,
+		.state = missing ? GOVERNOR_INPUT_MISSING : GOVERNOR_INPUT_OK,
 		.workers = 1,
 		.arrivals = b->arrivals - a->arrivals,
 		.starts = b->starts - a->starts,
@@ -166,6 +180,22 @@ static void fill_model(struct governing *g, struct simulation *s, struct governe
 		.batch_follows = !sequence_worker_clock_alone(g->sequence, d->worker),
 		.acknowledged = sequence_model_acknowledged(g->sequence, d->model->number),
 	};
+	simulation_lie(s, d->model->number, in);
+}
+
+static uint32_t card_flags(const struct governing *g, const struct simulation *s)
+{
+	uint64_t poll_ns = daemon_ns(g, s->options.poll_ns);
+	uint64_t patience_ns = MAX(NSEC_PER_SEC, 2 * poll_ns);
+	uint32_t flags = 0;
+
+	if (g->unanswered_ns > 0 && daemon_ns(g, s->now_ns - g->unanswered_ns) > patience_ns)
+		flags |= GOVERNOR_CARD_SENSORS_LOST;
+	if (s->now_ns < g->readback_until_ns)
+		flags |= GOVERNOR_CARD_READBACK_FAILED;
+	if (g->state_valid && g->state.throttled_thermal)
+		flags |= GOVERNOR_CARD_THROTTLED;
+	return flags;
 }
 
 static void fill_input(struct governing *g, struct simulation *s)
@@ -175,9 +205,8 @@ static void fill_input(struct governing *g, struct simulation *s)
 	in->now_ns = daemon_ns(g, s->now_ns);
 	in->interval_ns = daemon_ns(g, g->last_tick_ns > 0 ? s->now_ns - g->last_tick_ns
 							   : s->options.poll_ns);
-	in->flags = 0;
+	in->flags = card_flags(g, s);
 	if (g->state_valid) {
-		in->flags = g->state.throttled_thermal ? GOVERNOR_CARD_THROTTLED : 0;
 		in->power_uw = g->state.sensor_power_uw;
 		in->power_max_uw = g->power_max_uw;
 		in->power_cap_uw = g->state.cap_uw;
@@ -195,9 +224,12 @@ static void next_interval(struct governing *g, const struct simulation *s)
 	for (uint32_t i = 0; i < g->n_models; i++) {
 		struct governed *d = &g->models[i];
 
-		d->base = d->model->counters;
+		if (d->model->down)
+			continue;
+		d->base = d->seen;
+		d->fresh = false;
 		d->history[d->head].at_ns = s->now_ns;
-		d->history[d->head].arrivals = d->model->counters.arrivals;
+		d->history[d->head].arrivals = d->seen.arrivals;
 		d->head = (d->head + 1) % HISTORY;
 		d->n_history = MIN(d->n_history + 1, (uint32_t)HISTORY);
 	}
@@ -206,9 +238,41 @@ static void next_interval(struct governing *g, const struct simulation *s)
 
 /* ---- apply ---- */
 
+static void look_at_card(const struct simulation *s, struct plant_card_state *ret)
+{
+	const struct simulation_event *hot = simulation_event(s, SIMULATION_HOT, 0);
+	const struct simulation_event *held = simulation_event(s, SIMULATION_THROTTLE, 0);
+
+	plant_card_get(s->card, ret);
+	if (hot && hot->silent)
+		ret->throttled_thermal = false;
+	if (held && !held->silent && s->asked_level > held->level)
+		ret->throttled_thermal = true;
+}
+
+/* The newest that is old enough, or else the oldest there is. */
+static const struct plant_card_state *state_of(const struct governing *g, uint64_t until_ns)
+{
+	uint32_t i = g->n_states - 1;
+
+	while (i > 0 && g->states[i].now_ns > until_ns)
+		i--;
+	return &g->states[i];
+}
+
 static void read_card(struct governing *g, const struct simulation *s)
 {
-	plant_card_get(s->card, &g->state);
+	const struct simulation_event *stale = simulation_event(s, SIMULATION_STALE_SENSORS, 0);
+
+	if (simulation_event(s, SIMULATION_SENSORS_LOST, 0)) {
+		g->unanswered_ns = g->unanswered_ns > 0 ? g->unanswered_ns : s->now_ns;
+		return;
+	}
+	g->unanswered_ns = 0;
+	if (g->n_states == STATES)
+		memmove(&g->states[0], &g->states[1], --g->n_states * sizeof(g->states[0]));
+	look_at_card(s, &g->states[g->n_states++]);
+	g->state = *state_of(g, stale ? s->now_ns - MIN(stale->age_ns, s->now_ns) : s->now_ns);
 	g->state_valid = true;
 	g->power_max_uw = MAX(g->power_max_uw, g->state.sensor_power_uw);
 }
@@ -223,11 +287,27 @@ static uint32_t level_of(const struct simulation *s, uint32_t max_mhz)
 	return level;
 }
 
-static void write_clock(struct governing *g, struct simulation *s, uint32_t max_mhz)
+/* The actuator leaves the baseline behind a write that failed. */
+static void fail_to_write(struct governing *g, struct simulation *s, uint64_t epoch)
 {
+	g->applied_mhz = 0;
+	g->readback_until_ns = s->now_ns + card_ns(g, READBACK_HOLD_NS);
+	simulation_card_limit(s, SIMULATION_AUTO);
+	read_card(g, s);
+	sequence_clock_done(g->sequence, epoch, /* ok= */ false);
+	sequence_clock_found(g->sequence, &(struct sequence_clock){0});
+}
+
+static void write_clock(struct governing *g, struct simulation *s, uint32_t max_mhz, uint64_t epoch)
+{
+	if (simulation_event(s, SIMULATION_READBACK_FAILED, 0)) {
+		fail_to_write(g, s, epoch);
+		return;
+	}
 	g->applied_mhz = max_mhz;
 	simulation_card_limit(s, max_mhz > 0 ? level_of(s, max_mhz) : SIMULATION_AUTO);
 	read_card(g, s);
+	sequence_clock_done(g->sequence, epoch, /* ok= */ true);
 }
 
 static struct governed *model_of(struct governing *g, uint32_t worker)
@@ -265,8 +345,7 @@ static void drive(struct governing *g, struct simulation *s)
 			g->drive_ns = MAX(card_ns(g, step.deadline_ns), s->now_ns + 1);
 			return;
 		case SEQUENCE_SET_CLOCK:
-			write_clock(g, s, step.clock.max_mhz);
-			sequence_clock_done(g->sequence, step.epoch, /* ok= */ true);
+			write_clock(g, s, step.clock.max_mhz, step.epoch);
 			break;
 		case SEQUENCE_DIRECT_WORKER:
 			send_directive(g, s, &step);
@@ -370,7 +449,10 @@ void governing_started(struct simulation *s, uint32_t model, uint64_t wait_ns)
 	struct governing *g = s->governing;
 	struct governed *d = g ? &g->models[model] : NULL;
 
+	if (d && simulation_lies(s, model, SIMULATION_LIE_WAKES))
+		wait_ns = UINT64_MAX;
 	if (!d || wait_ns <= d->boost_wait_ns || !d->wake_armed ||
+	    simulation_lies(s, model, SIMULATION_LIE_NO_WAKES) ||
 	    (d->asked_ns > 0 && s->now_ns - d->asked_ns < card_ns(g, WAKE_INTERVAL_NS)))
 		return;
 	d->asked_ns = s->now_ns;
@@ -387,6 +469,51 @@ static void look(struct governing *g, const struct simulation *s, struct governe
 	d->looked_ns = s->now_ns;
 	d->wake_armed = true;
 	g->tick_ns = MIN(g->tick_ns, MAX(s->now_ns, g->last_tick_ns + card_ns(g, EARLY_NS)));
+}
+
+/* ---- workers that come and go, and a configuration that is loaded anew ---- */
+
+void governing_worker_gone(struct simulation *s, uint32_t model)
+{
+	struct governed *d = &s->governing->models[model];
+
+	sequence_worker_remove(s->governing->sequence, d->worker);
+	d->directive_ns = d->wake_ns = d->boost_wait_ns = UINT64_MAX;
+	d->mask_changes = false;
+}
+
+void governing_worker_new(struct simulation *s, uint32_t model)
+{
+	struct governing *g = s->governing;
+	struct governed *d = &g->models[model];
+	int r = sequence_worker_add(g->sequence, model, /* follows_mask= */ true,
+				    /* follows_batch= */ true);
+
+	if (r < 0) {
+		s->error = r;
+		return;
+	}
+	d->worker = (uint32_t)r;
+	d->fresh = d->wake_armed = true;
+	d->seen = d->base = (struct counters){0};
+	d->n_history = 0;
+	drive(g, s);
+}
+
+int governing_reload(struct simulation *s, const struct governor_config *c)
+{
+	_cleanup_(governor_freep) struct governor *governor = NULL;
+	struct governing *g = s->governing;
+	int r = governor_new(c, &governor);
+
+	if (r < 0)
+		return r;
+	governor_inherit(governor, g->governor);
+	governor_free(g->governor);
+	g->governor = TAKE_PTR(governor);
+	if (s->options.cap_w == 0)
+		s->cap_w = c->power_cap_uw > 0 ? (double)c->power_cap_uw * 1e-6 : s->device.cap_w;
+	return 0;
 }
 
 uint64_t governing_next_ns(const struct simulation *s)

@@ -7,6 +7,7 @@
  *   simulation-share.c     what is left of it to each of those who run at the same time
  *   simulation-queue.c     arrivals, batches and executions
  *   simulation-interval.c  what is kept of each interval, and schedules
+ *   simulation-events.c    disturbances
  *   simulation-governor.c  the daemon's part: input, decision, and how it reaches card and worker
  */
 #pragma once
@@ -68,6 +69,8 @@ struct simulated_model {
 	uint64_t max_wait_ns;
 	double stretch; /* of each of its executions, over alone on the card */
 
+	bool down; /* its worker is gone */
+
 	/* requests: [taken, arrived) wait */
 	uint32_t arrived, taken;
 	uint32_t n_running;
@@ -86,6 +89,8 @@ struct simulated_model {
 	uint32_t n_ticks, ticks_size;
 	struct tick *ticks;
 };
+
+enum event_state { EVENT_TO_COME, EVENT_HOLDS, EVENT_OVER };
 
 struct sharing;	  /* what several models leave of the card to each other */
 struct governing; /* the daemon's part */
@@ -122,6 +127,10 @@ struct simulation {
 
 	struct placement placement; /* likewise */
 
+	uint64_t event_ns; /* where the next event begins or ends */
+	enum event_state event_state[SIMULATION_MAX_EVENTS];
+	uint32_t asked_level, firmware_level; /* written last; the firmware's own limit */
+
 	struct governing *governing;
 };
 
@@ -140,6 +149,8 @@ bool simulation_card_go(struct simulation *s, uint64_t until_ns);
 /* The clock limit; SIMULATION_AUTO: the driver's own. */
 #define SIMULATION_AUTO UINT32_MAX
 void simulation_card_limit(struct simulation *s, uint32_t level);
+/* The firmware's own limit has changed under what was written. */
+void simulation_card_rewrite(struct simulation *s);
 
 /* ---- shares ---- */
 
@@ -178,6 +189,23 @@ void governing_run(struct simulation *s);
 void governing_end_interval(struct simulation *s);
 /* An execution of the model starts whose oldest request has waited so long. */
 void governing_started(struct simulation *s, uint32_t model, uint64_t wait_ns);
+
+/* A model's worker has died; another one is there, under all CUs and its own batch. */
+void governing_worker_gone(struct simulation *s, uint32_t model);
+void governing_worker_new(struct simulation *s, uint32_t model);
+/* As the daemon does: a new governor, which takes over what it can. */
+int governing_reload(struct simulation *s, const struct governor_config *c);
+
+/* ---- events ---- */
+
+bool simulation_events_are_valid(const struct simulation_options *o);
+void simulation_events_run(struct simulation *s);
+/* That holds now (of that model, if it is about one); NULL. */
+const struct simulation_event *simulation_event(const struct simulation *s,
+						enum simulation_event_kind kind, uint32_t model);
+/* What a model's worker makes of its counts, and whether it lies so. */
+void simulation_lie(const struct simulation *s, uint32_t model, struct governor_model_input *in);
+bool simulation_lies(const struct simulation *s, uint32_t model, enum simulation_lie lie);
 
 /* ---- intervals ---- */
 

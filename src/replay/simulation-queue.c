@@ -99,7 +99,7 @@ void simulation_admit(const struct simulation *s, struct simulated_model *m)
 	const struct simulation_load *l = &m->load;
 	uint32_t before = m->arrived;
 
-	if (l->saturated)
+	if (l->saturated || m->down)
 		return;
 	while (m->arrived < l->n_arrivals && l->arrival_ns[m->arrived] <= s->now_ns)
 		m->arrived++;
@@ -117,7 +117,7 @@ static uint64_t next_arrival_ns(const struct simulated_model *m)
 
 static bool any_free(const struct simulated_model *m)
 {
-	return m->n_running < m->load.workers;
+	return !m->down && m->n_running < m->load.workers;
 }
 
 /* When those that wait start if nothing else arrives. */

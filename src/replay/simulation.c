@@ -74,6 +74,8 @@ static bool options_are_valid(const struct simulation_options *o)
 		return false;
 	if (o->schedule && !schedule_is_valid(o))
 		return false;
+	if (!simulation_events_are_valid(o))
+		return false;
 	if (o->duration_ns == 0 || o->duration_ns > UINT64_MAX / 4 ||
 	    o->drain_limit_ns > UINT64_MAX / 4)
 		return false;
@@ -110,6 +112,8 @@ int simulation_new(const struct simulation_options *o, struct simulation **ret)
 	if (!s)
 		return -ENOMEM;
 	s->options = *o;
+	s->event_ns = o->n_events > 0 ? 0 : UINT64_MAX;
+	s->asked_level = s->firmware_level = SIMULATION_AUTO;
 	r = models_new(s);
 	if (r == 0)
 		r = simulation_card_new(s);
@@ -167,6 +171,7 @@ static void advance(struct simulation *s, uint64_t until_ns)
 {
 	uint64_t next_ns = MIN(until_ns, MIN(simulation_queue_next_ns(s), governing_next_ns(s)));
 
+	next_ns = MIN(next_ns, s->event_ns);
 	if (!s->warm)
 		next_ns = MIN(next_ns, s->options.warm_up_ns);
 	if (!simulation_card_go(s, MAX(next_ns, s->now_ns)))
@@ -180,6 +185,7 @@ static void advance(struct simulation *s, uint64_t until_ns)
 	 * happened until then. */
 	if (s->options.schedule)
 		simulation_follow_schedule(s);
+	simulation_events_run(s);
 	simulation_queue_run(s);
 	if (s->governing)
 		governing_run(s);

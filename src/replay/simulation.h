@@ -6,6 +6,7 @@
 #pragma once
 
 #include "governor/governor.h"
+#include "replay/simulation-events.h"
 #include "replay/truth.h"
 
 enum latency_notion {
@@ -70,6 +71,8 @@ struct simulation_options {
 	double cap_w; /* power cap in force on the card; 0: its own. A governor's is not written,
 		       * but over_cap_* are about it where this is 0 */
 	bool trace_ticks; /* keep the ticks */
+	const struct simulation_event *events;
+	uint32_t n_events;
 };
 
 /* What was so in one interval: power and clock of the card, the rest of one model. */

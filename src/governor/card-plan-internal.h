@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between card-plan.c (what each model may choose), card-plan-search.c (the best choice at one
+ * clock) and card-plan-options.c (what an option means for a demand). */
+#pragma once
+
+#include "governor/card-plan.h"
+
+#define PLAN_MAX_UNITS	 160 /* parts of SEs in an XCC */
+#define PLAN_MAX_CHOICES 96  /* of a model at a clock, none of which is worse than another */
+#define PLAN_NO_CLOCK	 UINT8_MAX
+
+/* XCCs are alike, and a shape has the same part in each: all is counted in one. */
+struct plan_rooms {
+	uint32_t n_xcc, n_se; /* n_se: in an XCC */
+	uint32_t se_cus;      /* of the smallest SE */
+	uint32_t parts;	      /* that each SE is given out in */
+};
+
+/* A model in hand. */
+struct plan_model {
+	const struct card_plan_model *asked;
+	const struct response_menu *menu;
+	uint32_t index; /* in the request */
+	uint32_t row;	/* of the menu's rates, with nobody else on the card; n_rates: beyond */
+	double rate_rps;
+	double load, others_load; /* of memory */
+	double bound_ns;	  /* of a request under B: for memory alone */
+	double late_w;		  /* what it costs if all requests of a second are late, by rate */
+	/* Alone and at the lowest rate: the one that survives a step, or what has as much capacity.
+	 */
+	uint32_t only; /* UINT32_MAX: any */
+	double least_capacity_rps;
+	bool may_give_way;
+	double gives_way_w; /* what that counts; 0: power is all that matters */
+	double unserved_w;  /* if it is not served at all, likewise */
+	uint8_t clocks[SURFACE_MAX_LEVELS];
+};
+
+/* An option at the demand in hand. */
+struct plan_choice {
+	uint32_t option;
+	uint8_t n_se, parts;   /* the room it takes in an XCC: n_se times so many parts of an SE */
+	uint8_t halves, thirds; /* how many SEs it fills by more than half; more than a third, and
+				 * once more those by more than two thirds */
+	uint16_t units;		/* n_se * parts */
+	float tail_ns;		/* INFINITY: not known */
+	double factor;		/* of its service times: the card's and the others' */
+	double idle_share, neg_log; /* 1 - u, and -ln of it */
+	double ungated_cus;	    /* what it adds to them */
+	double own_w, cost_w;	    /* rate * energy; and what is late or not served */
+	double linear_w;	    /* of the search */
+};
+
+struct plan_list {
+	bool capped; /* power matters apart from cost */
+	uint32_t n;
+	struct plan_choice choices[PLAN_MAX_CHOICES];
+};
+
+/* What all models have in common at a clock. */
+struct plan_clock {
+	double idle_w, uncore_w, cu_w;
+	double always_cus, most_cus; /* ungated: whatever is chosen; at most */
+	bool adds_up; /* ungated CUs: with the choices'; otherwise only the most is a bound */
+};
+
+struct plan_search {
+	struct plan_rooms rooms;
+	struct plan_clock clock;
+	double cap_w; /* of the predicted power; INFINITY: none */
+	uint32_t n, considered;
+	struct plan_list *lists; /* [n]; sorted by the search */
+	bool found;
+	double best_w; /* cost; lower it beforehand to find only what is better */
+	struct plan_choice best[CARD_PLAN_MAX_MODELS];
+};
+
+/* card-plan-options.c */
+
+/* The option of model m at this demand, or false if it is not one: cannot be masked so, no batches,
+ * or not inside the SLO for a model that does not give way. */
+bool plan_evaluate(const struct card_plan_request *q, const struct plan_rooms *rooms,
+		   const struct plan_model *m, uint32_t option, struct plan_choice *ret);
+void plan_model_init(const struct card_plan_request *q, uint32_t index, struct plan_model *ret);
+/* The first of the menu's options of a clock, and the first of the next. */
+void plan_clock_options(const struct response_menu *m, uint32_t clock, uint32_t *ret_first,
+			uint32_t *ret_end);
+/* Power of choices, one for each model. */
+double plan_power_w(const struct plan_clock *c, const struct plan_choice *choices, uint32_t n);
+double plan_cost_w(const struct plan_clock *c, const struct plan_choice *choices, uint32_t n);
+
+/* card-plan-search.c */
+
+/* Whether the rooms of n choices can be had together. */
+bool plan_packs(const struct plan_rooms *rooms, const struct plan_choice *choices, uint32_t n);
+/* Adds a choice unless another is never worse, and takes away those that it is never worse than. */
+void plan_list_add(struct plan_list *l, const struct plan_choice *c);
+/* Below it costs are the same. */
+#define PLAN_SAME_W 1e-7
+/* Finds the choices of least cost at a clock, if they cost less than best_w. */
+void plan_search_clock(struct plan_search *s);

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What an option of a model means at the demand in hand. */
+#include "governor/card-plan-internal.h"
+#include <math.h>
+#include <string.h>
+
+#define RATE_TOLERANCE 1e-9
+/* Of a model that gives way: no logarithm of nothing. */
+#define MOST_BUSY 0.999
+/* Fewer CUs at the same cost are no gain. Far below anything that costs are known to. */
+#define CU_WORTH_W 1e-6
+
+static const struct menu_option *baseline(const struct response_menu *m)
+{
+	return &m->options[m->baseline];
+}
+
+/* The first rate from row on that holds rate_rps; n_rates: none. */
+static uint32_t row_from(const struct response_menu *m, uint32_t row, double rate_rps)
+{
+	while (row < m->n_rates && m->rate_rps[row] < rate_rps * (1 - RATE_TOLERANCE))
+		row++;
+	return row;
+}
+
+static double bound_ns(const struct menu_option *o)
+{
+	return o->service_ns * o->bound_share / MAX(o->batch, 1u);
+}
+
+static double busy_power_w(const struct response_menu *m)
+{
+	const struct menu_option *b = baseline(m);
+	const struct menu_clock *c = &m->clocks[b->clock];
+
+	return c->idle_w + c->uncore_w + m->n_cus * c->cu_w + b->capacity_rps * b->energy_j;
+}
+
+static double demand_rps(const struct card_plan_model *m)
+{
+	return m->demand_rps > 0 ? m->demand_rps : 0;
+}
+
+static double factor(const struct card_plan_model *m)
+{
+	return m->factor > 0 ? m->factor : 1;
+}
+
+/* Levels within 2 % are one, see planner_level_mhz(). */
+static void match_clocks(const struct governor_config *card, struct plan_model *m)
+{
+	memset(m->clocks, PLAN_NO_CLOCK, sizeof(m->clocks));
+	for (uint32_t clock = 0, level = 0; clock < m->menu->n_clocks; clock++) {
+		uint64_t mhz = m->menu->clocks[clock].max_mhz;
+
+		while (level + 1 < card->n_levels &&
+		       (uint64_t)card->level_mhz[level] * 102 < mhz * 100)
+			level++;
+		m->clocks[level] = (uint8_t)clock;
+	}
+}
+
+static bool may_choose(const struct card_plan_request *q, const struct card_plan_model *m,
+		       const struct menu_option *o)
+{
+	if (q->n == 1 && !m->may_mask && !o->full)
+		return false;
+	return m->may_batch || o->batch == baseline(m->menu)->batch;
+}
+
+/* At the lowest rate load may rise at once. Beside others a boost of the clock has to do. */
+static void set_row0(const struct card_plan_request *q, struct plan_model *m)
+{
+	const struct response_menu *menu = m->menu;
+
+	m->only = UINT32_MAX;
+	if (q->n > 1 || m->row > 0)
+		return;
+	for (uint32_t i = 0; i < menu->n_options; i++) {
+		if (menu->options[i].cell != menu->row0_cell)
+			continue;
+		m->least_capacity_rps = menu->options[i].capacity_rps;
+		if (may_choose(q, m->asked, &menu->options[i]))
+			m->only = i;
+	}
+}
+
+void plan_model_init(const struct card_plan_request *q, uint32_t index, struct plan_model *ret)
+{
+	const struct card_plan_model *asked = &q->models[index];
+	const struct response_menu *menu = asked->menu;
+	double wanted_rps = demand_rps(asked) * factor(asked);
+
+	*ret = (struct plan_model){.asked = asked, .menu = menu, .index = index};
+	ret->row = row_from(menu, 0, wanted_rps);
+	ret->rate_rps = ret->row < menu->n_rates ? menu->rate_rps[ret->row] : wanted_rps;
+	ret->bound_ns = bound_ns(baseline(menu));
+	ret->load = MIN(ret->rate_rps * ret->bound_ns / 1e9, 1.0);
+	ret->late_w = asked->late_cost * busy_power_w(menu) * ret->rate_rps / menu->rated_rps;
+	match_clocks(q->card, ret);
+	set_row0(q, ret);
+}
+
+void plan_clock_options(const struct response_menu *m, uint32_t clock, uint32_t *ret_first,
+			uint32_t *ret_end)
+{
+	uint32_t bounds[2];
+
+	/* Cells are sorted by clock first. */
+	for (uint32_t i = 0; i < ARRAY_SIZE(bounds); i++) {
+		uint32_t low = 0, high = m->n_options;
+
+		while (low < high) {
+			uint32_t middle = low + (high - low) / 2;
+
+			if (m->options[middle].clock < clock + i)
+				low = middle + 1;
+			else
+				high = middle;
+		}
+		bounds[i] = low;
+	}
+	*ret_first = bounds[0];
+	*ret_end = bounds[1];
+}
+
+/* How much longer its services take because of the others. */
+static double stretch(const struct plan_model *m, const struct menu_option *o)
+{
+	double own_ns = bound_ns(o), draw, excess;
+
+	if (m->others_load <= 0 || own_ns <= 0)
+		return 1;
+	draw = MIN(m->bound_ns / own_ns, 1.0);
+	excess = draw + m->others_load - 1;
+	return excess > 0 ? 1 + o->bound_share * excess : 1;
+}
+
+static uint32_t parts_for(const struct plan_rooms *rooms, uint32_t cus)
+{
+	uint32_t parts = MAX(cus * rooms->parts / rooms->se_cus, 1u);
+
+	/* Parts are rounded down to CUs, so that those of an SE are never more than it has. */
+	while (parts < rooms->parts && rooms->se_cus * parts / rooms->parts < cus)
+		parts++;
+	return parts;
+}
+
+static bool set_room(const struct plan_rooms *rooms, const struct menu_option *o,
+		     struct plan_choice *c)
+{
+	uint32_t n_se = o->shape.n_se / rooms->n_xcc, parts;
+
+	if (o->full || cu_shape_cus(o->shape) == 0 || o->shape.n_se % rooms->n_xcc != 0 ||
+	    n_se > rooms->n_se || o->shape.cus_per_se > rooms->se_cus)
+		return false;
+	parts = parts_for(rooms, o->shape.cus_per_se);
+	c->n_se = (uint8_t)n_se;
+	c->parts = (uint8_t)parts;
+	c->units = (uint16_t)(n_se * parts);
+	c->halves = (uint8_t)(2 * parts > rooms->parts ? n_se : 0);
+	c->thirds = (uint8_t)(n_se * ((3 * parts > rooms->parts) + (3 * parts > 2 * rooms->parts)));
+	return true;
+}
+
+static void set_power(const struct plan_model *m, const struct menu_option *o, double busy,
+		      double rate_rps, struct plan_choice *c)
+{
+	busy = CLAMP(busy, 0.0, MOST_BUSY);
+	c->idle_share = 1 - busy;
+	c->neg_log = -log(c->idle_share);
+	c->own_w = rate_rps * o->energy_j;
+	switch (m->menu->gating) {
+	case TABLE_GATING_CU:
+		c->ungated_cus = o->full ? m->menu->n_cus : cu_shape_cus(o->shape);
+		break;
+	case TABLE_GATING_SE:
+		c->ungated_cus = (double)m->menu->n_cus * o->shape.n_se / m->menu->n_se;
+		break;
+	default:
+		c->ungated_cus = 0;
+	}
+}
+
+/* A model that gives way gets what throughput there is, and then what little lateness. */
+static void set_what_is_left(const struct plan_model *m, const struct menu_option *o,
+			     const struct menu_point *p, struct plan_choice *c)
+{
+	double most_rps = TABLE_MAX_UTILISATION * o->capacity_rps / c->factor;
+	double rate_rps = m->rate_rps / factor(m->asked);
+	double served_rps = MIN(rate_rps, most_rps);
+	double unserved = rate_rps > 0 ? 1 - served_rps / rate_rps : 0;
+	double late = p ? response_menu_late(p, m->asked->limit_ns / c->factor) : 1;
+
+	set_power(m, o, served_rps * c->factor / o->capacity_rps, served_rps * factor(m->asked), c);
+	c->cost_w = c->own_w + m->gives_way_w + m->unserved_w * unserved;
+	if (m->gives_way_w > 0)
+		c->cost_w += late * busy_power_w(m->menu) * TABLE_LATE_COST;
+}
+
+bool plan_evaluate(const struct card_plan_request *q, const struct plan_rooms *rooms,
+		   const struct plan_model *m, uint32_t option, struct plan_choice *ret)
+{
+	const struct menu_option *o = &m->menu->options[option];
+	const struct menu_point *p = NULL;
+	double stretched;
+	uint32_t row;
+
+	ret->n_se = ret->parts = ret->halves = ret->thirds = 0;
+	ret->units = 0;
+	if (!may_choose(q, m->asked, o) || (q->n > 1 && !set_room(rooms, o, ret)))
+		return false;
+	if (!m->may_give_way && ((m->only != UINT32_MAX && m->only != option) ||
+			   o->capacity_rps < m->least_capacity_rps))
+		return false;
+	stretched = stretch(m, o);
+	if (!m->may_give_way && m->rate_rps * stretched > o->capacity_rps)
+		return false;
+	ret->option = option;
+	ret->factor = factor(m->asked) * stretched;
+	row = stretched > 1 ? row_from(m->menu, m->row, demand_rps(m->asked) * ret->factor)
+			    : m->row;
+	if (row < m->menu->n_rates)
+		p = response_menu_point(m->menu, option, row);
+	ret->tail_ns = p ? (float)(p->tail_ns * ret->factor) : INFINITY;
+	if (isinf(ret->tail_ns) || ret->tail_ns > m->asked->limit_ns) {
+		if (!m->may_give_way)
+			return false;
+		set_what_is_left(m, o, p, ret);
+	} else {
+		set_power(m, o, p->busy, m->rate_rps, ret);
+		ret->cost_w = ret->own_w;
+		if (m->late_w > 0 && !(m->may_give_way && m->gives_way_w <= 0))
+			ret->cost_w += m->late_w *
+				       response_menu_late(p, (double)m->menu->slo_ns / ret->factor);
+	}
+	/* A mask that gates nothing must be worth its trouble against leaving it alone. */
+	if (q->n == 1 && m->menu->gating == TABLE_GATING_NONE && !o->full)
+		ret->cost_w += CARD_PLAN_TIE_W;
+	ret->cost_w -= CU_WORTH_W * cu_shape_cus(o->shape);
+	return true;
+}
+
+static double static_power_w(const struct plan_clock *c, const struct plan_choice *choices,
+			     uint32_t n)
+{
+	double idle_share = 1, cus = c->always_cus;
+
+	for (uint32_t i = 0; i < n; i++) {
+		idle_share *= choices[i].idle_share;
+		cus += choices[i].ungated_cus;
+	}
+	return c->idle_w + (1 - idle_share) * (c->uncore_w + MIN(cus, c->most_cus) * c->cu_w);
+}
+
+double plan_power_w(const struct plan_clock *c, const struct plan_choice *choices, uint32_t n)
+{
+	double power_w = static_power_w(c, choices, n);
+
+	for (uint32_t i = 0; i < n; i++)
+		power_w += choices[i].own_w;
+	return power_w;
+}
+
+double plan_cost_w(const struct plan_clock *c, const struct plan_choice *choices, uint32_t n)
+{
+	double cost_w = static_power_w(c, choices, n);
+
+	for (uint32_t i = 0; i < n; i++)
+		cost_w += choices[i].cost_w;
+	return cost_w;
+}
