@@ -4,6 +4,10 @@
 #include "response/table-internal.h"
 #include <math.h>
 
+/* Batches vary around their mean: a larger one gains little while that is this part of the way to
+ * the smaller one's size. */
+#define FILLED 0.5
+
 static const struct surface_cell *cell_of(const struct tail_question *q, uint32_t cell)
 {
 	return &q->tails->surface->cells[cell];
@@ -90,7 +94,7 @@ double candidate_fills_from_rps(const struct tail_question *q, uint32_t cell)
 	find_sizes(q->tails->surface, c, &sizes);
 	if (sizes.n < 2)
 		return 0;
-	return (sizes.cells[sizes.n - 2]->batch - 1) * 1e9 /
+	return FILLED * (sizes.cells[sizes.n - 2]->batch - 1) * 1e9 /
 	       (q->slo_ns / 2 + tail_mean_service_ns(c));
 }
 

@@ -53,9 +53,9 @@ void candidate_refine_power(const struct tail_question *q, struct candidate *c, 
 /* False: of one that does not wait for batches. */
 bool candidate_batch(const struct tail_question *q, uint32_t cell, double rate_rps, bool bounded,
 		     struct tail_batch *ret);
-/* At lower rates batches are, in the mean, no larger than the next smaller size that was measured,
- * even if each waited for half the SLO and a service: nothing is to be had that the smaller one
- * does not give. 0: without batches. */
+/* At lower rates batches stay, in the mean, well below the next smaller size that was measured,
+ * even if each waited for half the SLO and a service: hardly anything is to be had that the smaller
+ * one does not give. 0: without batches. */
 double candidate_fills_from_rps(const struct tail_question *q, uint32_t cell);
 
 /* Returns r, with a text about the derivation as a whole; error may be NULL. */
