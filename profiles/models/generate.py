@@ -27,9 +27,7 @@ launch, by these rules:
 fixed_bytes (weights) are read once whatever the batch; everything else grows with it. Caches are
 assumed to hold what a kernel reads more than once, and nothing between kernels.
 
-Of the networks of BatchSizer's experiment, Inception V2 and the mobile NASNet and PNASNet are missing:
-no list of their layers was at hand against which multiply-adds and parameters could be checked. Its
-ResNets are of the second version, which has the layers of the first in another order.
+BatchSizer's ResNets are of the second version, which has the layers of the first in another order.
 
 To add a model: write a function that returns its Net and put it into NETS.
 """
@@ -530,6 +528,188 @@ def inception_v3():
     return net
 
 
+def separable(net, cin, cout, k, size, stride=1, multiplier=1):
+    """A convolution in each channel, and one over the channels, without anything in between."""
+    out = net.conv(cin, cin * multiplier, k, size, stride=stride, groups=cin)
+    net.conv(cin * multiplier, cout, 1, out)
+    return out
+
+
+def inception_v2_block(net, cin, size, block, pool, kind="avgpool3"):
+    """1 x 1, 3 x 3, two of 3 x 3, and a pooling before a 1 x 1."""
+    one, three_in, three, double_in, double = block
+    branches = (
+        ((one, 1, 1),),
+        ((three_in, 1, 1), (three, 3, 3)),
+        ((double_in, 1, 1), (double, 3, 3), (double, 3, 3)),
+    )
+    joined = pool + sum(chain(net, cin, size, steps) for steps in branches)
+    net.elementwise(kind, cin, size)
+    unit(net, cin, pool, 1, size)
+    net.elementwise("concat", joined, size, flop=0)
+    return joined
+
+
+def inception_v2():
+    net = Net("inception-v2", "BN-Inception of Ioffe and Szegedy 2015, as TF-slim has it")
+    size = separable(net, 3, 64, 7, 224, stride=2, multiplier=8)
+    net.norm(64, size)
+    net.relu(64, size)
+    net.max_pool(64, size, 56)
+    unit(net, 64, 64, 1, 56)
+    unit(net, 64, 192, 3, 56)
+    net.max_pool(192, 56, 28)
+    cin = inception_v2_block(net, 192, 28, (64, 64, 64, 64, 96), 32)
+    cin = inception_v2_block(net, cin, 28, (64, 64, 96, 64, 96), 64)
+    cin = inception_v3_grid(
+        net, cin, 28, 14, ((((128, 1, 1),), 160), (((64, 1, 1), (96, 3, 3)), 96))
+    )
+    for block, pool in (
+        ((224, 64, 96, 96, 128), 128), ((192, 96, 128, 96, 128), 128),
+        ((160, 128, 160, 128, 160), 96), ((96, 128, 192, 160, 192), 96),
+    ):
+        cin = inception_v2_block(net, cin, 14, block, pool)
+    cin = inception_v3_grid(
+        net, cin, 14, 7, ((((128, 1, 1),), 192), (((192, 1, 1), (256, 3, 3)), 256))
+    )
+    cin = inception_v2_block(net, cin, 7, (352, 192, 320, 160, 224), 128)
+    cin = inception_v2_block(net, cin, 7, (352, 192, 320, 192, 224), 128, kind="maxpool3")
+    net.average_pool(cin, 7)
+    net.full(cin, 1000)
+    return net
+
+
+class Cells:
+    """Networks of cells found by search (Zoph et al. 2018, Liu et al. 2018): each cell begins with
+    the outputs of the two before it, and five times adds what two operations make of two of its
+    states. A state is (channels, size)."""
+
+    def __init__(self, net, operations, inputs, unused):
+        self.net = net
+        self.operations = operations  # two for each addition: kind, size of the kernel
+        self.inputs = inputs  # the state that each is of
+        self.unused = unused  # the states that are joined
+
+    def point(self, state, cout, stride=1):
+        """1 x 1 with its normalisation, after an activation."""
+        channels, size = state
+        self.net.relu(channels, size)
+        out = self.net.conv(channels, cout, 1, size, stride=stride)
+        self.net.norm(cout, out)
+        return cout, out
+
+    def halve(self, state, cout):
+        """Two halves of the channels, of pixels that lie beside each other."""
+        channels, size = state
+        out = ceil_div(size, 2)
+        self.net.relu(channels, size)
+        for half in (cout // 2, cout - cout // 2):
+            self.net.elementwise("subsample", channels, size, flop=0, out=out)
+            self.net.conv(channels, half, 1, out)
+        self.net.elementwise("concat", cout, out, flop=0)
+        self.net.norm(cout, out)
+        return cout, out
+
+    def fit(self, before, current, width):
+        """The output before the last, in the shape of the last."""
+        if before is None:
+            return current
+        if before[1] != current[1]:
+            return self.halve(before, width)
+        return before if before[0] == width else self.point(before, width)
+
+    def apply(self, operation, state, width, stride):
+        kind, k = operation
+        channels, size = state
+        if kind == "none":
+            return self.point(state, width, stride) if stride > 1 or channels != width else state
+        if kind == "separable":
+            for step in (stride, 1):
+                self.net.relu(channels, size)
+                size = separable(self.net, channels, width, k, size, stride=step)
+                channels = width
+                self.net.norm(width, size)
+            return width, size
+        out = ceil_div(size, stride)
+        self.net.elementwise(f"{kind}{k}s{stride}", channels, size, out=out)
+        if channels != width:
+            self.net.conv(channels, width, 1, out)
+            self.net.norm(width, out)
+        return width, out
+
+    def cell(self, current, before, width, stride=1):
+        before = self.fit(before, current, width)
+        states = [self.point(current, width), before]
+        for i in range(0, len(self.operations), 2):
+            pair = [
+                self.apply(self.operations[j], states[self.inputs[j]], width,
+                           stride if self.inputs[j] < 2 else 1)
+                for j in (i, i + 1)
+            ]
+            if pair[0] != pair[1]:
+                raise ValueError(f"{self.net.name}: {pair[0]} and {pair[1]} cannot be added")
+            self.net.add(*pair[0])
+            states.append(pair[0])
+        joined = sum(states[i][0] for i in self.unused)
+        self.net.elementwise("concat", joined, states[-1][1], flop=0)
+        return joined, states[-1][1]
+
+
+def searched(net, normal, reduction, cells, width):
+    """The mobile arrangement: two cells that halve as the stem, then three parts of normal cells,
+    the later two twice as wide as the one before and with half its size."""
+    size = net.conv(3, 32, 3, 224, stride=2, out=111)
+    net.norm(32, size)
+    outputs = [None, (32, size)]
+    for stem in (width // 4, width // 2):
+        outputs.append(reduction.cell(outputs[-1], outputs[-2], stem, stride=2))
+    for number in range(cells):
+        if number in (cells // 3, 2 * cells // 3):
+            width *= 2
+            outputs.append(reduction.cell(outputs[-1], outputs[-2], width, stride=2))
+            # Cells of one kind: the one that halves is one of them.
+            if reduction is normal:
+                continue
+        outputs.append(normal.cell(outputs[-1], outputs[-2], width))
+    channels, size = outputs[-1]
+    net.relu(channels, size)
+    net.average_pool(channels, size)
+    net.full(channels, 1000)
+    return net
+
+
+def nasnet_mobile():
+    net = Net("nasnet-mobile", "NASNet-A (4 @ 1056) of Zoph et al. 2018, as TF-slim has it")
+    five, three, seven = ("separable", 5), ("separable", 3), ("separable", 7)
+    average, largest, none = ("avgpool", 3), ("maxpool", 3), ("none", 1)
+    normal = Cells(
+        net,
+        (five, three, five, three, average, none, average, average, three, none),
+        (0, 1, 1, 1, 0, 1, 1, 1, 0, 0),
+        (1, 2, 3, 4, 5, 6),
+    )
+    reduction = Cells(
+        net,
+        (five, seven, largest, seven, average, five, none, average, three, largest),
+        (0, 1, 0, 1, 0, 1, 3, 2, 2, 0),
+        (3, 4, 5, 6),
+    )
+    return searched(net, normal, reduction, 12, 44)
+
+
+def pnasnet_mobile():
+    net = Net("pnasnet-mobile", "PNASNet-5 (3 @ 54) of Liu et al. 2018, as TF-slim has it")
+    five, three, seven = ("separable", 5), ("separable", 3), ("separable", 7)
+    largest, none = ("maxpool", 3), ("none", 1)
+    cell = Cells(
+        net,
+        (five, largest, seven, largest, five, three, three, largest, three, none),
+        (1, 1, 0, 0, 0, 0, 4, 0, 1, 0),
+        (2, 3, 4, 5, 6),
+    )
+    return searched(net, cell, cell, 9, 54)
+
+
 def transformer(name, source, tokens, vocabulary, positions, types, embedding=768, shared=False,
                 gelu=1):
     """An encoder of 12 layers, 768 wide, 12 heads; shared: all layers have the same weights; gelu:
@@ -569,8 +749,10 @@ def transformer(name, source, tokens, vocabulary, positions, types, embedding=76
     return net
 
 
-# Network, published multiply-adds (10^9; None: at no such length) and parameters (torchvision's and
-# the transformers' model metadata).
+# Network, published multiply-adds (10^9; None: not of this form) and parameters (torchvision's and
+# the transformers' model metadata, Keras' of the mobile NASNet; a text: millions, rounded, as in
+# TF-slim's list and PNASNet's paper). Inception V2 is published with a first layer that is whole,
+# 0.08 more, as about 2.0.
 NETS = (
     (resnet("resnet50", (3, 4, 6, 3)), 4.09, 25557032),
     (resnet("resnet101", (3, 4, 23, 3)), 7.80, 44549160),
@@ -583,7 +765,10 @@ NETS = (
     (mobilenet_v1(), 0.569, 4231976),
     (mobilenet_v2(), 0.301, 3504872),
     (googlenet(), 1.498, 6624904),
+    (inception_v2(), None, "11.2"),
     (inception_v3(), 5.713, 23834568),
+    (nasnet_mobile(), 0.564, 5289978),
+    (pnasnet_mobile(), 0.588, "5.1"),
     (vgg19(), 19.63, 143667240),
     (shufflenet(), 0.145, 2278604),
     (squeezenet(), 0.819, 1248424),
@@ -620,7 +805,8 @@ def check(net, gmac, parameters, path):
     """The reasons why this network or its file is wrong."""
     if gmac and abs(net.macs / 1e9 / gmac - 1) > 0.01:
         yield f"{net.name}: {net.macs / 1e9:.4f} GMAC, published are {gmac}"
-    if net.parameters != parameters:
+    rounded = isinstance(parameters, str)
+    if (f"{net.parameters / 1e6:.1f}" if rounded else net.parameters) != parameters:
         yield f"{net.name}: {net.parameters} parameters, published are {parameters}"
     if not path.exists() or path.read_text(encoding="ascii") != ini_text(net):
         yield f"{path}: not what this script makes; run it without --check"

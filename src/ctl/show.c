@@ -142,6 +142,26 @@ static void print_group(const json_t *gpu)
 	(void)printf("\n");
 }
 
+static double number_of(const json_t *o, const char *key)
+{
+	return json_number_value(json_object_get(o, key));
+}
+
+/* Profiles that do not describe the card. */
+static void print_stale(const json_t *gpu, const json_t *model)
+{
+	const json_t *s;
+	size_t i;
+
+	json_array_foreach(json_object_get(model, "self_check"), i,
+			   s) if (json_is_true(json_object_get(s, "stale")))(void)
+		printf("%s: model %s: stale profile: %s %.2f (%.2f to %.2f) times "
+		       "the profile's for %.0f min: cofris-profile --model %s\n",
+		       text_of(gpu, "bdf"), text_of(model, "name"), text_of(s, "subject"),
+		       number_of(s, "ratio"), number_of(s, "low"), number_of(s, "high"),
+		       number_of(s, "stale_for_s") / 60, text_of(model, "name"));
+}
+
 /* What needs attention, in words, below the table. */
 static void print_remarks(const json_t *gpu)
 {
@@ -169,6 +189,7 @@ static void print_remarks(const json_t *gpu)
 		if (json_is_string(json_object_get(model, "masks_off")))
 			(void)printf("%s: model %s: by clock alone: %s\n", text_of(gpu, "bdf"),
 				     text_of(model, "name"), text_of(model, "masks_off"));
+		print_stale(gpu, model);
 	}
 }
 

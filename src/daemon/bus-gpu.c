@@ -89,6 +89,21 @@ static int get_max_mhz(sd_bus *bus _unused_, const char *path _unused_, const ch
 	return sd_bus_message_append(reply, "u", known ? u->state.max_mhz : 0);
 }
 
+/* Names of models whose profiles do not describe the card. */
+static int get_stale_models(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
+			    const char *property _unused_, sd_bus_message *reply, void *userdata,
+			    sd_bus_error *error _unused_)
+{
+	const struct unit *u = userdata;
+	int r;
+
+	r = sd_bus_message_open_container(reply, 'a', "s");
+	for (uint32_t k = 0; r >= 0 && u->decided && k < u->decision.n_models; k++)
+		if (u->decision.models[k].stale)
+			r = sd_bus_message_append(reply, "s", u->manager->config->models[k].name);
+	return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
 /* Of the power cap, all in one getter: they differ in one line each. */
 static int get_cap(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
 		   const char *property, sd_bus_message *reply, void *userdata,
@@ -125,6 +140,7 @@ static const sd_bus_vtable gpu_vtable[] = {
 	SD_BUS_PROPERTY("State", "s", get_state, 0, 0),
 	SD_BUS_PROPERTY("Reason", "s", get_reason, 0, 0),
 	SD_BUS_PROPERTY("MaxMHz", "u", get_max_mhz, 0, 0),
+	SD_BUS_PROPERTY("StaleModels", "as", get_stale_models, 0, 0),
 	SD_BUS_PROPERTY("PowerCap", "t", get_cap, 0, 0),
 	SD_BUS_PROPERTY("PowerCapWanted", "t", get_cap, 0, 0),
 	SD_BUS_PROPERTY("PowerCapConfigured", "t", get_cap, 0, 0),

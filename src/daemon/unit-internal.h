@@ -19,6 +19,8 @@ void unit_abandon_claim(struct unit *u);
 void unit_renew(struct unit *u, bool sensors);
 /* Gives a claim back that holds nothing any more. */
 void unit_release(struct unit *u);
+/* Tells which models' profiles have become stale, or hold again. */
+void unit_check_log(struct unit *u);
 /* The card's state has just been read. */
 void unit_cap_watch(struct unit *u, uint64_t now_ns);
 /* Latency starts anew: a worker is gone, and with it what it had counted. */

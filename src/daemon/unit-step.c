@@ -354,6 +354,7 @@ void unit_apply(struct unit *u, uint64_t now_ns)
 	log_inputs(u);
 	log_flags(u);
 	log_overload(u);
+	unit_check_log(u);
 	log_state(u);
 }
 

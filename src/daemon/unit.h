@@ -104,6 +104,7 @@ struct unit {
 	enum unit_state logged_state;
 	uint32_t logged_flags;
 	enum governor_input_state logged_inputs[GOVERNOR_MAX_MODELS];
+	uint32_t logged_stale[GOVERNOR_MAX_MODELS]; /* enum governor_stale */
 	bool logged_overload, logged_group;
 };
 

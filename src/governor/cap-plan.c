@@ -6,6 +6,8 @@
 /* What a mask that gates nothing has to be worth. */
 #define TIE_W	  1.0
 #define TIE_SHARE 0.01
+/* Hardly more power than the least. */
+#define NEAREST 0.05
 /* Below the cap: power differs from batch to batch by a few percent, and grows with the card's
  * heat. What is not in force has to be further below, as each cell was measured to half a percent
  * or so and the factor was learnt of another; then nothing that was left for being above is tried
@@ -73,81 +75,140 @@ static uint32_t rate_of(const struct cap_question *q)
 	return i;
 }
 
-/* What is worse about it: W at a rate, or throughput that is lacking. INFINITY: out of question. */
-static double cost_at(const struct cap_question *q, uint32_t option, uint32_t rate)
+/* One way to choose: the option of least cost among those that pass; cost() is INFINITY for what is
+ * out of question. */
+struct choosing {
+	const struct cap_question *q;
+	uint32_t rate;
+	double limit_w; /* of may_draw() */
+	bool (*passes)(const struct choosing *c, uint32_t option);
+	double (*cost)(const struct choosing *c, uint32_t option);
+	double tie_w, tie_share; /* what a mask that gates nothing has to be worth */
+};
+
+static bool is_inside(const struct choosing *c, uint32_t option)
 {
-	const struct response_menu *m = q->menu;
-	const struct menu_point *p = response_menu_point(m, option, rate);
+	return cap_plan_inside(c->q, option);
+}
+
+static bool in_mean(const struct choosing *c, uint32_t option)
+{
+	const struct menu_point *p = response_menu_point(c->q->menu, option, c->rate);
+
+	return (double)p->power_w * c->q->power_factor * (1 + MARGIN_IN_FORCE) * (double)UW_PER_W <=
+	       (double)c->q->cap_uw;
+}
+
+static bool may_draw(const struct choosing *c, uint32_t option)
+{
+	return cap_plan_busy_w(c->q->menu, option) <= c->limit_w;
+}
+
+/* W: what it draws at the rate, and what is late there. */
+static double cost_at_rate(const struct choosing *c, uint32_t option)
+{
+	const struct response_menu *m = c->q->menu;
+	const struct menu_point *p = response_menu_point(m, option, c->rate);
 	double late_w;
 
 	if (isinf(p->tail_ns))
 		return INFINITY;
-	late_w = q->late_cost * cap_plan_busy_w(m, m->baseline) / m->rated_rps * m->rate_rps[rate] *
-		 response_menu_late(p, (double)m->slo_ns / q->service_factor);
-	return (double)p->power_w * q->power_factor + late_w;
+	late_w = c->q->late_cost * cap_plan_busy_w(m, m->baseline) / m->rated_rps *
+		 m->rate_rps[c->rate] *
+		 response_menu_late(p, (double)m->slo_ns / c->q->service_factor);
+	return (double)p->power_w * c->q->power_factor + late_w;
 }
 
-static double lack(const struct cap_question *q, uint32_t option, uint32_t rate _unused_)
+static double lack(const struct choosing *c, uint32_t option)
 {
-	return -q->menu->options[option].capacity_rps;
+	return -c->q->menu->options[option].capacity_rps;
 }
 
-static double draw(const struct cap_question *q, uint32_t option, uint32_t rate _unused_)
+static double draw(const struct choosing *c, uint32_t option)
 {
-	return cap_plan_busy_w(q->menu, option);
+	return cap_plan_busy_w(c->q->menu, option);
 }
 
-static double mask_penalty(const struct cap_question *q, uint32_t option, bool by_rate, double cost)
+static double with_tie(const struct choosing *c, uint32_t option, double cost)
 {
-	if (q->menu->options[option].full || q->menu->gating != TABLE_GATING_NONE)
+	if (c->q->menu->options[option].full || c->q->menu->gating != TABLE_GATING_NONE)
 		return cost;
-	return cost + (by_rate ? TIE_W : TIE_SHARE * fabs(cost));
+	return cost + c->tie_w + c->tie_share * fabs(cost);
 }
 
-/* The least by cost(); the first of equal ones. UINT32_MAX: none. */
-static uint32_t least(const struct cap_question *q, uint32_t rate, bool inside,
-		      double (*cost)(const struct cap_question *q, uint32_t option, uint32_t rate))
+/* The first of equal ones; UINT32_MAX: none. */
+static uint32_t least(const struct choosing *c)
 {
 	uint32_t best = UINT32_MAX;
 	double least_cost = INFINITY;
 
-	for (uint32_t i = 0; i < q->menu->n_options; i++) {
-		double c;
+	for (uint32_t i = 0; i < c->q->menu->n_options; i++) {
+		double cost;
 
-		if (!may_choose(q, i) || (inside && !cap_plan_inside(q, i)))
+		if (!may_choose(c->q, i) || (c->passes && !c->passes(c, i)))
 			continue;
-		c = mask_penalty(q, i, cost == cost_at, cost(q, i, rate));
-		if (c < least_cost) {
-			least_cost = c;
+		cost = with_tie(c, i, c->cost(c, i));
+		if (cost < least_cost) {
+			least_cost = cost;
 			best = i;
 		}
 	}
 	return best;
 }
 
+static uint32_t at_rate(const struct cap_question *q,
+			bool (*passes)(const struct choosing *c, uint32_t option))
+{
+	const struct choosing c = {q, rate_of(q), 0, passes, cost_at_rate, TIE_W, 0};
+
+	return c.rate < q->menu->n_rates ? least(&c) : UINT32_MAX;
+}
+
+static uint32_t most_throughput(const struct cap_question *q)
+{
+	const struct choosing c = {q, 0, 0, is_inside, lack, 0, TIE_SHARE};
+
+	return least(&c);
+}
+
+/* B may always be chosen, so there is one. */
+static uint32_t nearest_above(const struct cap_question *q)
+{
+	struct choosing c = {q, 0, 0, NULL, draw, 0, TIE_SHARE};
+	double cap_w = (double)q->cap_uw / (double)UW_PER_W / q->power_factor;
+	double least_w = cap_plan_busy_w(q->menu, least(&c));
+
+	/* Inside, but for the margin. */
+	c.limit_w = least_w <= cap_w ? cap_w : least_w * (1 + NEAREST);
+	c.passes = may_draw;
+	c.cost = lack;
+	return least(&c);
+}
+
 void cap_plan_choose(const struct cap_question *q, struct cap_choice *ret)
 {
 	const struct response_menu *m = q->menu;
-	uint32_t rate = rate_of(q), option = UINT32_MAX;
 	struct cap_choice c = {.tail_ns = INFINITY};
+	const struct menu_point *p;
 
-	if (rate < m->n_rates)
-		option = least(q, rate, /* inside= */ true, cost_at);
-	c.sustained = option != UINT32_MAX;
-	if (!c.sustained)
-		option = least(q, 0, /* inside= */ true, lack);
-	c.inside = option != UINT32_MAX;
-	if (!c.inside)
-		option = least(q, 0, /* inside= */ false, draw);
-	c.option = option;
+	c.option = at_rate(q, is_inside);
+	c.sustained = c.inside = c.option != UINT32_MAX;
+	if (!c.inside) {
+		c.option = most_throughput(q);
+		c.inside = c.option != UINT32_MAX;
+	}
+	if (!c.inside) {
+		c.option = at_rate(q, in_mean);
+		c.sustained = c.in_mean = c.option != UINT32_MAX;
+	}
+	if (c.option == UINT32_MAX)
+		c.option = nearest_above(q);
+	c.power_w = cap_plan_busy_w(m, c.option) * q->power_factor;
 	if (c.sustained) {
-		const struct menu_point *p = response_menu_point(m, option, rate);
-
+		p = response_menu_point(m, c.option, rate_of(q));
 		c.power_w = (double)p->power_w * q->power_factor;
 		c.tail_ns = (double)p->tail_ns * q->service_factor;
 		c.wait_ns = (double)p->wait_ns;
-	} else {
-		c.power_w = cap_plan_busy_w(m, option) * q->power_factor;
 	}
 	*ret = c;
 }

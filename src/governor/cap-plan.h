@@ -6,7 +6,12 @@
  * burst, and nothing that a mean hides, then takes the card above it. Among those inside that
  * sustain the demand it is the one of least cost (table.h: power, and what is late), which is the
  * least power where the SLO is held without doubt. Where none sustains the demand it is the one of
- * the most throughput, whatever is late; and where none is inside, the one of least power.
+ * the most throughput, whatever is late.
+ *
+ * A cap below all options' power can still be held in the mean, by pauses: where none is inside, it
+ * is the one of least cost whose mean power at the demand is; and where there is none, the one of
+ * the most throughput among those inside by less than a margin, or of hardly more than the least
+ * power.
  *
  * A mask that gates nothing has to be worth more than a tie, as in the table. */
 #pragma once
@@ -26,7 +31,8 @@ struct cap_question {
 
 struct cap_choice {
 	uint32_t option;
-	bool inside;	/* the cap; never, if no option is */
+	bool inside;	/* the cap, always */
+	bool in_mean;	/* only in the mean */
 	bool sustained; /* the demand */
 	double power_w; /* at the demand, corrected; busy without a pause if it is not sustained */
 	double tail_ns, wait_ns; /* INFINITY and 0 if it is not sustained */

@@ -39,21 +39,18 @@ void governor_cap_learn(struct governor *g, const struct governor_input *input, 
 {
 	if (only < g->config.n_models)
 		learn(g, only, input);
-	/* Until something is ordered again. */
-	for (uint32_t i = 0; i < g->config.n_models; i++) {
-		g->models[i].option_before = g->models[i].option;
-		g->models[i].option = UINT32_MAX;
-	}
 }
 
 static struct cap_question question(const struct governor *g, uint32_t i, double demand_rps)
 {
+	double late_cost = g->config.models[i].late_cost;
+
 	return (struct cap_question){
 		.menu = g->config.models[i].menu,
 		.demand_rps = demand_rps,
 		.service_factor = 1,
 		.power_factor = cap_factor_get(&g->models[i].cap_factor),
-		.late_cost = TABLE_LATE_COST,
+		.late_cost = late_cost > 0 ? late_cost : TABLE_LATE_COST,
 		.cap_uw = g->config.power_cap_uw,
 		.in_force = g->models[i].option_before,
 	};

@@ -5,6 +5,7 @@
 
 #include "governor/cap-factor.h"
 #include "governor/demand.h"
+#include "governor/governor-check.h"
 #include "governor/governor.h"
 #include "governor/pacer.h"
 #include "governor/policy.h"
@@ -22,6 +23,7 @@ struct model {
 	double asked_rps;
 	union policy_state state;
 	struct cap_factor cap_factor;
+	struct governor_check check;
 	/* Of its menu: ordered in this step, and in the one before; UINT32_MAX: unknown. */
 	uint32_t option, option_before;
 };
@@ -79,5 +81,13 @@ bool governor_cap_plan(struct governor *g, uint32_t i, const struct response_tab
 /* Full speed with all CUs and the workers' own batch, inside the cap. False: no cap, or no menu. */
 bool governor_cap_full_speed(const struct governor *g, uint32_t i, uint32_t *ret_mhz,
 			     double *ret_power_w);
+/* governor-check.c. The interval that has just ended, before anything is decided; only: as above.
+ */
+void governor_check_step(struct governor *g, const struct governor_input *input, uint32_t only);
+/* Which profiles are stale. */
+void governor_check_describe(const struct governor *g, struct governor_decision *ret);
+/* What was found of the old table's profile is kept if the new table is of the same one. */
+void governor_check_inherit(struct governor_check *k, const struct response_table *old,
+			    const struct response_table *table);
 /* Of two that apply the one to tell. */
 enum governor_reason governor_first_reason(enum governor_reason a, enum governor_reason b);

@@ -92,13 +92,16 @@ static void policy_view_fill(struct governor *g, uint32_t i, const struct respon
 			     const struct governor_input *input, struct policy_view *ret)
 {
 	struct model *m = &g->models[i];
+	/* A card that is so much slower than its profile serves what its profile's card serves at a
+	 * rate so much higher. */
+	double slowness = self_check_slowness(&m->check.check);
 
 	*ret = (struct policy_view){
 		.table = t,
 		.rate_rps = m->rate_rps,
-		.mean_rps = demand_mean_rps(&m->demand),
-		.upper_rps = demand_upper_rps(&m->demand),
-		.bound_rps = demand_bound_rps(&m->demand),
+		.mean_rps = demand_mean_rps(&m->demand) * slowness,
+		.upper_rps = demand_upper_rps(&m->demand) * slowness,
+		.bound_rps = demand_bound_rps(&m->demand) * slowness,
 		.now_ns = input->now_ns,
 		.in = &input->models[i],
 		.power_max_uw = input->power_max_uw,
@@ -108,8 +111,10 @@ static void policy_view_fill(struct governor *g, uint32_t i, const struct respon
 		.in_force = m->in_force && input->models[i].acknowledged,
 		.state = &m->state,
 	};
-	if (m->asked)
-		ret->rate_rps = ret->mean_rps = ret->upper_rps = ret->bound_rps = m->asked_rps;
+	if (!m->asked)
+		return;
+	ret->rate_rps = m->asked_rps;
+	ret->mean_rps = ret->upper_rps = ret->bound_rps = m->asked_rps * slowness;
 }
 
 enum governor_reason governor_first_reason(enum governor_reason a, enum governor_reason b)

@@ -241,6 +241,9 @@ static void decision_begin(struct governor *g, const struct governor_input *inpu
 	ret->again_ns = UINT64_MAX;
 	ret->n_models = g->config.n_models;
 	for (uint32_t i = 0; i < ret->n_models; i++) {
+		/* Until it is known what is ordered. */
+		g->models[i].option_before = g->models[i].option;
+		g->models[i].option = UINT32_MAX;
 		ret->models[i].rate_rps = g->models[i].rate_rps;
 		ret->models[i].row = PACER_ROW_BASELINE;
 		ret->models[i].boost_wait_ns = UINT64_MAX;
@@ -274,6 +277,7 @@ void governor_decide(struct governor *g, const struct governor_input *input,
 	struct active active = find_active(g, input);
 
 	decision_begin(g, input, ret);
+	governor_check_describe(g, ret);
 	ret->reason = precedence(input, &active, &ret->action);
 	if (!decide_by_plan(g, input, &active, ret))
 		decide_without_plan(g, input, &active, ret);
@@ -289,6 +293,7 @@ void governor_step(struct governor *g, const struct governor_input *input,
 	for (uint32_t i = 0; i < g->config.n_models; i++)
 		governor_model_estimate(&g->models[i], input, &input->models[i]);
 	governor_cap_learn(g, input, active.n == 1 ? active.last : UINT32_MAX);
+	governor_check_step(g, input, active.n == 1 ? active.last : UINT32_MAX);
 	governor_decide(g, input, ret);
 	ret->changed = !g->decided || differs(ret, &g->previous);
 	g->previous = *ret;
@@ -333,6 +338,7 @@ void governor_inherit(struct governor *g, const struct governor *old)
 			g->models[i] = old->models[j];
 			g->models[i].policy = policy;
 			g->models[i].option = UINT32_MAX;
+			governor_check_inherit(&g->models[i].check, o->table, c->table);
 			if (old->models[j].policy != policy) {
 				g->models[i].state = (union policy_state){0};
 				g->models[i].in_force = false;

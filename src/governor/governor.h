@@ -125,6 +125,11 @@ enum governor_reason {
 };
 const char *governor_reason_name(enum governor_reason r);
 
+enum governor_stale { /* bits of enum self_check_subject */
+		      GOVERNOR_STALE_POWER = 1u << 0,
+		      GOVERNOR_STALE_SERVICE = 1u << 1,
+};
+
 struct governor_model_decision {
 	double rate_rps;       /* measured in the interval */
 	double demand_rps;     /* the bound planned for */
@@ -135,6 +140,7 @@ struct governor_model_decision {
 	uint64_t max_wait_ns;
 	uint64_t boost_wait_ns; /* UINT64_MAX: none */
 	double tail_ns;		/* predicted */
+	uint32_t stale;		/* its profile does not describe the card: enum governor_stale */
 	enum governor_reason reason;
 };
 
@@ -163,6 +169,10 @@ DEFINE_CLEANUP(struct governor *, governor_free)
 /* One step. input->models has config->n_models valid entries; so has ret->models. Never fails. */
 void governor_step(struct governor *g, const struct governor_input *input,
 		   struct governor_decision *ret);
+
+/* How a model's profile compares with the card (self-check.h); NULL beyond the models. */
+struct self_check;
+const struct self_check *governor_self_check(const struct governor *g, uint32_t model);
 
 /* Takes over what can be kept (demand, dwell) from a governor with another configuration, matched
  * by model name: for a reload. */

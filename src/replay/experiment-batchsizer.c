@@ -2,7 +2,10 @@
 /* BatchSizer's experiment (Nabavinejad, Reda and Ebrahimi, ASP-DAC 2021, section 5): twenty jobs
  * under power caps, always with work waiting; throughput of the batch size as the knob against that
  * of the clock at a batch of 16, both found by the same search. The card is like their P40, and
- * their data sets (two for each network) are one here: the plant knows no pictures. */
+ * their data sets (two for each network) are one here: the plant knows no pictures.
+ *
+ * Beside them cofris, which plans with both knobs from a profile of the card and finds out itself
+ * that there is always work: it is told the requests started as arrivals. */
 #include "base/log.h"
 #include "base/units.h"
 #include "governor/policy.h"
@@ -18,21 +21,21 @@
 #define MAX_BATCH  256
 #define DVFS_BATCH 16
 
-/* Table 2. NULL: the layers' shapes of this network are not at hand. */
+/* Table 2. */
 static const struct job {
 	const char *network, *model;
 	uint32_t cap_w;
 } jobs[] = {
-	{"IncV1", "inception-v1", 191}, {"IncV2", NULL, 123},
-	{"IncV3", "inception-v3", 228}, {"MobV1", "mobilenet-v1", 195},
-	{"MobV2", "mobilenet-v2", 84},	{"NASNET", NULL, 159},
-	{"PNASNET", NULL, 246},		{"Res50", "resnet50", 143},
-	{"Res101", "resnet101", 167},	{"Res152", "resnet152", 218},
-	{"IncV1", "inception-v1", 125}, {"IncV2", NULL, 192},
-	{"IncV3", "inception-v3", 165}, {"MobV1", "mobilenet-v1", 98},
-	{"MobV2", "mobilenet-v2", 208}, {"NASNET", NULL, 135},
-	{"PNASNET", NULL, 136},		{"Res50", "resnet50", 198},
-	{"Res101", "resnet101", 236},	{"Res152", "resnet152", 188},
+	{"IncV1", "inception-v1", 191},	    {"IncV2", "inception-v2", 123},
+	{"IncV3", "inception-v3", 228},	    {"MobV1", "mobilenet-v1", 195},
+	{"MobV2", "mobilenet-v2", 84},	    {"NASNET", "nasnet-mobile", 159},
+	{"PNASNET", "pnasnet-mobile", 246}, {"Res50", "resnet50", 143},
+	{"Res101", "resnet101", 167},	    {"Res152", "resnet152", 218},
+	{"IncV1", "inception-v1", 125},	    {"IncV2", "inception-v2", 192},
+	{"IncV3", "inception-v3", 165},	    {"MobV1", "mobilenet-v1", 98},
+	{"MobV2", "mobilenet-v2", 208},	    {"NASNET", "nasnet-mobile", 135},
+	{"PNASNET", "pnasnet-mobile", 136}, {"Res50", "resnet50", 198},
+	{"Res101", "resnet101", 236},	    {"Res152", "resnet152", 188},
 };
 
 /* What the text prints of its Fig. 5: gain over DVFS, percent. */
@@ -41,7 +44,8 @@ static double published_gain_pct(uint32_t job)
 	return job == 19 ? 29 : job == 5 ? -8 : NAN;
 }
 
-static const char *const policies[] = {"dvfs", "batchsizer", "batchsizer-fixed", "cofris"};
+static const char *const policies[] = {"dvfs", "batchsizer", "batchsizer-fixed",
+				       "cofris"}; /* the last one plans */
 
 /* A job's card, and what is known of it beforehand. */
 struct job_bench {
@@ -85,6 +89,17 @@ static int set(json_t *row, const char *policy, const char *what, double value)
 	return json_object_set_new(row, make_key(key, policy, what), report_rounded(value));
 }
 
+/* What planning with both knobs gains over the best of those with one. */
+static int add_best(const double *rps, json_t *row)
+{
+	double best = 0;
+	size_t n = ARRAY_SIZE(policies) - 1;
+
+	for (size_t i = 0; i < n; i++)
+		best = fmax(best, rps[i]);
+	return set(row, policies[n], "best_pct", 100 * (rps[n] / best - 1));
+}
+
 static int add_policies(const struct job *job, uint32_t number, uint64_t seed, json_t *row)
 {
 	double rps[ARRAY_SIZE(policies)];
@@ -114,6 +129,8 @@ static int add_policies(const struct job *job, uint32_t number, uint64_t seed, j
 			r = -ENOMEM;
 		simulation_result_done(&result);
 	}
+	if (r == 0 && add_best(rps, row) < 0)
+		r = -ENOMEM;
 	experiment_bench_done(&b.bench);
 	free(b.table);
 	free(b.menu);
@@ -123,14 +140,14 @@ static int add_policies(const struct job *job, uint32_t number, uint64_t seed, j
 static int add_job(uint32_t number, uint64_t seed, json_t *rows)
 {
 	const struct job *job = &jobs[number - 1];
-	json_t *row = json_pack("{s:i, s:s, s:s?, s:i}", "job", (int)number, "network",
-				job->network, "model", job->model, "cap_w", (int)job->cap_w);
+	json_t *row = json_pack("{s:i, s:s, s:s, s:i}", "job", (int)number, "network", job->network,
+				"model", job->model, "cap_w", (int)job->cap_w);
 	int r = 0;
 
 	if (!row || json_object_set_new(row, "published_gain_pct",
 					report_rounded(published_gain_pct(number))) < 0)
 		r = -ENOMEM;
-	if (r == 0 && job->model)
+	if (r == 0)
 		r = add_policies(job, number, seed, row);
 	if (r < 0 || json_array_append_new(rows, row) < 0) {
 		if (r < 0)
@@ -172,8 +189,6 @@ static double share_pct(const json_t *rows, const char *policy,
 
 	json_array_foreach(rows, i, row)
 	{
-		if (!json_is_string(json_object_get(row, "model")))
-			continue;
 		n++;
 		held += holds(row, policy);
 	}
@@ -230,8 +245,8 @@ static int add_claims(const json_t *rows, const char *policy, const json_t *rang
 		 figure(json_array_get(rows, 18), policy, "gain_pct")},
 		{"job-5", "gain in job 5, %", policy, -8, -13, -3, true,
 		 figure(json_array_get(rows, 4), policy, "gain_pct")},
-		{"most-jobs", "most jobs gain; % of them", policy, NAN, 51, 100, true,
-		 share_pct(rows, policy, gains)},
+		{"most-jobs", "most jobs gain; % of them", policy, NAN, 51, 100,
+		 strcmp(policy, "batchsizer") == 0, share_pct(rows, policy, gains)},
 		{"large-batches", "all jobs with batches above 16 gain; the least, %", policy, NAN,
 		 0, INFINITY, false, gain_by_batch(rows, policy, true)},
 		{"small-batches", "the others gain little or lose; their mean, %", policy, NAN,
@@ -257,11 +272,10 @@ static json_t *make_object(const struct experiment_options *o, json_t *rows)
 		json_decref(claims);
 		claims = NULL; /* nor is there an object */
 	}
-	return json_pack("{s:i, s:b, s:s, s:s, s:I, s:o, s:o, s:[s,s,s], s:o, s:o}", "schema",
+	return json_pack("{s:i, s:b, s:s, s:s, s:I, s:o, s:o, s:o, s:o}", "schema",
 			 EXPERIMENT_SCHEMA, "simulated", 1, "experiment", "batchsizer", "device",
 			 "p40", "seed", (json_int_t)o->seed, "batchsizer_gain_pct", printed,
-			 "batchsizer_fixed_gain_pct", fixed, "missing", "Inception V2",
-			 "NASNet-Mobile", "PNASNet-Mobile", "claims", claims, "jobs", rows);
+			 "batchsizer_fixed_gain_pct", fixed, "claims", claims, "jobs", rows);
 }
 
 static int run(const struct experiment_options *o, json_t **ret)
@@ -299,7 +313,7 @@ static const struct report_column columns[] = {
 	{"batchsizer_fixed_over_cap_pct", "over cap %", NULL, 2},
 	{"published_gain_pct", "published %", NULL, 0},
 	{"cofris_rps", "cofris /s", NULL, 1},
-	{"cofris_gain_pct", "gain %", NULL, 1},
+	{"cofris_best_pct", "over best %", NULL, 1},
 	{"cofris_mhz", "MHz", NULL, 0},
 	{"cofris_batch", "batch", NULL, 1},
 	{"cofris_over_cap_pct", "over cap %", NULL, 2},
@@ -311,9 +325,7 @@ static int text(const json_t *object, FILE *f)
 
 	(void)fprintf(f,
 		      "Simulated: BatchSizer's jobs on a P40-like card; gains are over the clock "
-		      "at a batch of %d\n"
-		      "Missing, as their layers' shapes are not at hand: Inception V2, "
-		      "NASNet-Mobile, PNASNet-Mobile\n\n",
+		      "at a batch of %d\n\n",
 		      DVFS_BATCH);
 	r = experiment_claims_text(json_object_get(object, "claims"), f);
 	return r < 0 ? r

@@ -20,6 +20,8 @@ cofris_test(test-simulation-steps SOURCES test-simulation-steps.c USES cofris-re
   LABELS unit)
 cofris_test(test-simulation-models SOURCES test-simulation-models.c USES cofris-replay-core
   LABELS unit)
+cofris_test(test-simulation-cap SOURCES test-simulation-cap.c USES cofris-replay-core
+  LABELS unit)
 cofris_test(test-simulation-governor SOURCES test-simulation-governor.c USES cofris-replay-core
   Threads::Threads LABELS unit)
 target_link_options(test-simulation-governor PRIVATE -Wl,--wrap=governor_step)
@@ -30,3 +32,6 @@ cofris_test(test-simulation-scale SOURCES test-simulation-scale.c USES cofris-re
   LABELS unit)
 target_link_options(test-simulation-scale PRIVATE -Wl,--wrap=governor_step)
 cofris_test(test-menu-bench SOURCES test-menu-bench.c USES cofris-replay-core LABELS unit)
+cofris_test(test-simulation-check SOURCES test-simulation-check.c USES cofris-replay-core
+  LABELS unit)
+target_link_options(test-simulation-check PRIVATE -Wl,--wrap=governor_step)

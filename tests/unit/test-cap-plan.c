@@ -139,38 +139,65 @@ static double cost(const struct cap_question *q, uint32_t option, double rps)
 		       response_menu_late(p, (double)m->slo_ns / q->service_factor);
 }
 
-static void check_choice(const struct cap_question *q)
+static double mean_w(const struct cap_question *q, uint32_t option, double rps)
+{
+	uint32_t rate = 0;
+
+	while (rate < q->menu->n_rates && q->menu->rate_rps[rate] < rps)
+		rate++;
+	if (rate == q->menu->n_rates)
+		return INFINITY;
+	return (double)response_menu_point(q->menu, option, rate)->power_w * q->power_factor;
+}
+
+/* What is known of a choice: nothing of a kind that comes first, and nothing better of its own. */
+static void check_against(const struct cap_question *q, const struct cap_choice *c, uint32_t i)
 {
 	double rps = q->demand_rps * q->service_factor, cap_w = (double)q->cap_uw / 1e6;
-	bool masks_cost = q->menu->gating == TABLE_GATING_NONE;
-	struct cap_choice c;
-	double found;
+	bool free_mask = q->menu->options[i].full || q->menu->gating != TABLE_GATING_NONE;
+	double found = cost(q, c->option, rps), other = cost(q, i, rps);
+	double lacks_rps =
+		q->menu->options[i].capacity_rps - q->menu->options[c->option].capacity_rps;
+	bool in_mean = mean_w(q, i, rps) * (1 + IN_FORCE_BAND) <= cap_w;
 
-	cap_plan_choose(q, &c);
-	assert_true(c.option < q->menu->n_options && allowed(q, c.option));
-	if (c.inside)
-		assert_true(drawn_w(q, c.option) <= cap_w / (1 + IN_FORCE_BAND) * (1 + 1e-9));
-	found = cost(q, c.option, rps);
-	for (uint32_t i = 0; i < q->menu->n_options; i++) {
-		bool free_mask = q->menu->options[i].full || !masks_cost;
-
-		if (!allowed(q, i))
-			continue;
-		if (!c.inside) {
-			assert_false(cap_plan_inside(q, i));
-			assert_true(!free_mask || drawn_w(q, c.option) <= drawn_w(q, i) + 1e-9);
-		} else if (cap_plan_inside(q, i) && c.sustained) {
-			assert_true(!free_mask || found <= cost(q, i, rps) + 1e-9);
-		} else if (cap_plan_inside(q, i)) {
-			assert_true(isinf(cost(q, i, rps)));
-			assert_true(!free_mask || q->menu->options[c.option].capacity_rps >=
-							  q->menu->options[i].capacity_rps - 1e-9);
+	if (c->inside && !c->sustained && cap_plan_inside(q, i)) {
+		assert_true(isinf(other));
+		assert_true(!free_mask || lacks_rps <= 1e-9);
+	} else if (c->inside && cap_plan_inside(q, i)) {
+		assert_true(!free_mask || found <= other + 1e-9);
+	} else if (!c->inside) {
+		assert_false(cap_plan_inside(q, i));
+		assert_true(c->in_mean || isinf(other) || !in_mean);
+		if (c->in_mean && in_mean && free_mask)
+			assert_true(found <= other + 1e-9);
+		if (!c->in_mean && free_mask) {
+			assert_true(drawn_w(q, c->option) <= 1.06 * drawn_w(q, i));
+			assert_true(drawn_w(q, i) > drawn_w(q, c->option) || lacks_rps <= 1e-9);
 		}
 	}
 }
 
+static void check_choice(const struct cap_question *q, unsigned int kinds[4])
+{
+	double rps = q->demand_rps * q->service_factor, cap_w = (double)q->cap_uw / 1e6;
+	struct cap_choice c;
+
+	cap_plan_choose(q, &c);
+	kinds[c.inside ? c.sustained : c.in_mean ? 2 : 3]++;
+	assert_true(c.option < q->menu->n_options && allowed(q, c.option));
+	if (c.inside)
+		assert_true(drawn_w(q, c.option) <= cap_w / (1 + IN_FORCE_BAND) * (1 + 1e-9));
+	if (c.in_mean)
+		assert_true(mean_w(q, c.option, rps) <= cap_w);
+	assert_true(!c.sustained || isfinite(cost(q, c.option, rps)));
+	for (uint32_t i = 0; i < q->menu->n_options; i++)
+		if (allowed(q, i))
+			check_against(q, &c, i);
+}
+
 static void test_the_choice_is_the_best_of_all_inside(void **state _unused_)
 {
+	unsigned int kinds[4] = {0};
 	uint64_t seed = SEED;
 
 	print_message("seed %u\n", SEED);
@@ -180,10 +207,12 @@ static void test_the_choice_is_the_best_of_all_inside(void **state _unused_)
 		for (unsigned int k = 0; k < 40; k++) {
 			struct cap_question q = random_question(m, &seed);
 
-			check_choice(&q);
+			check_choice(&q, kinds);
 		}
 		free(m);
 	}
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		assert_true(kinds[i] > MENUS);
 }
 
 /* Without a limit on what may be done, a higher cap never means less throughput, nor more demand
