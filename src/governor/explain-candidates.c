@@ -81,6 +81,18 @@ static struct explain_candidate option_at(const struct search *s, uint32_t optio
 	return c;
 }
 
+static bool is_inside_cap(const struct search *s, const struct explain_candidate *c)
+{
+	const struct cap_question q = {
+		.menu = s->menu,
+		.power_factor = s->e->power_factor,
+		.cap_uw = s->e->power_cap_uw,
+		.in_force = c->in_force ? c->number : UINT32_MAX,
+	};
+
+	return cap_plan_inside(&q, c->number);
+}
+
 static enum explain_verdict judge_option(const struct search *s, const struct explain_candidate *c)
 {
 	const struct response_menu *m = s->menu;
@@ -93,7 +105,7 @@ static enum explain_verdict judge_option(const struct search *s, const struct ex
 		return EXPLAIN_NO_MASK;
 	if (c->batch != m->options[m->baseline].batch && !s->q->in->batch_follows)
 		return EXPLAIN_NO_BATCH;
-	if (s->cap.cap_uw > 0 && !cap_plan_inside(&s->cap, c->number))
+	if (s->e->power_cap_uw > 0 && !is_inside_cap(s, c))
 		return EXPLAIN_CAP;
 	if (!s->by_cost && c->tail_ns > s->e->limit_ns)
 		return EXPLAIN_TAIL;
