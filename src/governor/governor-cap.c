@@ -93,7 +93,8 @@ static void take(struct governor *g, uint32_t i, const struct governor_model_inp
 
 /* The worker takes a larger batch or mask sooner than the card a lower clock, and both together may
  * be above the cap: then the clock goes first, and the rest in the next step. */
-static void clock_first(struct governor *g, uint32_t i, struct governor_decision *ret)
+static void clock_first(struct governor *g, uint32_t i, bool may_mask,
+			struct governor_decision *ret)
 {
 	const struct governor_decision *before = &g->previous;
 	const struct response_menu *menu = g->config.models[i].menu;
@@ -111,7 +112,8 @@ static void clock_first(struct governor *g, uint32_t i, struct governor_decision
 		d->max_batch = batch;
 		g->models[i].option = UINT32_MAX;
 	}
-	if (cu_shape_cus(shape) > 0 &&
+	/* Where masks are no longer followed there is nothing that could be kept. */
+	if (may_mask && cu_shape_cus(shape) > 0 &&
 	    (cu_shape_cus(d->shape) == 0 || cu_shape_cus(d->shape) > cu_shape_cus(shape))) {
 		d->shape = shape;
 		g->models[i].option = UINT32_MAX;
@@ -143,7 +145,7 @@ bool governor_cap_plan(struct governor *g, uint32_t i, const struct response_tab
 	if (!beyond || choice.option != config->menu->baseline)
 		plan->reason = governor_first_reason(plan->reason, GOVERNOR_REASON_POWER_CAP);
 	take(g, i, in, &choice, ret);
-	clock_first(g, i, ret);
+	clock_first(g, i, q.may_mask, ret);
 	if (choice.sustained)
 		ret->models[i].boost_wait_ns = boost_wait_ns(&q, &choice);
 	return true;

@@ -322,10 +322,39 @@ static struct several_hold hold_in(const struct response_table *old,
 	return h;
 }
 
+/* The new menu's option for what the old one's means to card and workers. */
+static uint32_t option_in(const struct response_menu *old, const struct response_menu *menu,
+			  uint32_t option)
+{
+	const struct menu_option *a;
+
+	if (!old || !menu || option >= old->n_options)
+		return UINT32_MAX;
+	a = &old->options[option];
+	for (uint32_t i = 0; i < menu->n_options; i++) {
+		const struct menu_option *b = &menu->options[i];
+
+		if (menu->clocks[b->clock].max_mhz == old->clocks[a->clock].max_mhz &&
+		    cu_shape_equal(a->shape, b->shape) && a->batch == b->batch)
+			return i;
+	}
+	return UINT32_MAX;
+}
+
+/* What is in force stays so until the next step; models follow by name. */
+static void inherit_decision(struct governor *g, const struct governor *old)
+{
+	g->previous = old->previous;
+	g->previous.n_models = g->config.n_models;
+	memset(g->previous.models, 0, sizeof(g->previous.models));
+	g->decided = old->decided;
+}
+
 void governor_inherit(struct governor *g, const struct governor *old)
 {
 	g->number = old->number;
 	g->thermal = old->thermal;
+	inherit_decision(g, old);
 	for (uint32_t i = 0; i < g->config.n_models; i++) {
 		struct governor_model_config *c = &g->config.models[i];
 
@@ -337,8 +366,11 @@ void governor_inherit(struct governor *g, const struct governor *old)
 				continue;
 			g->models[i] = old->models[j];
 			g->models[i].policy = policy;
-			g->models[i].option = UINT32_MAX;
 			governor_check_inherit(&g->models[i].check, o->table, c->table);
+			g->models[i].option = option_in(o->menu, c->menu, old->models[j].option);
+			g->models[i].cap_factor.option =
+				option_in(o->menu, c->menu, old->models[j].cap_factor.option);
+			g->previous.models[i] = old->previous.models[j];
 			if (old->models[j].policy != policy) {
 				g->models[i].state = (union policy_state){0};
 				g->models[i].in_force = false;

@@ -10,7 +10,6 @@
 
 #define SLO_FACTOR 1.5
 #define BIN_S	   10.0
-#define BINS	   ((uint32_t)(DISTURBANCE_S / BIN_S))
 #define FROM_NS	   ((uint64_t)(DISTURBANCE_FROM_S * 1e9))
 
 /* Of a run's chance; the cards' are apart from it. */
@@ -278,6 +277,18 @@ static double recovery_s(const struct job *j)
 	return last_s - end_s;
 }
 
+/* The least of any 30 s, from where a run has found its rows. */
+static double least_mhz(const struct simulation_result *r)
+{
+	double least = INFINITY, w, mhz;
+
+	for (double s = DISTURBANCE_FROM_S; s + DISTURBANCE_END_S <= DISTURBANCE_S; s += BIN_S) {
+		means(r, s, s + DISTURBANCE_END_S, &w, &mhz);
+		least = fmin(least, mhz);
+	}
+	return least;
+}
+
 static double over_cap_s(const struct job *j)
 {
 	const struct simulation_result *r = &j->results[RUN_POLICY];
@@ -326,11 +337,12 @@ static void take_figures(const struct job *j, struct disturbance_figures *ret)
 	means(run, DISTURBANCE_FROM_S, end_s, &w, &mhz);
 	means(maximum, DISTURBANCE_FROM_S, end_s, &other_w, &other_mhz);
 	ret->power_vs_maximum = w / other_w;
+	ret->maximum_clock = other_mhz / j->truth.device.level_mhz[j->truth.device.n_levels - 1];
 	means(run, DISTURBANCE_S - DISTURBANCE_END_S, DISTURBANCE_S, &w, &mhz);
 	means(&j->results[RUN_UNDISTURBED], DISTURBANCE_S - DISTURBANCE_END_S, DISTURBANCE_S,
 	      &other_w, &other_mhz);
 	ret->end_power = w / other_w;
-	ret->end_clock = mhz / other_mhz;
+	ret->end_clock = mhz / least_mhz(&j->results[RUN_UNDISTURBED]);
 }
 
 /* ---- a scenario with a model on a card ---- */
@@ -407,19 +419,6 @@ static int run_job(void *userdata, uint32_t i)
 
 /* ---- all of it ---- */
 
-/* Far from 1 on either side is bad of the one, low of the other. */
-static void take_worse(struct disturbance_figures *a, const struct disturbance_figures *b)
-{
-	a->late_pct = fmax(a->late_pct, b->late_pct);
-	a->maximum_late_pct = fmax(a->maximum_late_pct, b->maximum_late_pct);
-	a->excess_late_pct = fmax(a->excess_late_pct, b->excess_late_pct);
-	a->recovery_s = fmax(a->recovery_s, b->recovery_s);
-	a->end_clock = fmin(a->end_clock, b->end_clock);
-	a->end_power = fmax(a->end_power, b->end_power);
-	a->power_vs_maximum = fmax(a->power_vs_maximum, b->power_vs_maximum);
-	a->over_cap_s = fmax(a->over_cap_s, b->over_cap_s);
-}
-
 static int run_all(struct work *w, struct disturbance_figures *ret, struct evaluation_error *error)
 {
 	const struct disturbances_options *o = w->options;
@@ -440,7 +439,7 @@ static int run_all(struct work *w, struct disturbance_figures *ret, struct evalu
 	for (uint32_t i = 0; i < n; i++) {
 		ret[i] = w->figures[i * o->cards];
 		for (uint32_t card = 1; card < o->cards; card++)
-			take_worse(&ret[i], &w->figures[i * o->cards + card]);
+			disturbance_take_worse(&ret[i], &w->figures[i * o->cards + card]);
 	}
 	return 0;
 }

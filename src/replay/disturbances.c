@@ -5,12 +5,14 @@
 #include "replay/disturbances.h"
 #include "base/macros.h"
 #include "base/units.h"
+#include <math.h>
 
-#define POLL(ms) ((ms)*NSEC_PER_MSEC)
-#define STEADY	 .load = 0.4
-#define WITHIN	 .excess_late_pct = 0.6, .recovery_s = 60
-#define LATE	 .excess_late_pct = 1.0, .recovery_s = 60
-#define VARYING	 .load = 0.3, .extra = 0.4, .extra_s = 60
+#define MISSED(bound) (1u << DISTURBANCE_##bound)
+#define POLL(ms)      ((ms)*NSEC_PER_MSEC)
+#define STEADY	      .load = 0.4
+#define WITHIN	      .excess_late_pct = 0.6, .recovery_s = 60
+#define LATE	      .excess_late_pct = 1.0, .recovery_s = 60
+#define VARYING	      .load = 0.3, .extra = 0.4, .extra_s = 60
 
 const struct disturbance disturbances_all[] = {
 	{
@@ -23,11 +25,11 @@ const struct disturbance disturbances_all[] = {
 	{
 		.name = "hot",
 		.statement =
-			"air and card are 55 K hotter for 60 s: full speed would make it worse",
+			"air and card are 65 K hotter for 60 s: full speed would make it worse",
 		.load = 0.6,
 		.until_s = 60,
 		.kind = SIMULATION_HOT,
-		.event = {.kelvin = 55},
+		.event = {.kelvin = 65},
 		WITHIN,
 		.power_vs_maximum = 1,
 	},
@@ -37,17 +39,17 @@ const struct disturbance disturbances_all[] = {
 		.load = 0.6,
 		.until_s = 60,
 		.kind = SIMULATION_HOT,
-		.event = {.kelvin = 55, .silent = true},
+		.event = {.kelvin = 65, .silent = true},
 		WITHIN,
 		.power_vs_maximum = 1,
 	},
 	{
 		.name = "throttled",
-		.statement = "the firmware holds the clock at its fourth level for 60 s",
+		.statement = "the firmware holds the clock at its third level for 60 s",
 		STEADY,
 		.until_s = 60,
 		.kind = SIMULATION_THROTTLE,
-		.event = {.level = 3},
+		.event = {.level = 2},
 		LATE,
 		.power_vs_maximum = 1,
 	},
@@ -57,7 +59,7 @@ const struct disturbance disturbances_all[] = {
 		STEADY,
 		.until_s = 60,
 		.kind = SIMULATION_THROTTLE,
-		.event = {.level = 3, .silent = true},
+		.event = {.level = 2, .silent = true},
 		LATE,
 		.power_vs_maximum = 1,
 	},
@@ -69,7 +71,7 @@ const struct disturbance disturbances_all[] = {
 		.kind = SIMULATION_HOT,
 		.has_beside = true,
 		.beside = SIMULATION_STALE_SENSORS,
-		.event = {.kelvin = 55, .age_ns = POLL(500)},
+		.event = {.kelvin = 65, .age_ns = POLL(500)},
 		WITHIN,
 		.power_vs_maximum = 1,
 	},
@@ -80,6 +82,7 @@ const struct disturbance disturbances_all[] = {
 		.extra = 0.9,
 		.extra_s = 3,
 		WITHIN,
+		.missed = MISSED(EXCESS_LATE),
 	},
 	{
 		.name = "burst-beyond",
@@ -103,6 +106,7 @@ const struct disturbance disturbances_all[] = {
 		.load = 0,
 		.extra = 1,
 		WITHIN,
+		.missed = MISSED(EXCESS_LATE),
 	},
 	{
 		.name = "poll-100ms",
@@ -134,6 +138,8 @@ const struct disturbance disturbances_all[] = {
 		.cap = 0.5,
 		LATE,
 		.over_cap_s = 1,
+		.missed = MISSED(EXCESS_LATE) | MISSED(RECOVERY) | MISSED(END_CLOCK) |
+			  MISSED(END_POWER),
 	},
 	{
 		.name = "overload",
@@ -207,3 +213,48 @@ const struct disturbance disturbances_all[] = {
 	},
 };
 const uint32_t disturbances_n = ARRAY_SIZE(disturbances_all);
+
+/* ---- bounds ---- */
+
+#define END_CLOCK 0.97
+#define END_POWER 1.05
+
+bool disturbance_judge(const struct disturbance *d, const struct disturbance_figures *f,
+		       enum disturbance_bound bound, struct disturbance_judged *ret)
+{
+	bool ends = d->recovery_s > 0;
+	const struct {
+		bool has;
+		struct disturbance_judged judged;
+	} all[DISTURBANCE_BOUNDS] = {
+		[DISTURBANCE_EXCESS_LATE] = {true,
+					     {"excess_late_pct", -INFINITY, d->excess_late_pct,
+					      f->excess_late_pct}},
+		[DISTURBANCE_RECOVERY] = {ends,
+					  {"recovery_s", -INFINITY, d->recovery_s, f->recovery_s}},
+		[DISTURBANCE_END_CLOCK] = {ends, {"end_clock", END_CLOCK, INFINITY, f->end_clock}},
+		[DISTURBANCE_END_POWER] = {ends, {"end_power", -INFINITY, END_POWER, f->end_power}},
+		[DISTURBANCE_POWER] = {d->power_vs_maximum > 0,
+				       {"power_vs_maximum", -INFINITY, d->power_vs_maximum,
+					f->power_vs_maximum}},
+		[DISTURBANCE_OVER_CAP] = {d->over_cap_s > 0,
+					  {"over_cap_s", -INFINITY, d->over_cap_s, f->over_cap_s}},
+	};
+
+	*ret = all[bound].judged;
+	ret->met = ret->ours >= ret->least && ret->ours <= ret->most;
+	return all[bound].has;
+}
+
+void disturbance_take_worse(struct disturbance_figures *a, const struct disturbance_figures *b)
+{
+	a->late_pct = fmax(a->late_pct, b->late_pct);
+	a->maximum_late_pct = fmax(a->maximum_late_pct, b->maximum_late_pct);
+	a->excess_late_pct = fmax(a->excess_late_pct, b->excess_late_pct);
+	a->recovery_s = fmax(a->recovery_s, b->recovery_s);
+	a->end_clock = fmin(a->end_clock, b->end_clock);
+	a->end_power = fmax(a->end_power, b->end_power);
+	a->power_vs_maximum = fmax(a->power_vs_maximum, b->power_vs_maximum);
+	a->maximum_clock = fmin(a->maximum_clock, b->maximum_clock);
+	a->over_cap_s = fmax(a->over_cap_s, b->over_cap_s);
+}

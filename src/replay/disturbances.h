@@ -24,11 +24,12 @@ struct disturbance {
 	bool has_beside;
 	double cap;	  /* from then on, of the power that B draws when busy; 0: none */
 	uint64_t poll_ns; /* 0: 500 ms */
-	/* The bounds. */
-	double excess_late_pct;	 /* at most, over the run */
-	double recovery_s;	 /* at most, after the disturbance has ended */
-	double power_vs_maximum; /* at most, while it lasts; 0: none */
-	double over_cap_s;	 /* at most; 0: none */
+	/* The bounds, each at most. */
+	double excess_late_pct;	 /* over the run */
+	double recovery_s;	 /* after the disturbance has ended; 0: it does not end */
+	double power_vs_maximum; /* while it lasts; 0: none */
+	double over_cap_s;	 /* 0: none */
+	uint32_t missed;	 /* 1u << enum disturbance_bound: known not to be met */
 };
 extern const struct disturbance disturbances_all[];
 extern const uint32_t disturbances_n;
@@ -38,14 +39,33 @@ struct disturbance_figures {
 	/* From the end of the disturbance to the end of the last 10 s whose mean power lies more
 	 * than 5 % beside that of the undisturbed run. */
 	double recovery_s;
-	/* Mean clock and power of the last 30 s over those of the undisturbed run. */
+	/* Of the last 30 s: mean clock over the least of any 30 s of the undisturbed run, whose
+	 * estimate wanders between neighbouring rows as well; mean power over its at that time. */
 	double end_clock, end_power;
-	double power_vs_maximum; /* while it lasts */
-	double over_cap_s;	 /* in ticks of which the mean power is above the cap */
+	/* While it lasts: power, and how far the card itself takes maximum's clock down. */
+	double power_vs_maximum, maximum_clock;
+	double over_cap_s; /* in ticks of which the mean power is above the cap */
 };
-/* The least of a clock at the end, and the most of power. */
-#define DISTURBANCE_END_CLOCK 0.97
-#define DISTURBANCE_END_POWER 1.05
+
+enum disturbance_bound {
+	DISTURBANCE_EXCESS_LATE,
+	DISTURBANCE_RECOVERY,
+	DISTURBANCE_END_CLOCK,
+	DISTURBANCE_END_POWER,
+	DISTURBANCE_POWER,
+	DISTURBANCE_OVER_CAP,
+	DISTURBANCE_BOUNDS,
+};
+struct disturbance_judged {
+	const char *name; /* as in struct disturbance_figures */
+	double least, most, ours;
+	bool met;
+};
+/* Whether a figure is inside the bound that a scenario has for it; false: it has none. */
+bool disturbance_judge(const struct disturbance *d, const struct disturbance_figures *f,
+		       enum disturbance_bound bound, struct disturbance_judged *ret);
+/* Into a whatever is worse of the two. */
+void disturbance_take_worse(struct disturbance_figures *a, const struct disturbance_figures *b);
 
 struct disturbances_options {
 	const struct plant_device *device;

@@ -3,6 +3,8 @@ cofris_test(test-sequence SOURCES test-sequence.c USES cofris-governor LABELS un
 cofris_test(test-card-plan SOURCES test-card-plan.c USES cofris-governor LABELS unit)
 cofris_test(test-governor SOURCES test-governor.c USES cofris-governor LABELS unit)
 cofris_test(test-governor-clock SOURCES test-governor-clock.c USES cofris-governor LABELS unit)
+cofris_test(test-governor-property SOURCES test-governor-property.c USES cofris-governor
+  LABELS unit)
 cofris_test(test-governor-demand SOURCES test-governor-demand.c USES cofris-governor LABELS unit)
 cofris_test(test-governor-explain SOURCES test-governor-explain.c USES cofris-governor LABELS unit)
 cofris_test(test-policies SOURCES test-policies.c USES cofris-governor LABELS unit)

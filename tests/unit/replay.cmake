@@ -20,6 +20,11 @@ cofris_test(test-simulation-steps SOURCES test-simulation-steps.c USES cofris-re
   LABELS unit)
 cofris_test(test-simulation-models SOURCES test-simulation-models.c USES cofris-replay-core
   LABELS unit)
+cofris_test(test-simulation-events SOURCES test-simulation-events.c USES cofris-replay-core
+  LABELS unit)
+target_link_options(test-simulation-events PRIVATE -Wl,--wrap=governor_step)
+cofris_test(test-disturbances SOURCES test-disturbances.c USES cofris-replay-core Threads::Threads
+  LABELS unit TIMEOUT 120)
 cofris_test(test-simulation-cap SOURCES test-simulation-cap.c USES cofris-replay-core
   LABELS unit)
 cofris_test(test-simulation-governor SOURCES test-simulation-governor.c USES cofris-replay-core

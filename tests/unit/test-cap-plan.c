@@ -486,8 +486,6 @@ static void test_the_clock_falls_before_the_batch_rises(void **state _unused_)
 						 0);
 				governor_inherit(c->bench.governor, old);
 				governor_free(old);
-				mhz = TOP_MHZ;
-				batch = 1;
 			}
 			step(&c->bench, 2 * c->menu->menu.overload_rps, 1, 0);
 			if (c->bench.config.power_cap_uw > 0 && c->bench.decision.max_mhz < mhz)
