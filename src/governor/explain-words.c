@@ -46,8 +46,8 @@ static const char *const reasons[GOVERNOR_REASON_MAX] = {
 	[GOVERNOR_REASON_FIRST_INTERVAL] =
 		"a worker has come or gone, so the model counts with its rated rate",
 	[GOVERNOR_REASON_OVERLOAD] = "more demand than the card can serve: full speed",
-	[GOVERNOR_REASON_BACKLOG] = "a request that waits is nearly late: full speed until the "
-				    "queue is short again",
+	[GOVERNOR_REASON_BACKLOG] =
+		"a waiting request is nearly late: full speed until the queue is short",
 	[GOVERNOR_REASON_GIVES_WAY] = "not all models of the card hold their SLOs: this one gives "
 				      "way and has what is left",
 	[GOVERNOR_REASON_POWER_CAP] = "the power cap allows no more",
