@@ -14,9 +14,10 @@
 
 /* XCCs are alike, and a shape has the same part in each: all is counted in one. */
 struct plan_rooms {
-	uint32_t n_xcc, n_se; /* n_se: in an XCC */
-	uint32_t se_cus;      /* of the smallest SE */
-	uint32_t parts;	      /* that each SE is given out in */
+	uint32_t n_xcc, n_se;  /* n_se: in an XCC */
+	uint32_t se_cus;       /* of the smallest SE */
+	uint32_t parts;	       /* that each SE is given out in */
+	uint8_t parts_for[33]; /* so many CUs of an SE */
 };
 
 /* A model in hand. */
@@ -55,7 +56,8 @@ struct plan_choice {
 };
 
 struct plan_list {
-	bool capped; /* power matters apart from cost */
+	bool capped;	/* power matters apart from cost */
+	double least_w; /* cost */
 	uint32_t n;
 	struct plan_choice choices[PLAN_MAX_CHOICES];
 };

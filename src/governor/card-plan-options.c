@@ -136,25 +136,20 @@ static double stretch(const struct plan_model *m, const struct menu_option *o)
 	return excess > 0 ? 1 + o->bound_share * excess : 1;
 }
 
-static uint32_t parts_for(const struct plan_rooms *rooms, uint32_t cus)
-{
-	uint32_t parts = MAX(cus * rooms->parts / rooms->se_cus, 1u);
-
-	/* Parts are rounded down to CUs, so that those of an SE are never more than it has. */
-	while (parts < rooms->parts && rooms->se_cus * parts / rooms->parts < cus)
-		parts++;
-	return parts;
-}
-
 static bool set_room(const struct plan_rooms *rooms, const struct menu_option *o,
 		     struct plan_choice *c)
 {
-	uint32_t n_se = o->shape.n_se / rooms->n_xcc, parts;
+	uint32_t n_se = o->shape.n_se, parts;
 
-	if (o->full || cu_shape_cus(o->shape) == 0 || o->shape.n_se % rooms->n_xcc != 0 ||
-	    n_se > rooms->n_se || o->shape.cus_per_se > rooms->se_cus)
+	if (rooms->n_xcc > 1) {
+		if (n_se % rooms->n_xcc != 0)
+			return false;
+		n_se /= rooms->n_xcc;
+	}
+	if (o->full || cu_shape_cus(o->shape) == 0 || n_se > rooms->n_se ||
+	    o->shape.cus_per_se > rooms->se_cus)
 		return false;
-	parts = parts_for(rooms, o->shape.cus_per_se);
+	parts = rooms->parts_for[o->shape.cus_per_se];
 	c->n_se = (uint8_t)n_se;
 	c->parts = (uint8_t)parts;
 	c->units = (uint16_t)(n_se * parts);
