@@ -30,7 +30,9 @@ struct planning {
 	double cap_w;
 	uint32_t n;
 	struct plan_model models[CARD_PLAN_MAX_MODELS]; /* by name */
-	uint32_t level;					/* of the best */
+	uint32_t heavy[CARD_PLAN_MAX_MODELS];		/* those with the most load first */
+	struct least least[SURFACE_MAX_LEVELS][CARD_PLAN_MAX_MODELS];
+	uint32_t level; /* of the best */
 	struct plan_search search;
 	struct plan_list lists[CARD_PLAN_MAX_MODELS];
 };
