@@ -86,6 +86,9 @@ struct plan_search {
  * or not inside the SLO for a model that does not give way. */
 bool plan_evaluate(const struct card_plan_request *q, const struct plan_rooms *rooms,
 		   const struct plan_model *m, uint32_t option, struct plan_choice *ret);
+/* The same without a mask, where the others make its services take so many times as long. */
+bool plan_evaluate_shared(const struct card_plan_request *q, const struct plan_model *m,
+			  uint32_t option, double stretched, struct plan_choice *ret);
 void plan_model_init(const struct card_plan_request *q, uint32_t index, struct plan_model *ret);
 /* The first of the menu's options of a clock, and the first of the next. */
 void plan_clock_options(const struct response_menu *m, uint32_t clock, uint32_t *ret_first,
@@ -104,3 +107,9 @@ void plan_list_add(struct plan_list *l, const struct plan_choice *c);
 #define PLAN_SAME_W 1e-7
 /* Finds the choices of least cost at a clock, if they cost less than best_w. */
 void plan_search_clock(struct plan_search *s);
+
+/* card-plan-shared.c */
+
+/* All models on all CUs at a level of the card's; false if one is not inside its SLO so. */
+bool plan_shared(const struct card_plan_request *q, const struct plan_model *models, uint32_t n,
+		 uint32_t level, const struct plan_clock *clock, struct plan_choice *ret);

@@ -192,22 +192,17 @@ static void set_what_is_left(const struct plan_model *m, const struct menu_optio
 		c->cost_w += late * busy_power_w(m->menu) * TABLE_LATE_COST;
 }
 
-bool plan_evaluate(const struct card_plan_request *q, const struct plan_rooms *rooms,
-		   const struct plan_model *m, uint32_t option, struct plan_choice *ret)
+/* The room that it takes is set already. */
+static bool evaluate(const struct card_plan_request *q, const struct plan_model *m, uint32_t option,
+		     double stretched, struct plan_choice *ret)
 {
 	const struct menu_option *o = &m->menu->options[option];
 	const struct menu_point *p = NULL;
-	double stretched;
 	uint32_t row;
 
-	ret->n_se = ret->parts = ret->halves = ret->thirds = 0;
-	ret->units = 0;
-	if (!may_choose(q, m->asked, o) || (q->n > 1 && !set_room(rooms, o, ret)))
-		return false;
 	if (!m->may_give_way && ((m->only != UINT32_MAX && m->only != option) ||
 				 o->capacity_rps < m->least_capacity_rps))
 		return false;
-	stretched = stretch(m, o);
 	if (!m->may_give_way && m->rate_rps * stretched > o->capacity_rps)
 		return false;
 	ret->option = option;
@@ -233,6 +228,27 @@ bool plan_evaluate(const struct card_plan_request *q, const struct plan_rooms *r
 		ret->cost_w += CARD_PLAN_TIE_W;
 	ret->cost_w -= CU_WORTH_W * cu_shape_cus(o->shape);
 	return true;
+}
+
+bool plan_evaluate(const struct card_plan_request *q, const struct plan_rooms *rooms,
+		   const struct plan_model *m, uint32_t option, struct plan_choice *ret)
+{
+	const struct menu_option *o = &m->menu->options[option];
+
+	ret->n_se = ret->parts = ret->halves = ret->thirds = 0;
+	ret->units = 0;
+	if (!may_choose(q, m->asked, o) || (q->n > 1 && !set_room(rooms, o, ret)))
+		return false;
+	return evaluate(q, m, option, stretch(m, o), ret);
+}
+
+bool plan_evaluate_shared(const struct card_plan_request *q, const struct plan_model *m,
+			  uint32_t option, double stretched, struct plan_choice *ret)
+{
+	const struct menu_option *o = &m->menu->options[option];
+
+	*ret = (struct plan_choice){0};
+	return o->full && may_choose(q, m->asked, o) && evaluate(q, m, option, stretched, ret);
 }
 
 static double static_power_w(const struct plan_clock *c, const struct plan_choice *choices,

@@ -489,9 +489,61 @@ static void prefer_cus(struct planning *p, struct plan_clock *ret_clock)
 	}
 }
 
+/* ---- without masks ---- */
+
+struct shared {
+	bool found;
+	uint32_t level;
+	struct plan_clock clock;
+	double cost_w;
+	struct plan_choice choices[CARD_PLAN_MAX_MODELS];
+};
+
+static bool shared_in_force(const struct planning *p)
+{
+	for (uint32_t i = 0; i < p->n; i++) {
+		const struct plan_model *m = &p->models[i];
+
+		if (m->asked->in_force >= m->menu->n_options ||
+		    !m->menu->options[m->asked->in_force].full)
+			return false;
+	}
+	return true;
+}
+
+/* Without masks a change costs nothing but the clock's, so there are no ties. */
+static void solve_shared(const struct planning *p, struct shared *ret)
+{
+	ret->found = false;
+	ret->cost_w = INFINITY;
+	for (uint32_t level = 0; level < p->request->card->n_levels; level++) {
+		struct plan_choice choices[CARD_PLAN_MAX_MODELS];
+		struct plan_clock clock;
+		double cost_w;
+
+		if (!clock_of(p, level, &clock) ||
+		    !plan_shared(p->request, p->models, p->n, level, &clock, choices) ||
+		    plan_power_w(&clock, choices, p->n) > p->cap_w)
+			continue;
+		cost_w = plan_cost_w(&clock, choices, p->n);
+		if (cost_w >= ret->cost_w)
+			continue;
+		*ret = (struct shared){true, level, clock, cost_w};
+		memcpy(ret->choices, choices, p->n * sizeof(*choices));
+	}
+}
+
+/* What is in force has to be beaten by more than a tie. */
+static bool beats(const struct planning *p, const struct shared *s)
+{
+	return s->cost_w <=
+	       p->search.best_w + (shared_in_force(p) ? CARD_PLAN_TIE_W : -CARD_PLAN_TIE_W);
+}
+
 int card_plan_make(const struct card_plan_request *request, struct card_plan *ret)
 {
 	struct plan_choice choices[CARD_PLAN_MAX_MODELS];
+	struct shared shared = {.found = false};
 	struct plan_clock clock;
 	struct planning p;
 	uint32_t level;
@@ -500,7 +552,13 @@ int card_plan_make(const struct card_plan_request *request, struct card_plan *re
 	r = begin(request, &p);
 	if (r < 0)
 		return r;
-	if (!solve_by_sacrifice(&p))
+	if (request->may_share && p.n > 1)
+		solve_shared(&p, &shared);
+	if (shared.found && (!solve(&p) || beats(&p, &shared))) {
+		fill_plan(&p, shared.choices, shared.level, &shared.clock, ret);
+		return 0;
+	}
+	if (!shared.found && !solve_by_sacrifice(&p))
 		return -ENOSPC;
 	if (stays(&p, p.search.best_w, choices, &level, &clock)) {
 		fill_plan(&p, choices, level, &clock, ret);
