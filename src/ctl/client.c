@@ -33,7 +33,7 @@ static int connect_bus(const char *address, sd_bus **ret)
 	return 0;
 }
 
-static enum ctl_exit explain(const sd_bus_error *error, int r)
+static enum ctl_exit failed(const sd_bus_error *error, int r)
 {
 	if (error->name && strncmp(error->name, CTL_NAME ".", strlen(CTL_NAME) + 1) == 0) {
 		log_error("%s", error->message);
@@ -76,12 +76,12 @@ static enum ctl_exit call_manager(const char *address, const char *method, uint6
 	if (r >= 0)
 		r = sd_bus_call(bus, call, timeout_usec, &error, &reply);
 	if (r < 0)
-		return explain(&error, r);
+		return failed(&error, r);
 	if (!ret)
 		return CTL_OK;
 	r = sd_bus_message_read(reply, "s", &text);
 	if (r < 0)
-		return explain(&error, r);
+		return failed(&error, r);
 	*ret = strdup(text);
 	return *ret ? CTL_OK : CTL_UNREACHABLE;
 }
@@ -97,17 +97,14 @@ enum ctl_exit ctl_set_power_cap(const char *address, const char *gpu, uint64_t u
 	return call_manager(address, "SetPowerCap", CTL_TIMEOUT, NULL, "st", gpu, uw);
 }
 
-enum ctl_exit ctl_call_json(const char *bus, const char *method, const char *argument, json_t **ret)
+/* Frees text. */
+static enum ctl_exit parse_answer(char *text, json_t **ret)
 {
-	_cleanup_(freep) char *text = NULL;
-	enum ctl_exit result;
 	json_error_t error;
 	json_t *root;
 
-	result = ctl_call(bus, method, argument, CTL_TIMEOUT, &text);
-	if (result != CTL_OK)
-		return result;
 	root = json_loads(text, 0, &error);
+	free(text);
 	if (!root) {
 		log_error("The answer is not JSON: %s", error.text);
 		return CTL_UNREACHABLE;
@@ -120,6 +117,34 @@ enum ctl_exit ctl_call_json(const char *bus, const char *method, const char *arg
 	}
 	*ret = root;
 	return CTL_OK;
+}
+
+enum ctl_exit ctl_call_json(const char *bus, const char *method, const char *argument, json_t **ret)
+{
+	char *text;
+	enum ctl_exit result = ctl_call(bus, method, argument, CTL_TIMEOUT, &text);
+
+	return result == CTL_OK ? parse_answer(text, ret) : result;
+}
+
+enum ctl_exit ctl_explain(const char *bus, const char *gpu, const char *model, double rps,
+			  json_t **ret)
+{
+	char *text;
+	enum ctl_exit result =
+		call_manager(bus, "Explain", CTL_TIMEOUT, &text, "ssd", gpu, model, rps);
+
+	return result == CTL_OK ? parse_answer(text, ret) : result;
+}
+
+enum ctl_exit ctl_decisions(const char *bus, const char *gpu, const char *model, uint32_t n,
+			    json_t **ret)
+{
+	char *text;
+	enum ctl_exit result =
+		call_manager(bus, "GetDecisions", CTL_TIMEOUT, &text, "ssu", gpu, model, n);
+
+	return result == CTL_OK ? parse_answer(text, ret) : result;
 }
 
 char *ctl_daemon_version(const char *address)

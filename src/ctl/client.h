@@ -25,5 +25,10 @@ enum ctl_exit ctl_call_json(const char *bus, const char *method, const char *arg
 			    json_t **ret);
 /* gpu: a BDF or "*" for all. uw: CTL_CAP_CONFIG, CTL_CAP_OFF or a cap. */
 enum ctl_exit ctl_set_power_cap(const char *bus, const char *gpu, uint64_t uw);
+/* gpu: a BDF or "*"; model: a name or "*". rps: negative for the present. */
+enum ctl_exit ctl_explain(const char *bus, const char *gpu, const char *model, double rps,
+			  json_t **ret);
+enum ctl_exit ctl_decisions(const char *bus, const char *gpu, const char *model, uint32_t n,
+			    json_t **ret);
 /* The daemon's version, or NULL if it cannot be asked. Says nothing. The caller frees it. */
 char *ctl_daemon_version(const char *bus);

@@ -4,6 +4,7 @@
 #include "base/units.h"
 #include "ctl/cap.h"
 #include "ctl/client.h"
+#include "ctl/explain.h"
 #include "ctl/show.h"
 #include "daemon/config.h"
 #include <errno.h>
@@ -16,7 +17,8 @@
 struct arguments {
 	const char *bus;
 	bool json;
-	char **words; /* of the command, without its name */
+	const char *model, *rps, *last; /* of explain; NULL: not given */
+	char **words;			/* of the command, without its name */
 	int n_words;
 };
 
@@ -82,6 +84,23 @@ static enum ctl_exit run_cap(const struct arguments *a)
 	root = cap_document(status, cap.gpu);
 	json_decref(status);
 	return root ? show(a, root, show_caps) : CTL_REFUSED;
+}
+
+static enum ctl_exit run_explain(const struct arguments *a)
+{
+	struct explain_arguments e;
+	enum ctl_exit result;
+	json_t *root;
+
+	if (explain_parse(a->words, a->n_words, a->model, a->rps, a->last, &e) < 0)
+		return CTL_USAGE;
+	if (e.last > 0)
+		result = ctl_decisions(a->bus, e.gpu, e.model, e.last, &root);
+	else
+		result = ctl_explain(a->bus, e.gpu, e.model, e.rps, &root);
+	if (result != CTL_OK)
+		return result;
+	return show(a, root, e.last > 0 ? show_decisions : show_explanation);
 }
 
 static enum ctl_exit run_reload(const struct arguments *a)
@@ -151,6 +170,7 @@ static enum ctl_exit run_help(const struct arguments *a);
 static const struct command commands[] = {
 	{"status", "", "what is governed, and how", 0, 0, run_status},
 	{"table", "MODEL", "the model's response table in force", 1, 1, run_table},
+	{"explain", "[GPU]", "why the cards run as they do, or would", 0, 1, run_explain},
 	{"cap", "[GPU] [POWER|off|config]", "list power caps, or set one", 0, 2, run_cap},
 	{"reload", "", "read the configuration and surfaces again", 0, 0, run_reload},
 	{"config", "check [FILE]", "check the configuration, without a daemon", 1, 2, run_config},
@@ -165,6 +185,9 @@ static enum ctl_exit run_help(const struct arguments *a _unused_)
 		(void)printf("  %-8s%-25s %s\n", commands[i].name, commands[i].arguments,
 			     commands[i].text);
 	(void)puts("\n"
+		   "  --model MODEL  explain: one model\n"
+		   "  --rps N        explain: at N requests per second\n"
+		   "  --last N       explain: the last N decisions\n"
 		   "  --json         JSON instead of text\n"
 		   "  --bus ADDRESS  a bus other than the system's\n"
 		   "  --help, --version");
@@ -188,15 +211,24 @@ static const struct command *find_command(const char *name)
 	return NULL;
 }
 
+/* Where an option's argument goes. */
+static const char **argument_of(struct arguments *a, int option)
+{
+	if (option == 'm')
+		return &a->model;
+	if (option == 'r')
+		return &a->rps;
+	return option == 'l' ? &a->last : &a->bus;
+}
+
 /* The command, or NULL after saying what is wrong. */
 static const struct command *parse_argv(int argc, char **argv, struct arguments *a)
 {
 	static const struct option options[] = {
-		{"json", no_argument, NULL, 'j'},
-		{"bus", required_argument, NULL, 'b'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'v'},
-		{0},
+		{"json", no_argument, NULL, 'j'},	 {"bus", required_argument, NULL, 'b'},
+		{"model", required_argument, NULL, 'm'}, {"rps", required_argument, NULL, 'r'},
+		{"last", required_argument, NULL, 'l'},	 {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'v'},	 {0},
 	};
 	const struct command *command;
 	int c;
@@ -211,7 +243,7 @@ static const struct command *parse_argv(int argc, char **argv, struct arguments 
 		if (c == 'j')
 			a->json = true;
 		else
-			a->bus = optarg;
+			*argument_of(a, c) = optarg;
 	}
 	if (optind == argc) {
 		log_error("No command; 'cofrisctl help' lists them");
@@ -222,6 +254,10 @@ static const struct command *parse_argv(int argc, char **argv, struct arguments 
 	a->n_words = argc - optind - 1;
 	if (command && (a->n_words < command->min_words || a->n_words > command->max_words)) {
 		log_error("Usage: cofrisctl %s %s", command->name, command->arguments);
+		return NULL;
+	}
+	if (command && command->run != run_explain && (a->model || a->rps || a->last)) {
+		log_error("--model, --rps and --last belong to 'cofrisctl explain'");
 		return NULL;
 	}
 	return command;

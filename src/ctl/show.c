@@ -1,62 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ctl/show.h"
 #include "base/macros.h"
+#include "ctl/columns.h"
 #include <errno.h>
-#include <libsmartcols.h>
-#include <math.h>
 #include <string.h>
-
-static void unref_table(struct libscols_table **t)
-{
-	scols_unref_table(*t);
-}
-
-static const char *string_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "-";
-}
-
-/* One column: its title, the key of its value and how to print it. */
-struct column {
-	const char *title, *key;
-	char *(*cell)(const json_t *object, const char *key);
-	int flags;
-};
-
-static char *cell_text(const json_t *o, const char *key)
-{
-	return strdup(string_of(o, key));
-}
-
-static char *cell_integer(const json_t *o, const char *key)
-{
-	const json_t *value = json_object_get(o, key);
-	char *text;
-
-	if (!json_is_number(value))
-		return strdup("-");
-	return asprintf(&text, "%.0f", json_number_value(value)) < 0 ? NULL : text;
-}
-
-/* Three significant digits and at least the whole number: 0.123, 12.3, 1234. */
-static char *cell_number(const json_t *o, const char *key)
-{
-	const json_t *value = json_object_get(o, key);
-	double x = json_number_value(value);
-	char *text;
-	int digits = fabs(x) >= 100 ? 0 : fabs(x) >= 10 ? 1 : 2;
-
-	if (!json_is_number(value))
-		return strdup("-");
-	return asprintf(&text, "%.*f", digits, x) < 0 ? NULL : text;
-}
-
-static char *cell_mark(const json_t *o, const char *key)
-{
-	return strdup(json_is_true(json_object_get(o, key)) ? "yes" : "");
-}
 
 /* Parts of an array in one cell. */
 static char *cell_list(const json_t *o, const char *key)
@@ -85,7 +32,7 @@ static char *cell_mask(const json_t *o, const char *key)
 		return strdup("-");
 	if (!json_is_array(json_object_get(directive, "mask")))
 		return strdup("all");
-	return strdup(string_of(directive, "shape"));
+	return strdup(text_of(directive, "shape"));
 }
 
 /* ns in microseconds. */
@@ -97,29 +44,6 @@ static char *cell_us(const json_t *o, const char *key)
 	if (!json_is_number(value))
 		return strdup("-");
 	return asprintf(&text, "%.0f", json_number_value(value) / 1000) < 0 ? NULL : text;
-}
-
-static int add_columns(struct libscols_table *t, const struct column *columns, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (!scols_table_new_column(t, columns[i].title, 0, columns[i].flags))
-			return -ENOMEM;
-	return 0;
-}
-
-/* Fills the cells of columns from first on; the line has as many cells as the table. */
-static int fill(struct libscols_line *line, const struct column *columns, size_t n, size_t first,
-		const json_t *object)
-{
-	for (size_t i = 0; i < n; i++) {
-		char *text = columns[i].cell(object, columns[i].key);
-
-		if (!text || scols_line_refer_data(line, first + i, text) != 0) {
-			free(text);
-			return -ENOMEM;
-		}
-	}
-	return 0;
 }
 
 static const struct column gpu_columns[] = {
@@ -155,37 +79,19 @@ static const struct column worker_columns[] = {
 	{"CLOCK ALONE", "clock_alone", cell_text, 0},
 };
 
-/* Lines of columns, one for each object of the array. */
-static int add_lines(struct libscols_table *t, const struct column *columns, size_t n,
-		     const json_t *array)
-{
-	const json_t *object;
-	size_t i;
-
-	json_array_foreach(array, i, object)
-	{
-		struct libscols_line *line = scols_table_new_line(t, NULL);
-		int r = line ? fill(line, columns, n, 0, object) : -ENOMEM;
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 static int print_workers(const json_t *gpus)
 {
-	_cleanup_(unref_table) struct libscols_table *t = scols_new_table();
+	_cleanup_(columns_unref) struct libscols_table *t = scols_new_table();
 	const json_t *gpu;
 	size_t i;
 	int r;
 
 	if (!t)
 		return -ENOMEM;
-	r = add_columns(t, worker_columns, ARRAY_SIZE(worker_columns));
+	r = columns_add(t, worker_columns, ARRAY_SIZE(worker_columns));
 	json_array_foreach(gpus, i, gpu) if (r >= 0) r =
-		add_lines(t, worker_columns, ARRAY_SIZE(worker_columns),
-			  json_object_get(gpu, "worker_list"));
+		columns_lines(t, worker_columns, ARRAY_SIZE(worker_columns),
+			      json_object_get(gpu, "worker_list"));
 	if (r < 0 || scols_table_get_nlines(t) == 0)
 		return r;
 	(void)putchar('\n');
@@ -204,15 +110,15 @@ static int add_gpu(struct libscols_table *t, const json_t *gpu)
 		if (!line)
 			return -ENOMEM;
 		if (i == 0) {
-			r = fill(line, gpu_columns, ARRAY_SIZE(gpu_columns), 0, gpu);
+			r = columns_fill(line, gpu_columns, ARRAY_SIZE(gpu_columns), 0, gpu);
 			if (r < 0)
 				return r;
 		}
 		model = json_array_get(models, i);
 		if (!model)
 			continue;
-		r = fill(line, model_columns, ARRAY_SIZE(model_columns), ARRAY_SIZE(gpu_columns),
-			 model);
+		r = columns_fill(line, model_columns, ARRAY_SIZE(model_columns),
+				 ARRAY_SIZE(gpu_columns), model);
 		if (r < 0)
 			return r;
 	}
@@ -221,7 +127,7 @@ static int add_gpu(struct libscols_table *t, const json_t *gpu)
 
 static void print_group(const json_t *gpu)
 {
-	const char *bdf = string_of(gpu, "bdf");
+	const char *bdf = text_of(gpu, "bdf");
 	const json_t *group = json_object_get(gpu, "group");
 
 	if (json_array_size(group) == 0)
@@ -243,48 +149,48 @@ static void print_remarks(const json_t *gpu)
 	size_t i;
 
 	if (json_is_true(json_object_get(gpu, "simulated")))
-		(void)printf("%s: simulated card\n", string_of(gpu, "bdf"));
+		(void)printf("%s: simulated card\n", text_of(gpu, "bdf"));
 	if (json_is_object(owner))
-		(void)printf("%s: claimed by %s (pid %d)\n", string_of(gpu, "bdf"),
-			     string_of(owner, "comm"),
+		(void)printf("%s: claimed by %s (pid %d)\n", text_of(gpu, "bdf"),
+			     text_of(owner, "comm"),
 			     (int)json_integer_value(json_object_get(owner, "pid")));
 	if (json_is_true(json_object_get(gpu, "predicted_power_modelled")))
 		(void)printf("%s: gating = %s, so predicted power is modelled, not measured\n",
-			     string_of(gpu, "bdf"), string_of(gpu, "gating"));
+			     text_of(gpu, "bdf"), text_of(gpu, "gating"));
 	print_group(gpu);
 	json_array_foreach(json_object_get(gpu, "flags"), i, flag)(void)
-		printf("%s: %s\n", string_of(gpu, "bdf"), json_string_value(flag));
+		printf("%s: %s\n", text_of(gpu, "bdf"), json_string_value(flag));
 	json_array_foreach(json_object_get(gpu, "models"), i, model)
 	{
 		if (json_is_string(json_object_get(model, "table_error")))
 			(void)printf("%s: model %s: full speed, no table: %s\n",
-				     string_of(gpu, "bdf"), string_of(model, "name"),
-				     string_of(model, "table_error"));
+				     text_of(gpu, "bdf"), text_of(model, "name"),
+				     text_of(model, "table_error"));
 		if (json_is_string(json_object_get(model, "masks_off")))
-			(void)printf("%s: model %s: by clock alone: %s\n", string_of(gpu, "bdf"),
-				     string_of(model, "name"), string_of(model, "masks_off"));
+			(void)printf("%s: model %s: by clock alone: %s\n", text_of(gpu, "bdf"),
+				     text_of(model, "name"), text_of(model, "masks_off"));
 	}
 }
 
 int show_status(const json_t *status)
 {
-	_cleanup_(unref_table) struct libscols_table *t = scols_new_table();
+	_cleanup_(columns_unref) struct libscols_table *t = scols_new_table();
 	const json_t *gpus = json_object_get(status, "gpus"), *gpu;
 	size_t i;
 	int r;
 
 	if (!t)
 		return -ENOMEM;
-	r = add_columns(t, gpu_columns, ARRAY_SIZE(gpu_columns));
+	r = columns_add(t, gpu_columns, ARRAY_SIZE(gpu_columns));
 	if (r >= 0)
-		r = add_columns(t, model_columns, ARRAY_SIZE(model_columns));
+		r = columns_add(t, model_columns, ARRAY_SIZE(model_columns));
 	json_array_foreach(gpus, i, gpu) if (r >= 0) r = add_gpu(t, gpu);
 	if (r < 0)
 		return r;
-	(void)printf("cofrisd %s: %s\n", string_of(status, "version"), string_of(status, "status"));
+	(void)printf("cofrisd %s: %s\n", text_of(status, "version"), text_of(status, "status"));
 	if (json_is_string(json_object_get(status, "config_error")))
 		(void)printf("configuration not loaded, the old one is in force: %s\n",
-			     string_of(status, "config_error"));
+			     text_of(status, "config_error"));
 	if (json_array_size(gpus) > 0)
 		r = scols_print_table(t);
 	if (r >= 0)
@@ -312,11 +218,11 @@ static void print_table_header(const json_t *table)
 	_cleanup_(freep) char *overload = cell_number(table, "overload_rps");
 	_cleanup_(freep) char *percentile = cell_integer(table, "percentile");
 
-	(void)printf("%s: %s%s\n", string_of(table, "bdf"), string_of(table, "surface"),
+	(void)printf("%s: %s%s\n", text_of(table, "bdf"), text_of(table, "surface"),
 		     json_is_true(json_object_get(table, "simulated")) ? " (simulated)" : "");
 	(void)printf("SLO %s ms at p%s, rated %s rps, overload above %s rps, gating %s%s\n",
 		     slo ? slo : "-", percentile ? percentile : "-", rated ? rated : "-",
-		     overload ? overload : "-", string_of(table, "gating"),
+		     overload ? overload : "-", text_of(table, "gating"),
 		     json_is_true(json_object_get(table, "modelled"))
 			     ? " (power modelled, not measured)"
 			     : "");
@@ -326,20 +232,19 @@ static void print_table_header(const json_t *table)
 
 static int show_one_table(const json_t *table)
 {
-	_cleanup_(unref_table) struct libscols_table *t = scols_new_table();
+	_cleanup_(columns_unref) struct libscols_table *t = scols_new_table();
 	int r;
 
 	if (json_is_string(json_object_get(table, "error"))) {
-		(void)printf("%s: no table: %s\n", string_of(table, "bdf"),
-			     string_of(table, "error"));
+		(void)printf("%s: no table: %s\n", text_of(table, "bdf"), text_of(table, "error"));
 		return 0;
 	}
 	if (!t)
 		return -ENOMEM;
-	r = add_columns(t, row_columns, ARRAY_SIZE(row_columns));
+	r = columns_add(t, row_columns, ARRAY_SIZE(row_columns));
 	if (r >= 0)
-		r = add_lines(t, row_columns, ARRAY_SIZE(row_columns),
-			      json_object_get(table, "rows"));
+		r = columns_lines(t, row_columns, ARRAY_SIZE(row_columns),
+				  json_object_get(table, "rows"));
 	if (r < 0)
 		return r;
 	print_table_header(table);
@@ -399,7 +304,7 @@ static const struct column cap_columns[] = {
 
 int show_caps(const json_t *caps)
 {
-	_cleanup_(unref_table) struct libscols_table *t = scols_new_table();
+	_cleanup_(columns_unref) struct libscols_table *t = scols_new_table();
 	const json_t *cards = json_object_get(caps, "gpus");
 	int r;
 
@@ -409,8 +314,8 @@ int show_caps(const json_t *caps)
 		(void)puts("no governed card yet");
 		return 0;
 	}
-	r = add_columns(t, cap_columns, ARRAY_SIZE(cap_columns));
+	r = columns_add(t, cap_columns, ARRAY_SIZE(cap_columns));
 	if (r >= 0)
-		r = add_lines(t, cap_columns, ARRAY_SIZE(cap_columns), cards);
+		r = columns_lines(t, cap_columns, ARRAY_SIZE(cap_columns), cards);
 	return r < 0 ? r : scols_print_table(t);
 }

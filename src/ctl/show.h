@@ -8,3 +8,5 @@
 int show_status(const json_t *status);
 int show_table(const json_t *tables);
 int show_caps(const json_t *caps);
+int show_explanation(const json_t *explanation);
+int show_decisions(const json_t *decisions);

@@ -8,14 +8,12 @@
 #include <string.h>
 #include <systemd/sd-bus.h>
 
-#define BUS_MANAGER	   BUS_NAME ".Manager"
-#define BUS_MODEL	   BUS_NAME ".Model"
-#define BUS_MODEL_PATH	   BUS_PATH "/model"
-#define BUS_ERROR_CONFIG   BUS_NAME ".Error.Config"
-#define BUS_ERROR_NO_MODEL BUS_NAME ".Error.NoSuchModel"
-#define BUS_ERROR_NO_GPU   BUS_NAME ".Error.NoSuchGPU"
-#define BUS_ERROR_CAP	   BUS_NAME ".Error.PowerCap"
-#define BUS_RETRY_USEC	   (10 * USEC_PER_SEC)
+#define BUS_MANAGER	 BUS_NAME ".Manager"
+#define BUS_MODEL	 BUS_NAME ".Model"
+#define BUS_MODEL_PATH	 BUS_PATH "/model"
+#define BUS_ERROR_CONFIG BUS_NAME ".Error.Config"
+#define BUS_ERROR_CAP	 BUS_NAME ".Error.PowerCap"
+#define BUS_RETRY_USEC	 (10 * USEC_PER_SEC)
 
 struct bus {
 	struct manager *manager;
@@ -89,7 +87,7 @@ static int get_workers(sd_bus *bus _unused_, const char *path _unused_, const ch
 	return sd_bus_message_append(reply, "u", m->n_sessions);
 }
 
-static int reply_text(sd_bus_message *call, char *text)
+int bus_reply_text(sd_bus_message *call, char *text)
 {
 	int r;
 
@@ -102,7 +100,7 @@ static int reply_text(sd_bus_message *call, char *text)
 
 static int method_get_status(sd_bus_message *call, void *userdata, sd_bus_error *error _unused_)
 {
-	return reply_text(call, status_json(userdata));
+	return bus_reply_text(call, status_json(userdata));
 }
 
 static int method_get_table(sd_bus_message *call, void *userdata, sd_bus_error *error)
@@ -114,10 +112,10 @@ static int method_get_table(sd_bus_message *call, void *userdata, sd_bus_error *
 	r = sd_bus_message_read(call, "s", &model);
 	if (r < 0)
 		return r;
-	if (!config_find_model(m->config, model))
-		return sd_bus_error_setf(error, BUS_ERROR_NO_MODEL,
-					 "no section [model %.40s] in the configuration", model);
-	return reply_text(call, status_table_json(m, model));
+	r = bus_refuse_unknown_model(m, model, error);
+	if (r < 0)
+		return r;
+	return bus_reply_text(call, status_table_json(m, model));
 }
 
 /* The bus's policy file says the same; this holds on any other bus, too. */
@@ -187,6 +185,12 @@ static const sd_bus_vtable manager_vtable[] = {
 				method_get_status, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("GetTable", SD_BUS_ARGS("s", model), SD_BUS_RESULT("s", json),
 				method_get_table, SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("Explain", SD_BUS_ARGS("s", gpu, "s", model, "d", rps),
+				SD_BUS_RESULT("s", json), bus_method_explain,
+				SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("GetDecisions", SD_BUS_ARGS("s", gpu, "s", model, "u", count),
+				SD_BUS_RESULT("s", json), bus_method_get_decisions,
+				SD_BUS_VTABLE_UNPRIVILEGED),
 	/* Judged by check_privileged(), as sd-bus would ask for a capability. */
 	SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reload,
 				SD_BUS_VTABLE_UNPRIVILEGED),

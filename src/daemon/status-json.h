@@ -12,5 +12,14 @@ json_t *status_integer_if(bool known, uint64_t value);
 /* null for NULL; bytes that are no UTF-8 come out as '?'. */
 json_t *status_text(const char *s);
 
+/* "4x9" */
+json_t *status_shape(struct cu_shape shape);
+/* Names of enum governor_card_flag. */
+json_t *status_flags(uint32_t flags);
+const char *status_input_name(enum governor_input_state state);
+const char *status_action_name(enum governor_action action);
+/* The document as a text that the caller frees, or NULL without memory; frees root. */
+char *status_dump(json_t *root);
+
 /* The card's workers, each with what it has been told and what it has acknowledged. */
 json_t *status_workers(const struct unit *u);

@@ -9,8 +9,6 @@
 #include <math.h>
 #include <string.h>
 
-#define STATUS_DUMP_FLAGS (JSON_COMPACT | JSON_REAL_PRECISION(9))
-
 static double ms(double ns)
 {
 	return ns / (double)NSEC_PER_MSEC;
@@ -19,29 +17,6 @@ static double ms(double ns)
 static double watts(uint64_t uw)
 {
 	return (double)uw / (double)UW_PER_W;
-}
-
-static json_t *flag_names(uint32_t flags)
-{
-	static const struct {
-		uint32_t flag;
-		const char *name;
-	} names[] = {
-		{GOVERNOR_CARD_SENSORS_LOST, "sensors-lost"},
-		{GOVERNOR_CARD_READBACK_FAILED, "readback-failed"},
-		{GOVERNOR_CARD_FOREIGN_LOAD, "foreign-load"},
-		{GOVERNOR_CARD_THROTTLED, "throttled"},
-		{GOVERNOR_CARD_HOLD_FULL, "hold-full"},
-		{GOVERNOR_CARD_PAUSED, "paused"},
-		{GOVERNOR_CARD_ADOPTED, "adopted"},
-		{GOVERNOR_CARD_FOREIGN_TABLE, "foreign-table"},
-	};
-	json_t *array = json_array();
-
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (flags & names[i].flag)
-			(void)json_array_append_new(array, json_string(names[i].name));
-	return array;
 }
 
 static json_t *foreign_pids(const struct unit *u)
@@ -53,17 +28,6 @@ static json_t *foreign_pids(const struct unit *u)
 			(void)json_array_append_new(array,
 						    json_integer(u->foreign.processes[i].pid));
 	return array;
-}
-
-static const char *input_name(enum governor_input_state state)
-{
-	static const char *const names[] = {
-		[GOVERNOR_NO_WORKER] = "no-worker",
-		[GOVERNOR_INPUT_OK] = "ok",
-		[GOVERNOR_INPUT_MISSING] = "missing-input",
-	};
-
-	return names[state];
 }
 
 static uint32_t clock_alone_workers(const struct unit *u, uint32_t model)
@@ -86,7 +50,7 @@ static void add_model_decision(const struct unit *u, uint32_t i, json_t *model)
 	struct cu_shape shape = cus > 0 ? d->shape : cu_shape_full(&u->topology);
 
 	(void)json_object_set_new(model, "workers", json_integer(in->workers));
-	(void)json_object_set_new(model, "input", json_string(input_name(in->state)));
+	(void)json_object_set_new(model, "input", json_string(status_input_name(in->state)));
 	(void)json_object_set_new(model, "reason", json_string(governor_reason_name(d->reason)));
 	(void)json_object_set_new(model, "rate_rps", status_number(d->rate_rps));
 	(void)json_object_set_new(model, "demand_rps", status_number(d->demand_rps));
@@ -94,8 +58,7 @@ static void add_model_decision(const struct unit *u, uint32_t i, json_t *model)
 	(void)json_object_set_new(model, "clock_alone", json_boolean(d->clock_alone));
 	(void)json_object_set_new(model, "cus",
 				  json_integer(cus > 0 ? cus : cu_topology_cus(&u->topology)));
-	(void)json_object_set_new(model, "shape",
-				  json_sprintf("%ux%u", shape.n_se, shape.cus_per_se));
+	(void)json_object_set_new(model, "shape", status_shape(shape));
 	(void)json_object_set_new(model, "max_batch", json_integer(d->max_batch));
 	(void)json_object_set_new(model, "in_flight", json_integer((json_int_t)in->in_flight));
 	(void)json_object_set_new(model, "predicted_tail_ms", status_number(ms(d->tail_ns)));
@@ -234,7 +197,7 @@ static json_t *gpu_json(const struct unit *u)
 	(void)json_object_set_new(gpu, "reason",
 				  status_text(u->decided ? governor_reason_name(u->decision.reason)
 							 : NULL));
-	(void)json_object_set_new(gpu, "flags", flag_names(u->decided ? u->input.flags : 0));
+	(void)json_object_set_new(gpu, "flags", status_flags(u->decided ? u->input.flags : 0));
 	(void)json_object_set_new(gpu, "foreign_pids", foreign_pids(u));
 	(void)json_object_set_new(gpu, "decisions",
 				  json_integer(
@@ -264,14 +227,6 @@ static bool any_simulated(const struct manager *m)
 	return false;
 }
 
-static char *dump(json_t *root)
-{
-	char *s = json_dumps(root, STATUS_DUMP_FLAGS);
-
-	json_decref(root);
-	return s;
-}
-
 char *status_json(const struct manager *m)
 {
 	json_t *root = json_object(), *gpus = json_array();
@@ -296,7 +251,7 @@ char *status_json(const struct manager *m)
 	TAILQ_FOREACH(u, &m->units, entry)
 	(void)json_array_append_new(gpus, gpu_json(u));
 	(void)json_object_set_new(root, "gpus", gpus);
-	return dump(root);
+	return status_dump(root);
 }
 
 static json_t *row_json(const struct table_row *r)
@@ -306,8 +261,7 @@ static json_t *row_json(const struct table_row *r)
 	(void)json_object_set_new(row, "rate_rps", status_number(r->rate_rps));
 	(void)json_object_set_new(row, "max_mhz", json_integer(r->max_mhz));
 	(void)json_object_set_new(row, "cus", json_integer(cu_shape_cus(r->shape)));
-	(void)json_object_set_new(row, "shape",
-				  json_sprintf("%ux%u", r->shape.n_se, r->shape.cus_per_se));
+	(void)json_object_set_new(row, "shape", status_shape(r->shape));
 	(void)json_object_set_new(row, "batch", json_integer(r->batch));
 	(void)json_object_set_new(row, "power_w", status_number(r->power_w));
 	(void)json_object_set_new(row, "tail_ms", status_number(ms(r->tail_ns)));
@@ -358,5 +312,5 @@ char *status_table_json(const struct manager *m, const char *model)
 	if (u->plan && index < u->plan->n_models)
 		(void)json_array_append_new(tables, table_json(u, index));
 	(void)json_object_set_new(root, "tables", tables);
-	return dump(root);
+	return status_dump(root);
 }

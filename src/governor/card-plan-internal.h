@@ -8,6 +8,9 @@
 #define PLAN_MAX_UNITS	 160 /* parts of SEs in an XCC */
 #define PLAN_MAX_CHOICES 96  /* of a model at a clock, none of which is worse than another */
 #define PLAN_NO_CLOCK	 UINT8_MAX
+/* Branches that a plan may take: some 20 ms. The best until then is taken. A hundred times what
+ * plans of cards known take without gated CUs. */
+#define PLAN_MAX_BRANCHES 400000
 
 /* XCCs are alike, and a shape has the same part in each: all is counted in one. */
 struct plan_rooms {
@@ -39,16 +42,16 @@ struct plan_model {
 /* An option at the demand in hand. */
 struct plan_choice {
 	uint32_t option;
-	uint8_t n_se, parts;   /* the room it takes in an XCC: n_se times so many parts of an SE */
+	uint8_t n_se, parts;	/* the room it takes in an XCC: n_se times so many parts of an SE */
 	uint8_t halves, thirds; /* how many SEs it fills by more than half; more than a third, and
 				 * once more those by more than two thirds */
 	uint16_t units;		/* n_se * parts */
 	float tail_ns;		/* INFINITY: not known */
 	double factor;		/* of its service times: the card's and the others' */
-	double idle_share, neg_log; /* 1 - u, and -ln of it */
-	double ungated_cus;	    /* what it adds to them */
-	double own_w, cost_w;	    /* rate * energy; and what is late or not served */
-	double linear_w;	    /* of the search */
+	double idle_share;	/* 1 - u */
+	double ungated_cus;	/* what it adds to them */
+	double own_w, cost_w;	/* rate * energy; and what is late or not served */
+	double neg_log, linear_w; /* of the search */
 };
 
 struct plan_list {
@@ -68,7 +71,7 @@ struct plan_search {
 	struct plan_rooms rooms;
 	struct plan_clock clock;
 	double cap_w; /* of the predicted power; INFINITY: none */
-	uint32_t n, considered;
+	uint32_t n, considered, branches;
 	struct plan_list *lists; /* [n]; sorted by the search */
 	bool found;
 	double best_w; /* cost; lower it beforehand to find only what is better */

@@ -168,7 +168,6 @@ static void set_power(const struct plan_model *m, const struct menu_option *o, d
 {
 	busy = CLAMP(busy, 0.0, MOST_BUSY);
 	c->idle_share = 1 - busy;
-	c->neg_log = -log(c->idle_share);
 	c->own_w = rate_rps * o->energy_j;
 	switch (m->menu->gating) {
 	case TABLE_GATING_CU:
@@ -211,7 +210,7 @@ bool plan_evaluate(const struct card_plan_request *q, const struct plan_rooms *r
 	if (!may_choose(q, m->asked, o) || (q->n > 1 && !set_room(rooms, o, ret)))
 		return false;
 	if (!m->may_give_way && ((m->only != UINT32_MAX && m->only != option) ||
-			   o->capacity_rps < m->least_capacity_rps))
+				 o->capacity_rps < m->least_capacity_rps))
 		return false;
 	stretched = stretch(m, o);
 	if (!m->may_give_way && m->rate_rps * stretched > o->capacity_rps)

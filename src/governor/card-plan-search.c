@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The best choices of several models at one clock: branch and bound.
  *
- * The cost of choices is c = sum of their own + A B with A = 1 - prod(1 - u_i), B = uncore + ungated
- * CUs * cu. Two bounds from below are added up along the branches, each with a table of what the
- * models that are still to come cost at least in the room that is left, which is exact but for the
- * shape of the room:
+ * The cost of choices is c = sum of their own + A B with A = 1 - prod(1 - u_i), B = uncore +
+ *ungated CUs * cu. Two bounds from below are added up along the branches, each with a table of what
+ *the models that are still to come cost at least in the room that is left, which is exact but for
+ *the shape of the room:
  *
  *   linear   With A0 and B0 below any A and B of choices that fit, A B >= B0 A + A0 B - A0 B0, and
  *	      A = 1 - exp(-z) is concave in z, the sum of -ln(1 - u_i), so above its chord. Tight at
@@ -26,7 +26,7 @@ struct room {
 struct branching {
 	struct plan_search *s;
 	uint32_t n, units;
-	double base_w; /* of the linear bound */
+	double base_w;	 /* of the linear bound */
 	double uncore_w; /* B0 */
 	uint32_t order[CARD_PLAN_MAX_MODELS];
 	struct room need[CARD_PLAN_MAX_MODELS + 1]; /* of the models from here on, at least */
@@ -198,15 +198,16 @@ static void bound_split(struct branching *b)
 }
 
 /* The least ungated CUs of all models together, and their most z. */
-static void find_extremes(const struct branching *b, double *ret_cus, double *ret_neg_log)
+static void find_extremes(struct branching *b, double *ret_cus, double *ret_neg_log)
 {
 	*ret_cus = b->s->clock.always_cus;
 	*ret_neg_log = 0;
 	for (uint32_t i = 0; i < b->n; i++) {
-		const struct plan_list *l = &b->s->lists[i];
+		struct plan_list *l = &b->s->lists[i];
 		double cus = INFINITY, neg_log = 0;
 
 		for (uint32_t j = 0; j < l->n; j++) {
+			l->choices[j].neg_log = -log(l->choices[j].idle_share);
 			cus = MIN(cus, l->choices[j].ungated_cus);
 			neg_log = MAX(neg_log, l->choices[j].neg_log);
 		}
@@ -241,14 +242,14 @@ static void sort_by_linear(struct plan_list *l)
 static void bound_linear(struct branching *b)
 {
 	const struct plan_clock *c = &b->s->clock;
-	double busy0 = 1 - b->idle_share[0][b->units], low = -log1p(-busy0), cus0, high, slope, cu_w;
+	double busy0 = 1 - b->idle_share[0][b->units], low = -log1p(-busy0), cus0, high, slope,
+	       cu_w;
 
 	find_extremes(b, &cus0, &high);
 	b->uncore_w = c->uncore_w + MIN(cus0, c->most_cus) * c->cu_w;
 	slope = high > low ? (1 - exp(-high) - busy0) / (high - low) : 0;
 	cu_w = c->adds_up ? busy0 * c->cu_w : 0;
-	b->base_w = c->idle_w + b->uncore_w * (busy0 - slope * low) -
-		    cu_w * (cus0 - c->always_cus);
+	b->base_w = c->idle_w + b->uncore_w * (busy0 - slope * low) - cu_w * (cus0 - c->always_cus);
 	for (uint32_t i = b->n; i-- > 0;) {
 		struct plan_list *l = &b->s->lists[b->order[i]];
 
@@ -297,7 +298,8 @@ static void leaf(struct branching *b)
 		in_order[b->order[i]] = b->chosen[i];
 	s->considered++;
 	cost_w = plan_cost_w(&s->clock, in_order, b->n);
-	if (cost_w >= s->best_w - PLAN_SAME_W || plan_power_w(&s->clock, in_order, b->n) > s->cap_w ||
+	if (cost_w >= s->best_w - PLAN_SAME_W ||
+	    plan_power_w(&s->clock, in_order, b->n) > s->cap_w ||
 	    !plan_packs(&s->rooms, in_order, b->n))
 		return;
 	s->found = true;
@@ -313,9 +315,10 @@ static bool is_hopeless(const struct branching *b, const struct branch *at)
 
 	if (left->units < need->units || left->halves < need->halves || left->thirds < need->thirds)
 		return true;
-	static_w = s->clock.idle_w + b->uncore_w * (1 - at->idle_share *
-							       b->idle_share[at->depth][left->units]);
-	return static_w + at->cost_w + b->cost_w[at->depth][left->units] >= s->best_w - PLAN_SAME_W ||
+	static_w = s->clock.idle_w +
+		   b->uncore_w * (1 - at->idle_share * b->idle_share[at->depth][left->units]);
+	return static_w + at->cost_w + b->cost_w[at->depth][left->units] >=
+		       s->best_w - PLAN_SAME_W ||
 	       (isfinite(s->cap_w) &&
 		static_w + at->own_w + b->own_w[at->depth][left->units] > s->cap_w);
 }
@@ -328,6 +331,8 @@ static void descend(struct branching *b, const struct branch *at)
 		leaf(b);
 		return;
 	}
+	if (++b->s->branches > PLAN_MAX_BRANCHES)
+		return;
 	l = list_at(b, at->depth);
 	for (uint32_t i = 0; i < l->n; i++) {
 		const struct plan_choice *c = &l->choices[i];

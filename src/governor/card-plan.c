@@ -8,8 +8,8 @@
 #include <math.h>
 #include <string.h>
 
-/* What it counts if the model that gives way first does, twice as much for each after it, so that no
- * number of those outweighs the next; and what it counts if it is not served at all. All are far
+/* What it counts if the model that gives way first does, twice as much for each after it, so that
+ * no number of those outweighs the next; and what it counts if it is not served at all. All are far
  * from power, and from each other. */
 #define GIVES_WAY_W 1e6
 #define UNSERVED_W  1e4
@@ -25,7 +25,7 @@ struct planning {
 	double cap_w;
 	uint32_t n;
 	struct plan_model models[CARD_PLAN_MAX_MODELS]; /* by name */
-	uint32_t level; /* of the best */
+	uint32_t level;					/* of the best */
 	struct plan_search search;
 	struct plan_list lists[CARD_PLAN_MAX_MODELS];
 };
@@ -112,7 +112,7 @@ static int begin(const struct card_plan_request *q, struct planning *p)
 	p->cap_w = INFINITY;
 	if (q->power_cap_uw > 0)
 		p->cap_w = (double)q->power_cap_uw / (double)UW_PER_W / power_factor;
-	p->search.considered = 0;
+	p->search.considered = p->search.branches = 0;
 	for (uint32_t i = 0; i < q->n; i++) {
 		struct plan_model m;
 		uint32_t at = i;
@@ -181,14 +181,27 @@ static double level_bound_w(const struct planning *p, uint32_t level)
 		idle_share *= 1 - MIN(least.busy, 1.0);
 		cus += least.cus;
 	}
+	if (cus > clock.most_cus)
+		return INFINITY;
 	if (!clock.adds_up)
 		cus = clock.always_cus;
 	/* Less than what more CUs are worth. */
 	return clock.idle_w + (1 - idle_share) * (clock.uncore_w + cus * clock.cu_w) + own_w - 1e-2;
 }
 
+static uint32_t least_units(const struct plan_list *l)
+{
+	uint32_t units = UINT32_MAX;
+
+	for (uint32_t i = 0; i < l->n; i++)
+		units = MIN(units, (uint32_t)l->choices[i].units);
+	return units;
+}
+
 static bool fill_lists(struct planning *p, uint32_t level)
 {
+	uint32_t left = p->rooms.n_se * p->rooms.parts;
+
 	for (uint32_t i = 0; i < p->n; i++) {
 		const struct plan_model *m = &p->models[i];
 		uint32_t first, end;
@@ -202,8 +215,9 @@ static bool fill_lists(struct planning *p, uint32_t level)
 			if (plan_evaluate(p->request, &p->rooms, m, option, &c))
 				plan_list_add(&p->lists[i], &c);
 		}
-		if (p->lists[i].n == 0)
+		if (p->lists[i].n == 0 || least_units(&p->lists[i]) > left)
 			return false;
+		left -= least_units(&p->lists[i]);
 	}
 	return true;
 }
@@ -379,7 +393,8 @@ static void prefer_cus(struct planning *p, struct plan_clock *ret_clock)
 		    plan_power_w(&clock, &c, 1) > p->cap_w)
 			continue;
 		cost_w = plan_cost_w(&clock, &c, 1);
-		if (cost_w >= best_w + CARD_PLAN_TIE_W || cu_shape_cus(o->shape) < cu_shape_cus(present))
+		if (cost_w >= best_w + CARD_PLAN_TIE_W ||
+		    cu_shape_cus(o->shape) < cu_shape_cus(present))
 			continue;
 		if (cu_shape_cus(o->shape) == cu_shape_cus(present) && cost_w >= p->search.best_w)
 			continue;

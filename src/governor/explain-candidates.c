@@ -216,18 +216,23 @@ static bool goes_before(const struct explain_candidate *a, const struct explain_
 	return a->number < b->number;
 }
 
+/* Failures are of interest where something better than the choice is lost, and which rows or caps
+ * are too small. Of an option that does not sustain the demand nothing more is known. */
+static bool is_told(const struct search *s, const struct explain_candidate *c)
+{
+	if (c->verdict == EXPLAIN_CAP)
+		return true;
+	if (c->verdict == EXPLAIN_RATE)
+		return !s->menu;
+	return s->chosen == UINT32_MAX || c->cost_w < s->choice.cost_w;
+}
+
 /* Of those that fail in one way. */
-static bool is_nearer(const struct search *s, const struct explain_candidate *a,
-		      const struct explain_candidate *b)
+static bool is_nearer(const struct explain_candidate *a, const struct explain_candidate *b)
 {
 	if (a->verdict == EXPLAIN_TAIL)
 		return a->tail_ns < b->tail_ns;
-	if (a->verdict != EXPLAIN_RATE)
-		return goes_before(a, b);
-	if (s->menu)
-		return s->menu->options[a->number].capacity_rps >
-		       s->menu->options[b->number].capacity_rps;
-	return a->rate_rps > b->rate_rps;
+	return a->verdict == EXPLAIN_RATE ? a->rate_rps > b->rate_rps : goes_before(a, b);
 }
 
 struct list {
@@ -272,7 +277,8 @@ static void consider(const struct search *s, uint32_t number, struct list *best,
 	if (!fails(&c)) {
 		s->e->n_feasible++;
 		list_add(best, &c);
-	} else if (!kept->has_nearest[c.verdict] || is_nearer(s, &c, &kept->nearest[c.verdict])) {
+	} else if (is_told(s, &c) &&
+		   (!kept->has_nearest[c.verdict] || is_nearer(&c, &kept->nearest[c.verdict]))) {
 		kept->has_nearest[c.verdict] = true;
 		kept->nearest[c.verdict] = c;
 	}

@@ -39,14 +39,17 @@ static const char *const reasons[GOVERNOR_REASON_MAX] = {
 	[GOVERNOR_REASON_FOREIGN_LOAD] = "another process works on the card: full speed",
 	[GOVERNOR_REASON_FOREIGN_TABLE] = "a surface is of another card: full speed",
 	[GOVERNOR_REASON_NO_TABLE] = "a model has no usable surface: full speed",
-	[GOVERNOR_REASON_SEVERAL_MODELS] = "several models share the card: full speed",
+	[GOVERNOR_REASON_SEVERAL_MODELS] =
+		"several models share the card and cannot be planned for together: full speed",
 	[GOVERNOR_REASON_MISSING_INPUT] =
 		"a worker does not report, so the model counts with its rated rate",
 	[GOVERNOR_REASON_FIRST_INTERVAL] =
 		"a worker has come or gone, so the model counts with its rated rate",
 	[GOVERNOR_REASON_OVERLOAD] = "more demand than the card can serve: full speed",
-	[GOVERNOR_REASON_BACKLOG] = "a request that waits is nearly late: full speed until the "
-				    "queue is short again",
+	[GOVERNOR_REASON_BACKLOG] =
+		"a waiting request is nearly late: full speed until the queue is short",
+	[GOVERNOR_REASON_GIVES_WAY] = "not all models of the card hold their SLOs: this one gives "
+				      "way and has what is left",
 	[GOVERNOR_REASON_POWER_CAP] = "the power cap allows no more",
 	[GOVERNOR_REASON_THROTTLED] = "the card is too hot, so the clock is lowered",
 	[GOVERNOR_REASON_DWELL] = "a lower configuration is wanted and waits for its time",

@@ -30,9 +30,13 @@ static void ask_for(struct governor *g, struct governor_input *input, uint32_t m
 	g->models[model].asked_rps = rps;
 }
 
-/* Nothing waits, nothing is in danger, and the card is cool. */
+/* Nothing waits, nothing is in danger, and the card is cool and at its lowest clock, from which
+ * everything may follow at once. */
 static void calm(struct governor *g, struct governor_input *input)
 {
+	g->decided = true;
+	g->previous.action = GOVERNOR_SET;
+	g->previous.max_mhz = g->config.level_mhz[0];
 	input->flags &= ~(uint32_t)GOVERNOR_CARD_THROTTLED;
 	g->thermal = (struct thermal){0};
 	for (uint32_t i = 0; i < g->config.n_models; i++) {
@@ -76,6 +80,16 @@ static bool settings_differ(const struct explain_setting *a, const struct explai
 		a->max_batch != b->max_batch || a->max_wait_ns != b->max_wait_ns);
 }
 
+/* Under a cap the clock falls before a batch or a mask grows. */
+static bool clock_goes_first(const struct explain_setting *in_force,
+			     const struct explain_setting *choice)
+{
+	return in_force->reason == GOVERNOR_REASON_POWER_CAP &&
+	       in_force->max_mhz == choice->max_mhz &&
+	       (in_force->max_batch < choice->max_batch ||
+		cu_shape_cus(in_force->shape) < cu_shape_cus(choice->shape));
+}
+
 /* By what is in force, as a doubt may be told before it: only heat takes a clock below what is
  * wanted, and all else that holds goes up. */
 static enum governor_reason held_by(const struct governor_explanation *e)
@@ -84,6 +98,8 @@ static enum governor_reason held_by(const struct governor_explanation *e)
 		return GOVERNOR_REASON_NONE;
 	if (e->in_force.reason == GOVERNOR_REASON_BACKLOG)
 		return GOVERNOR_REASON_BACKLOG;
+	if (clock_goes_first(&e->in_force, &e->choice))
+		return GOVERNOR_REASON_POWER_CAP;
 	return e->in_force.card_reason == GOVERNOR_REASON_THROTTLED ||
 			       e->in_force.max_mhz < e->choice.max_mhz
 		       ? GOVERNOR_REASON_THROTTLED

@@ -85,8 +85,9 @@ struct governor_explanation {
 	uint64_t power_cap_uw;
 	struct explain_setting choice, in_force;
 	bool differs; /* the two */
-	/* Why they differ: BACKLOG, THROTTLED, or DWELL, which here is also the margin after a
-	 * boost; NONE if they do not, or because another demand was asked for. */
+	/* Why they differ: BACKLOG, THROTTLED, POWER_CAP (the clock falls first, the rest follows),
+	 * or DWELL, which here is also the margin after a boost; NONE if they do not, or because
+	 * another demand was asked for. */
 	enum governor_reason held;
 	enum explain_source source;
 	uint32_t n_considered, n_feasible; /* all that there were, and that could be chosen */

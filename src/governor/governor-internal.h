@@ -8,6 +8,7 @@
 #include "governor/governor.h"
 #include "governor/pacer.h"
 #include "governor/policy.h"
+#include "governor/several.h"
 #include "governor/thermal.h"
 
 struct model {
@@ -33,6 +34,7 @@ struct governor {
 	bool decided; /* previous is valid */
 	struct governor_decision previous;
 	struct model models[GOVERNOR_MAX_MODELS];
+	struct several several;
 };
 
 /* A step without its estimate. */
@@ -45,6 +47,15 @@ void governor_model_estimate(struct model *m, const struct governor_input *input
 /* Plans for the only active model. */
 void governor_model_decide(struct governor *g, uint32_t i, const struct governor_input *input,
 			   struct governor_decision *ret);
+/* What its policy wants for it, doubt included. */
+struct policy_plan governor_model_want(struct governor *g, uint32_t i,
+				       const struct response_table *t,
+				       const struct governor_input *input);
+/* governor-several.c. Whether all active models, more than one, can be planned for together. */
+bool governor_several_can(const struct governor *g, const struct governor_input *input);
+/* False: there is no such plan. */
+bool governor_several_decide(struct governor *g, const struct governor_input *input,
+			     struct governor_decision *ret);
 /* By what the masks that its workers follow allow; NULL: it has none. */
 const struct response_table *governor_model_table(const struct governor_model_config *c,
 						  const struct governor_model_input *in);

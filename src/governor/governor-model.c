@@ -138,6 +138,13 @@ static struct policy_plan model_want(struct governor *g, uint32_t i, const struc
 	return plan;
 }
 
+struct policy_plan governor_model_want(struct governor *g, uint32_t i,
+				       const struct response_table *t,
+				       const struct governor_input *input)
+{
+	return model_want(g, i, t, input);
+}
+
 /* The row to run: the wanted one, raised by the guard and held by the pacer. */
 static void model_pace(struct governor *g, uint32_t i, const struct response_table *t,
 		       const struct governor_input *input, struct policy_plan *plan)

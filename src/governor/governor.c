@@ -24,6 +24,7 @@ static const char *const reason_names[GOVERNOR_REASON_MAX] = {
 	[GOVERNOR_REASON_FIRST_INTERVAL] = "first-interval",
 	[GOVERNOR_REASON_OVERLOAD] = "overload",
 	[GOVERNOR_REASON_BACKLOG] = "backlog",
+	[GOVERNOR_REASON_GIVES_WAY] = "gives-way",
 	[GOVERNOR_REASON_POWER_CAP] = "power-cap",
 	[GOVERNOR_REASON_THROTTLED] = "throttled",
 	[GOVERNOR_REASON_DWELL] = "dwell",
@@ -156,7 +157,7 @@ static enum governor_reason precedence(const struct governor_input *input, const
 			return full_speed_flags[i].reason;
 	if (a->lacks_table)
 		return GOVERNOR_REASON_NO_TABLE;
-	return a->n > 1 ? GOVERNOR_REASON_SEVERAL_MODELS : GOVERNOR_REASON_NONE;
+	return GOVERNOR_REASON_NONE;
 }
 
 /* Full speed, or nothing of ours: all CUs, and whatever the pacers waited for is void. */
@@ -250,6 +251,26 @@ static void decision_begin(struct governor *g, const struct governor_input *inpu
 	}
 }
 
+/* False: there is no plan, for a reason that is in *ret. */
+static bool decide_by_plan(struct governor *g, const struct governor_input *input,
+			   const struct active *a, struct governor_decision *ret)
+{
+	bool together = ret->reason == GOVERNOR_REASON_NONE && a->n > 1 &&
+			governor_several_can(g, input) && governor_several_decide(g, input, ret);
+
+	if (together)
+		return true;
+	memset(&g->several, 0, sizeof(g->several));
+	if (ret->reason != GOVERNOR_REASON_NONE)
+		return false;
+	if (a->n > 1) {
+		ret->reason = GOVERNOR_REASON_SEVERAL_MODELS;
+		return false;
+	}
+	governor_model_decide(g, a->last, input, ret);
+	return true;
+}
+
 void governor_decide(struct governor *g, const struct governor_input *input,
 		     struct governor_decision *ret)
 {
@@ -257,9 +278,7 @@ void governor_decide(struct governor *g, const struct governor_input *input,
 
 	decision_begin(g, input, ret);
 	ret->reason = precedence(input, &active, &ret->action);
-	if (ret->reason == GOVERNOR_REASON_NONE)
-		governor_model_decide(g, active.last, input, ret);
-	else
+	if (!decide_by_plan(g, input, &active, ret))
 		decide_without_plan(g, input, &active, ret);
 	if (ret->action == GOVERNOR_SET)
 		apply_thermal(g, input, ret);
@@ -290,6 +309,17 @@ static uint32_t row_in(const struct response_table *old, const struct response_t
 	return planner_lookup(table, old->rows[row].rate_rps);
 }
 
+/* Rows that were held for a while are not given up because of a reload. */
+static struct several_hold hold_in(const struct response_table *old,
+				   const struct response_table *table, struct several_hold h)
+{
+	if (!old || !table)
+		return (struct several_hold){0};
+	h.row = row_in(old, table, h.row);
+	h.peak = row_in(old, table, h.peak);
+	return h;
+}
+
 void governor_inherit(struct governor *g, const struct governor *old)
 {
 	g->number = old->number;
@@ -314,6 +344,7 @@ void governor_inherit(struct governor *g, const struct governor *old)
 				row_in(o->table, c->table, old->models[j].pacer.row);
 			g->models[i].pacer.peak =
 				row_in(o->table, c->table, old->models[j].pacer.peak);
+			g->several.holds[i] = hold_in(o->table, c->table, old->several.holds[j]);
 		}
 	}
 }

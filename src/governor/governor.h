@@ -109,11 +109,12 @@ enum governor_reason {
 	GOVERNOR_REASON_FOREIGN_LOAD,
 	GOVERNOR_REASON_FOREIGN_TABLE,
 	GOVERNOR_REASON_NO_TABLE,
-	GOVERNOR_REASON_SEVERAL_MODELS, /* more than one active model: full speed for now */
+	GOVERNOR_REASON_SEVERAL_MODELS, /* that cannot be planned for together: full speed */
 	GOVERNOR_REASON_MISSING_INPUT,	/* this model counts with its rated rate */
 	GOVERNOR_REASON_FIRST_INTERVAL, /* likewise */
 	GOVERNOR_REASON_OVERLOAD,	/* demand beyond the table: B */
 	GOVERNOR_REASON_BACKLOG,	/* oldest request's age endangers the SLO: B */
+	GOVERNOR_REASON_GIVES_WAY,	/* to other models on the card, or to the cap */
 	GOVERNOR_REASON_POWER_CAP,
 	GOVERNOR_REASON_THROTTLED,
 	GOVERNOR_REASON_DWELL,	/* a lower configuration waits for its dwell time */

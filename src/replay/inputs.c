@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "replay/inputs.h"
+#include "replay/explain-text.h"
 #include <errno.h>
 #include <string.h>
 
@@ -7,12 +8,14 @@
 struct card {
 	struct governor *governor;
 	struct record_config *config;
+	char bdf[PCI_BDF_LENGTH + 1];
 	bool stepped; /* decision holds what the recorded one has to be */
 	struct governor_decision decision;
 };
 
 struct replay {
 	struct card cards[RECORD_MAX_CARDS];
+	uint64_t explain; /* a decision's number, or 0 */
 	struct record_item item;
 	char text[RECORD_STEP_BYTES_MAX];
 };
@@ -56,6 +59,7 @@ static int configure(struct card *card, struct record_item *item, struct record_
 	card->governor = TAKE_PTR(g);
 	card->config = TAKE_PTR(config);
 	card->stepped = false;
+	memcpy(card->bdf, item->bdf, sizeof(card->bdf));
 	return 0;
 }
 
@@ -103,6 +107,20 @@ static int compare(struct replay *r, struct inputs_result *result, struct record
 	return 0;
 }
 
+static void step(struct replay *r, struct inputs_result *result)
+{
+	struct card *card = &r->cards[r->item.card];
+
+	governor_step(card->governor, &r->item.input, &card->decision);
+	card->stepped = true;
+	if (r->explain == 0 || card->decision.number != r->explain)
+		return;
+	result->explained++;
+	(void)printf("card %u%s%s, ", r->item.card, card->bdf[0] ? " " : "", card->bdf);
+	explain_text_print(stdout, card->governor, &card->config->config, &r->item.input,
+			   &card->decision);
+}
+
 static int take_item(struct replay *r, struct inputs_result *result, struct record_error *error)
 {
 	struct card *card = &r->cards[r->item.card];
@@ -113,8 +131,7 @@ static int take_item(struct replay *r, struct inputs_result *result, struct reco
 		return configure(card, &r->item, error);
 	case RECORD_INPUT:
 		result->inputs++;
-		governor_step(card->governor, &r->item.input, &card->decision);
-		card->stepped = true;
+		step(r, result);
 		return 0;
 	case RECORD_DECISION:
 		return compare(r, result, error);
@@ -124,7 +141,8 @@ static int take_item(struct replay *r, struct inputs_result *result, struct reco
 	return 0;
 }
 
-int inputs_replay(FILE *f, struct inputs_result *ret, struct record_error *ret_error)
+int inputs_replay(FILE *f, uint64_t explain, struct inputs_result *ret,
+		  struct record_error *ret_error)
 {
 	_cleanup_(record_reader_freep) struct record_reader *reader = NULL;
 	_cleanup_(replay_freep) struct replay *replay = NULL;
@@ -134,6 +152,7 @@ int inputs_replay(FILE *f, struct inputs_result *ret, struct record_error *ret_e
 	replay = calloc(1, sizeof(*replay));
 	if (!replay)
 		return fail(ret_error, 0, -ENOMEM, "out of memory");
+	replay->explain = explain;
 	r = record_reader_new(f, &reader, ret_error);
 	if (r < 0)
 		return r;

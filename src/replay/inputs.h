@@ -17,10 +17,13 @@ struct inputs_difference {
 struct inputs_result {
 	uint64_t configurations, inputs, decisions; /* decisions that were compared */
 	uint64_t differing;
+	uint64_t explained; /* decisions */
 	struct inputs_difference first;
 };
 
-/* Reads all of f. *ret is filled as far as it came, on errors too. 0, or the errors of
- * record_read() and governor_new() (-EINVAL: a configuration that no governor takes), with
- * *ret_error filled. */
-int inputs_replay(FILE *f, struct inputs_result *ret, struct record_error *ret_error);
+/* Reads all of f. explain: the number of a decision of each card that is explained on stdout as
+ * soon as it has been made again, or 0. *ret is filled as far as it came, on errors too. 0, or the
+ * errors of record_read() and governor_new() (-EINVAL: a configuration that no governor takes),
+ * with *ret_error filled. */
+int inputs_replay(FILE *f, uint64_t explain, struct inputs_result *ret,
+		  struct record_error *ret_error);

@@ -64,7 +64,7 @@ static enum exit_status run_inputs(const struct replay_options *options)
 			return FAILED;
 		}
 	}
-	r = inputs_replay(standard_input ? stdin : opened, &result, &error);
+	r = inputs_replay(standard_input ? stdin : opened, options->explain, &result, &error);
 	if (r < 0)
 		log_error("%s:%u: %s", options->inputs, error.line, error.text);
 	if (options->json && print_json(&result) < 0) {
@@ -75,6 +75,10 @@ static enum exit_status run_inputs(const struct replay_options *options)
 		print_text(&result);
 	if (r == 0 && result.decisions == 0) {
 		log_error("%s: no decision to compare with", options->inputs);
+		return FAILED;
+	}
+	if (r == 0 && options->explain > 0 && result.explained == 0) {
+		log_error("%s: no decision %u", options->inputs, options->explain);
 		return FAILED;
 	}
 	if (r < 0)

@@ -117,7 +117,7 @@ static void fill(const struct mix_card *c, const struct mix_run *run, struct mix
 		.power_vs_maximum =
 			run->measures[0].energy_j / c->runs[MIX_MAXIMUM].measures[0].energy_j,
 		.vs_exhaustive = NAN,
-		.vs_shared = NAN,
+		.vs_masks = NAN,
 		.mean_sclk_mhz = run->measures[0].mean_sclk_mhz,
 		.changes = run->measures[0].changes,
 	};
@@ -147,8 +147,8 @@ static void fill(const struct mix_card *c, const struct mix_run *run, struct mix
 
 /* ---- exhaustive searches ---- */
 
-static int run_schedule(struct mix_card *c, const struct mix_search *s, uint32_t weight,
-			struct mix_figures *ret)
+static int run_schedule(struct mix_card *c, const struct mix_search *s, enum mix_scope scope,
+			uint32_t weight, struct mix_figures *ret)
 {
 	const struct bench_setup *b = c->job->benches[0];
 	_cleanup_(freep) struct configuration *schedule =
@@ -159,7 +159,7 @@ static int run_schedule(struct mix_card *c, const struct mix_search *s, uint32_t
 
 	if (!schedule)
 		return -ENOMEM;
-	mix_search_schedule(s, weight, schedule);
+	mix_search_schedule(s, scope, weight, schedule);
 	o.schedule = schedule;
 	o.n_schedule = b->n_rates;
 	r = start(c, &o, &run);
@@ -184,8 +184,8 @@ static double energy_there_j(const struct mix_figures *below, const struct mix_f
 }
 
 /* The least weight at which it is no later than cofris: lateness falls as weights rise. */
-static int match(struct mix_card *c, const struct mix_search *s, struct mix_figures *ret,
-		 double *ret_j)
+static int match(struct mix_card *c, const struct mix_search *s, enum mix_scope scope,
+		 struct mix_figures *ret, double *ret_j)
 {
 	double late_pct = c->figures[MIX_COFRIS].excess_late_pct;
 	uint32_t low = 0, high = MIX_WEIGHTS - 1;
@@ -193,12 +193,12 @@ static int match(struct mix_card *c, const struct mix_search *s, struct mix_figu
 	bool has_above = false;
 	int r;
 
-	r = run_schedule(c, s, high, &below);
+	r = run_schedule(c, s, scope, high, &below);
 	while (r == 0 && low < high) {
 		uint32_t middle = (low + high) / 2;
 		struct mix_figures f;
 
-		r = run_schedule(c, s, middle, &f);
+		r = run_schedule(c, s, scope, middle, &f);
 		if (r < 0)
 			break;
 		if (f.excess_late_pct <= late_pct) {
@@ -217,7 +217,8 @@ static int match(struct mix_card *c, const struct mix_search *s, struct mix_figu
 	return 0;
 }
 
-static int run_exhaustive(struct mix_card *c, enum mix_policy p, double *ret_j)
+/* Cofris against both. */
+static int run_exhaustive(struct mix_card *c)
 {
 	struct mix_search_options o = {
 		.truth = &c->truth,
@@ -227,6 +228,8 @@ static int run_exhaustive(struct mix_card *c, enum mix_policy p, double *ret_j)
 		.seed = c->job->options->seed,
 	};
 	_cleanup_(mix_search_freep) struct mix_search *s = NULL;
+	struct mix_figures *cofris = &c->figures[MIX_COFRIS];
+	double all_j, masks_j;
 	int r;
 
 	for (uint32_t i = 0; i < c->job->n; i++) {
@@ -241,8 +244,16 @@ static int run_exhaustive(struct mix_card *c, enum mix_policy p, double *ret_j)
 		o.request_j[i] = costs_busy_w(c->costs[i], level, (uint32_t)all, 1) /
 				 (b->rated_rps * c->job->n);
 	}
-	r = mix_search_new(&o, p == MIX_SHARED, &s);
-	return r < 0 ? r : match(c, s, &c->figures[p], ret_j);
+	r = mix_search_new(&o, &s);
+	if (r == 0)
+		r = match(c, s, MIX_ALL, &c->figures[MIX_EXHAUSTIVE], &all_j);
+	if (r == 0)
+		r = match(c, s, MIX_PACKINGS, &c->figures[MIX_MASKS], &masks_j);
+	if (r < 0)
+		return r;
+	cofris->vs_exhaustive = cofris->energy_j / all_j;
+	cofris->vs_masks = cofris->energy_j / masks_j;
+	return 0;
 }
 
 /* ---- a card ---- */
@@ -288,8 +299,6 @@ static int prepare(struct mix_card *c)
 
 static int run_all(struct mix_card *c)
 {
-	struct mix_figures *cofris = &c->figures[MIX_COFRIS];
-	double exhaustive_j, shared_j;
 	int r;
 
 	r = prepare(c);
@@ -299,14 +308,7 @@ static int run_all(struct mix_card *c)
 		return r;
 	for (int p = MIX_AUTO; p <= MIX_COFRIS; p++)
 		fill(c, &c->runs[p], &c->figures[p]);
-	r = run_exhaustive(c, MIX_EXHAUSTIVE, &exhaustive_j);
-	if (r == 0)
-		r = run_exhaustive(c, MIX_SHARED, &shared_j);
-	if (r < 0)
-		return r;
-	cofris->vs_exhaustive = cofris->energy_j / exhaustive_j;
-	cofris->vs_shared = cofris->energy_j / shared_j;
-	return 0;
+	return run_exhaustive(c);
 }
 
 int mix_card(const struct mix_card_job *job, struct mix_figures ret[static MIX_POLICIES])

@@ -145,11 +145,14 @@ static struct mix_cell work_out(struct mix_cells *c, uint32_t rate, uint32_t lev
 const struct mix_cell *mix_cells_get(struct mix_cells *c, uint32_t rate, uint32_t level,
 				     uint32_t shape, double stretch)
 {
-	uint32_t steps = (uint32_t)fmin(lround(log(stretch) / log(STRETCH_STEP)), STRETCHES - 1);
+	uint32_t steps = 0;
 	size_t at = (size_t)rate * c->n_levels + level;
-	struct mix_cell *cell = steps > 0 ? &c->stretched[at * STRETCHES + steps]
-					  : &c->apart[at * c->n_shapes + shape];
+	struct mix_cell *cell;
 
+	if (stretch > 1)
+		steps = (uint32_t)fmin(lround(log(stretch) / log(STRETCH_STEP)), STRETCHES - 1);
+	cell = steps > 0 ? &c->stretched[at * STRETCHES + steps]
+			 : &c->apart[at * c->n_shapes + shape];
 	if (cell->awake < 0)
 		*cell = work_out(c, rate, level, shape, pow(STRETCH_STEP, steps));
 	return cell;

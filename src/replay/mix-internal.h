@@ -32,11 +32,16 @@ const struct mix_cell *mix_cells_get(struct mix_cells *c, uint32_t rate, uint32_
 
 /* ---- the search ---- */
 
-#define MIX_WEIGHTS 33 /* of a late request, in requests served at full speed: see below */
-static inline double mix_weight(uint32_t i)
-{
-	return 0.05 * pow(10, i / 8.0);
-}
+/* Of a late request, in requests served at full speed: those that are tried, each number with
+ * eight steps a decade from 0.05. */
+#define MIX_WEIGHTS 33
+
+/* What is chosen from. */
+enum mix_scope {
+	MIX_ALL,      /* packings, and all models on all CUs */
+	MIX_PACKINGS, /* masks apart alone */
+	MIX_SCOPES,
+};
 
 struct mix_search_options {
 	const struct truth *truth;
@@ -49,11 +54,12 @@ struct mix_search_options {
 	uint64_t seed;
 };
 struct mix_search;
-int mix_search_new(const struct mix_search_options *o, bool shared, struct mix_search **ret);
+int mix_search_new(const struct mix_search_options *o, struct mix_search **ret);
 struct mix_search *mix_search_free(struct mix_search *s);
 DEFINE_CLEANUP(struct mix_search *, mix_search_free)
 /* For each tick and model, with the weight of that number. */
-void mix_search_schedule(const struct mix_search *s, uint32_t weight, struct configuration *ret);
+void mix_search_schedule(const struct mix_search *s, enum mix_scope scope, uint32_t weight,
+			 struct configuration *ret);
 
 /* ---- a card ---- */
 

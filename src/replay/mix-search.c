@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The exhaustive search: of every clock limit with every packing of masks, at every combination of
- * rates that comes up. */
+/* The exhaustive search: of every clock limit with every packing of masks, and with all models on
+ * all CUs, at every combination of rates that comes up. */
 #include "base/macros.h"
 #include "replay/mix-internal.h"
 #include <errno.h>
@@ -8,6 +8,10 @@
 
 /* Of the highest rate of each model; fewer for many models, whose combinations are many more. */
 static const uint32_t rate_steps[MIX_MAX_MODELS + 1] = {0, 24, 16, 12, 8};
+
+#define ALL_CUS UINT32_MAX /* instead of a packing: no masks */
+
+#define MAX_SHAPES 256 /* so that their numbers fit into a byte */
 
 #define PAIR_NS UINT64_C(1000000000) /* of the runs that find how models on all CUs slow down */
 
@@ -17,19 +21,23 @@ struct packing {
 	uint8_t ungated;
 };
 
+/* By weight: the least cost, and what has it. */
+struct found {
+	float cost[MIX_WEIGHTS];
+	uint8_t level[MIX_WEIGHTS];
+	uint32_t packing[MIX_WEIGHTS];
+};
+
 struct combination {
 	uint8_t rates[MIX_MAX_MODELS];
-	struct {
-		float cost;
-		uint8_t level;
-		uint32_t packing;
-	} best[MIX_WEIGHTS];
+	double late_w[MIX_MAX_MODELS]; /* of all requests, each as one at full speed */
+	struct found found[MIX_SCOPES];
 };
 
 struct mix_search {
 	struct mix_search_options options;
-	bool shared;
 	uint32_t n_levels, n_shapes, n_rates;
+	float weights[MIX_WEIGHTS];
 	struct plant_level levels[PLANT_MAX_LEVELS];
 	const struct cu_shape *shapes;
 	double step_rps[MIX_MAX_MODELS];
@@ -199,8 +207,8 @@ static int find_stretches(struct mix_search *s)
 
 /* ---- a combination of rates ---- */
 
-static double power_w(const struct mix_search *s, uint32_t level, double asleep, double idle,
-		      uint32_t ungated, double work_w)
+static double mean_power_w(const struct mix_search *s, uint32_t level, double asleep, double idle,
+			   uint32_t ungated, double work_w)
 {
 	const struct plant_device *d = &s->options.truth->device;
 	const struct plant_level *l = &s->levels[level];
@@ -210,44 +218,83 @@ static double power_w(const struct mix_search *s, uint32_t level, double asleep,
 		fmin(1 - idle, 1 - asleep) * d->uncore_w + work_w);
 }
 
+/* At any weight. Hardly ever so, and asked some hundred million times: without branches. */
+static bool is_better(const struct mix_search *s, const struct found *f, float power_w,
+		      float late_w)
+{
+	uint32_t better = 0;
+
+	for (uint32_t w = 0; w < MIX_WEIGHTS; w++)
+		better |= power_w + s->weights[w] * late_w < f->cost[w];
+	return better;
+}
+
+static void take(const struct mix_search *s, struct found *f, float power_w, float late_w,
+		 uint32_t level, uint32_t packing)
+{
+	if (!is_better(s, f, power_w, late_w))
+		return;
+	for (uint32_t w = 0; w < MIX_WEIGHTS; w++) {
+		float cost = power_w + s->weights[w] * late_w;
+
+		if (cost >= f->cost[w])
+			continue;
+		f->cost[w] = cost;
+		f->level[w] = (uint8_t)level;
+		f->packing[w] = packing;
+	}
+}
+
 static void consider(struct mix_search *s, struct combination *c, uint32_t level, uint32_t packing,
 		     const struct mix_cell *const *cells, uint32_t ungated)
 {
-	const struct mix_search_options *o = &s->options;
-	double asleep = 1, idle = 1, work_w = 0, late_w = 0, power;
+	double asleep = 1, idle = 1, work_w = 0, late_w = 0;
+	float power_w;
 
-	for (uint32_t i = 0; i < o->n_models; i++) {
+	for (uint32_t i = 0; i < s->options.n_models; i++) {
 		asleep *= 1 - cells[i]->awake;
 		idle *= 1 - cells[i]->busy;
 		work_w += cells[i]->work_w;
-		late_w += o->request_j[i] * c->rates[i] * s->step_rps[i] * cells[i]->late;
+		late_w += c->late_w[i] * cells[i]->late;
 	}
-	power = power_w(s, level, asleep, idle, ungated, work_w);
-	/* Costs ascend with the weight. */
-	if (power >= (double)c->best[MIX_WEIGHTS - 1].cost)
-		return;
-	for (uint32_t w = 0; w < MIX_WEIGHTS; w++) {
-		float cost = (float)(power + mix_weight(w) * late_w);
+	power_w = (float)mean_power_w(s, level, asleep, idle, ungated, work_w);
+	take(s, &c->found[MIX_ALL], power_w, (float)late_w, level, packing);
+	if (packing != ALL_CUS)
+		take(s, &c->found[MIX_PACKINGS], power_w, (float)late_w, level, packing);
+}
 
-		if (cost >= c->best[w].cost)
-			continue;
-		c->best[w].cost = cost;
-		c->best[w].level = (uint8_t)level;
-		c->best[w].packing = packing;
+/* What cannot serve its rate is no part of a plan. */
+static bool can_serve(const struct mix_cell *cell)
+{
+	return cell->busy < 1;
+}
+
+static void search_level(struct mix_search *s, struct combination *c, uint32_t level)
+{
+	const struct mix_cell *by_shape[MIX_MAX_MODELS][MAX_SHAPES], *cells[MIX_MAX_MODELS];
+	uint32_t n = s->options.n_models;
+
+	for (uint32_t i = 0; i < n; i++)
+		for (uint32_t shape = 0; shape < s->n_shapes; shape++) {
+			by_shape[i][shape] =
+				mix_cells_get(s->cells[i], c->rates[i], level, shape, 1);
+			if (!can_serve(by_shape[i][shape]))
+				by_shape[i][shape] = NULL;
+		}
+	for (uint32_t p = 0; p < s->n_packings; p++) {
+		uint32_t i = 0;
+
+		while (i < n && (cells[i] = by_shape[i][s->packings[p].shapes[i]]))
+			i++;
+		if (i == n)
+			consider(s, c, level, p, cells, s->packings[p].ungated);
 	}
 }
 
 static void search_packings(struct mix_search *s, struct combination *c)
 {
-	const struct mix_cell *cells[MIX_MAX_MODELS];
-
 	for (uint32_t l = 0; l < s->n_levels; l++)
-		for (uint32_t p = 0; p < s->n_packings; p++) {
-			for (uint32_t i = 0; i < s->options.n_models; i++)
-				cells[i] = mix_cells_get(s->cells[i], c->rates[i], l,
-							 s->packings[p].shapes[i], 1);
-			consider(s, c, l, p, cells, s->packings[p].ungated);
-		}
+		search_level(s, c, l);
 }
 
 static void search_shared(struct mix_search *s, struct combination *c)
@@ -273,22 +320,24 @@ static void search_shared(struct mix_search *s, struct combination *c)
 				cells[i] =
 					mix_cells_get(s->cells[i], c->rates[i], l, all, stretch[i]);
 		}
-		consider(s, c, l, /* packing= */ 0, cells,
+		consider(s, c, l, ALL_CUS, cells,
 			 cu_topology_cus(&s->options.truth->device.topology));
 	}
 }
 
 static void search(struct mix_search *s, struct combination *c)
 {
-	for (uint32_t w = 0; w < MIX_WEIGHTS; w++) {
-		c->best[w].cost = INFINITY;
-		/* If nothing serves: the highest clock and the first packing. */
-		c->best[w].level = (uint8_t)(s->n_levels - 1);
-	}
-	if (s->shared)
-		search_shared(s, c);
-	else
-		search_packings(s, c);
+	for (uint32_t i = 0; i < s->options.n_models; i++)
+		c->late_w[i] = s->options.request_j[i] * c->rates[i] * s->step_rps[i];
+	for (int scope = 0; scope < MIX_SCOPES; scope++)
+		for (uint32_t w = 0; w < MIX_WEIGHTS; w++) {
+			c->found[scope].cost[w] = INFINITY;
+			/* If nothing serves: all of the card. */
+			c->found[scope].level[w] = (uint8_t)(s->n_levels - 1);
+			c->found[scope].packing[w] = ALL_CUS;
+		}
+	search_shared(s, c);
+	search_packings(s, c);
 }
 
 /* ---- all of it ---- */
@@ -347,7 +396,7 @@ static int make_cells(struct mix_search *s, uint32_t i)
 	return mix_cells_new(&cells, &s->cells[i]);
 }
 
-int mix_search_new(const struct mix_search_options *o, bool shared, struct mix_search **ret)
+int mix_search_new(const struct mix_search_options *o, struct mix_search **ret)
 {
 	_cleanup_(mix_search_freep) struct mix_search *s = calloc(1, sizeof(*s));
 	uint8_t shapes[MIX_MAX_MODELS] = {0};
@@ -356,18 +405,21 @@ int mix_search_new(const struct mix_search_options *o, bool shared, struct mix_s
 	if (!s)
 		return -ENOMEM;
 	s->options = *o;
-	s->shared = shared;
 	s->n_levels = o->truth->device.n_levels;
 	s->n_rates = rate_steps[o->n_models];
+	for (uint32_t w = 0; w < MIX_WEIGHTS; w++)
+		s->weights[w] = (float)(0.05 * pow(10, w / 8.0));
 	s->shapes = costs_shapes(o->costs[0], &s->n_shapes);
+	if (s->n_shapes > MAX_SHAPES)
+		return -ENOSPC;
 	for (uint32_t l = 0; l < s->n_levels; l++)
 		s->levels[l] = plant_level_of(&o->truth->device, l);
 	for (uint32_t i = 0; i < o->n_models && r == 0; i++)
 		r = make_cells(s, i);
 	if (r == 0)
-		r = shared ? find_stretches(s) : find_packings(s, shapes, 0, 0);
-	if (r == 0 && !shared && s->n_packings == 0)
-		r = -ENOSPC;
+		r = find_packings(s, shapes, 0, 0);
+	if (r == 0)
+		r = find_stretches(s);
 	if (r == 0)
 		r = find_combinations(s);
 	if (r < 0)
@@ -376,19 +428,23 @@ int mix_search_new(const struct mix_search_options *o, bool shared, struct mix_s
 	return 0;
 }
 
-void mix_search_schedule(const struct mix_search *s, uint32_t weight, struct configuration *ret)
+static uint32_t shape_of(const struct mix_search *s, uint32_t packing, uint32_t model)
+{
+	return packing == ALL_CUS ? s->n_shapes - 1 : s->packings[packing].shapes[model];
+}
+
+void mix_search_schedule(const struct mix_search *s, enum mix_scope scope, uint32_t weight,
+			 struct configuration *ret)
 {
 	uint32_t n = s->options.n_models;
 
 	for (uint32_t t = 0; t < s->options.n_ticks; t++) {
-		const struct combination *c = &s->combinations[s->of_tick[t]];
+		const struct found *f = &s->combinations[s->of_tick[t]].found[scope];
 
 		for (uint32_t i = 0; i < n; i++)
 			ret[t * n + i] = (struct configuration){
-				.level = c->best[weight].level,
-				.shape = (uint16_t)(s->shared ? s->n_shapes - 1
-							      : s->packings[c->best[weight].packing]
-									.shapes[i]),
+				.level = f->level[weight],
+				.shape = (uint16_t)shape_of(s, f->packing[weight], i),
 				.batch = (uint16_t)s->options.batch,
 			};
 	}

@@ -24,7 +24,7 @@ const char *mix_policy_name(enum mix_policy p)
 		[MIX_MAXIMUM] = "maximum",
 		[MIX_COFRIS] = "cofris",
 		[MIX_EXHAUSTIVE] = "exhaustive",
-		[MIX_SHARED] = "exhaustive-shared",
+		[MIX_MASKS] = "exhaustive-masks",
 	};
 
 	return names[p];

@@ -10,10 +10,10 @@
  *
  * exhaustive knows each tick's rates, but not the arrivals, and switches for nothing: for each of
  * the rates that come together (in steps of the highest) it takes, of every clock limit with every
- * packing of masks, what has the least power + mu x late requests, both worked out on this very
- * card; mu is chosen such that its excess lateness is what cofris has. exhaustive-shared does the
- * same with all models on all CUs, so that only the clock is left. Batches are as large as they
- * may be, without a wait. */
+ * packing of masks and with all models on all CUs, what has the least power + mu x late requests,
+ * both worked out on this very card; mu is chosen such that its excess lateness is what cofris has.
+ * exhaustive-masks does the same with packings alone. Batches are as large as they may be, without
+ * a wait. */
 #pragma once
 
 #include "replay/evaluate.h"
@@ -31,7 +31,7 @@ enum mix_policy {
 	MIX_MAXIMUM,
 	MIX_COFRIS,
 	MIX_EXHAUSTIVE,
-	MIX_SHARED,
+	MIX_MASKS,
 	MIX_POLICIES,
 };
 const char *mix_policy_name(enum mix_policy p);
@@ -46,9 +46,9 @@ struct mix_model_figures {
 /* Of a policy on a mix; each figure the median over the service cards, but for worst_. */
 struct mix_figures {
 	double mean_power_w, energy_j, power_vs_auto, power_vs_maximum;
-	/* Energy against the exhaustive searches' at the lateness of cofris, whose own is
-	 * interpolated between two mu. */
-	double vs_exhaustive, vs_shared;
+	/* Of cofris alone: energy against what the exhaustive searches take at its lateness, which
+	 * is interpolated between two mu. NaN for others. */
+	double vs_exhaustive, vs_masks;
 	double excess_late_pct;	      /* mean over the models */
 	double worst_excess_late_pct; /* of a model on a card */
 	double worst_starved_slos;    /* likewise, in its SLOs */

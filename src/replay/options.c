@@ -13,7 +13,7 @@
 
 static const char help[] =
 	"Usage: cofris-replay --trace FILE [OPTION...]\n"
-	"       cofris-replay --inputs FILE [--json]\n"
+	"       cofris-replay --inputs FILE [--json | --explain N]\n"
 	"       cofris-replay --experiment NAME [--json]\n"
 	"What would each policy save on this load? Serves the trace's requests with every model\n"
 	"under every policy on simulated cards, in virtual time, by the governor that cofrisd\n"
@@ -63,6 +63,8 @@ static const char help[] =
 	"      --threads N            (default: one for each core)\n"
 	"      --inputs FILE          instead: feed a record of cofrisd to its governor again and\n"
 	"                             compare the decisions; - reads standard input\n"
+	"      --explain N            with --inputs: say why decision N was made, and what else\n"
+	"                             there was to choose from\n"
 	"      --experiment NAME      instead: repeat a published experiment (cofris, batchsizer\n"
 	"                             or adapter), each figure beside the published one\n"
 	"      --help, --version\n"
@@ -471,13 +473,14 @@ static const struct option_row rows[] = {
 	{"report", NUMBER(text, report)},
 	{"threads", NUMBER(u32, EVALUATION(threads)), .min = 1, .max = 1024},
 	{"inputs", NUMBER(text, inputs)},
+	{"explain", NUMBER(u32, explain), .min = 1, .max = UINT32_MAX},
 	{"experiment", NUMBER(experiment, experiment)},
 };
 
 enum { OPTION_HELP = 1000, OPTION_VERSION };
 
 /* What goes with every use of the program, and what with experiments, too. */
-static const char *const of_all[] = {"json", "inputs", "experiment", NULL};
+static const char *const of_all[] = {"json", "inputs", "explain", "experiment", NULL};
 /* What is the same for all mixes, or of single models. */
 static const char *const not_of_mixes[] = {"models",	     "policies", "latency", "report",
 					   "headroom-sweep", "cap",	 NULL};
@@ -536,6 +539,9 @@ static int parse(int argc, char *argv[], struct replay_options *o)
 	if (o->inputs && (of_evaluation || of_experiment))
 		return log_error_errno(-EINVAL, "--inputs does not go with --%s.",
 				       of_evaluation ? of_evaluation : of_experiment);
+	if (o->explain > 0 && (!o->inputs || o->json))
+		return log_error_errno(-EINVAL, "--explain goes with --inputs, and not with "
+						"--json.");
 	if (o->experiment && of_evaluation)
 		return log_error_errno(-EINVAL, "--experiment does not go with --%s.",
 				       of_evaluation);

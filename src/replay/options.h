@@ -13,7 +13,8 @@ struct replay_slo {
 };
 
 struct replay_options {
-	const char *inputs;	/* a daemon's record; then nothing below but json holds */
+	const char *inputs;	/* a daemon's record; then explain or json alone hold */
+	uint32_t explain;	/* with inputs: a decision's number; 0: none */
 	const char *experiment; /* a name of experiment.h; then json, trace, seed and threads */
 	const char *trace, *device, *report;
 	bool json;

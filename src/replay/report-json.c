@@ -295,7 +295,7 @@ static json_t *mix_json(const struct mix_evaluation *e, uint32_t i, enum mix_pol
 	add_number(&row, "power_vs_auto", f->power_vs_auto);
 	add_number(&row, "power_vs_maximum", f->power_vs_maximum);
 	add_number(&row, "vs_exhaustive", f->vs_exhaustive);
-	add_number(&row, "vs_shared", f->vs_shared);
+	add_number(&row, "vs_masks", f->vs_masks);
 	add_number(&row, "excess_late_pct", f->excess_late_pct);
 	add_number(&row, "worst_excess_late_pct", f->worst_excess_late_pct);
 	add_number(&row, "worst_starved_slos", f->worst_starved_slos);

@@ -10,7 +10,7 @@ static const struct report_column card_columns[] = {
 	{"power_vs_auto", "vs auto", "", 3},
 	{"power_vs_maximum", "vs max", "", 3},
 	{"vs_exhaustive", "vs exhaustive", "", 3},
-	{"vs_shared", "vs shared", "", 3},
+	{"vs_masks", "vs masks", "", 3},
 	{"excess_late_pct", "excess %", "", 3},
 	{"worst_excess_late_pct", "worst %", "", 3},
 	{"worst_starved_slos", "starved SLOs", "", 1},

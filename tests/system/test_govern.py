@@ -205,6 +205,34 @@ def an_operators_power_cap_is_obeyed_and_given_back(m):
 
 
 @case()
+def what_is_decided_is_explained_to_anyone(m):
+    govern(m)
+    wait_for("demand is known", lambda: model(m)["reason"] in ("demand", "dwell"))
+
+    def explained(*words):
+        result = cofrisctl(m, "explain", *words, "--json", uid=1)
+        check(result.returncode == 0, result.stderr)
+        return json.loads(result.stdout)["gpus"]
+
+    present = explained()[0]["models"][0]
+    check(present["name"] == "resnet50" and present["from"] == "menu", f"explained: {present}")
+    check([c["verdict"] for c in present["candidates"]].count("chosen") == 1, "one is chosen")
+    little, much = (explained(BDF[0], "--model", "resnet50", "--rps", str(rps))[0]["models"][0]
+                    for rps in (20, RATED_RPS))
+    check(much["what_if"] and much["choice"]["power_w"] > little["choice"]["power_w"],
+          f"more demand takes more power: {little['choice']} {much['choice']}")
+    decisions = explained("--last", "3")[0]["decisions"]
+    check([d["number"] - decisions[0]["number"] for d in decisions] == [0, 1, 2], "in order")
+    text = cofrisctl(m, "explain", "--rps", "5").stdout
+    check("would be: " in text and "POWER W" in text and "simulated card" in text, text)
+    check("LIMIT MHZ" in cofrisctl(m, "explain", "--last", "2").stdout, "as a table")
+    refused = cofrisctl(m, "explain", "--model", "resnet5")
+    check(refused.returncode == 1 and "did you mean 'resnet50'" in refused.stderr, refused.stderr)
+    refused = cofrisctl(m, "explain", BDF[1])
+    check(refused.returncode == 1 and "no governed card" in refused.stderr, refused.stderr)
+
+
+@case()
 def a_bad_reload_keeps_the_old_configuration(m):
     _, daemon, _, _ = govern(m)
     path = m.write_config("[daemon]\npoll_intervall = 500ms\n")

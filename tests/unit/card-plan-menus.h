@@ -15,8 +15,8 @@ struct menu_recipe {
 	const uint32_t *level_mhz;
 	enum table_gating gating;
 	uint32_t n_rates;
-	uint32_t n_batches;	    /* 1, 2, 4, ... */
-	double work_ns;		    /* on all CUs at the highest clock */
+	uint32_t n_batches; /* 1, 2, 4, ... */
+	double work_ns;	    /* on all CUs at the highest clock */
 	double memory_ns, launch_ns;
 	double slo_factor;
 	double noise; /* of energy, capacity and tails, as a factor */
@@ -35,7 +35,8 @@ static inline void menus_option(const struct menu_recipe *r, struct response_men
 {
 	double mhz = m->clocks[clock].max_mhz, top = r->level_mhz[r->n_levels - 1];
 	double part = (double)cu_shape_cus(shape) / m->n_cus;
-	double memory_ns = r->memory_ns * fmax(1, 0.5 / part), fixed_ns = memory_ns + r->launch_ns / batch;
+	double memory_ns = r->memory_ns * fmax(1, 0.5 / part),
+	       fixed_ns = memory_ns + r->launch_ns / batch;
 	double each_ns = r->work_ns / part * top / mhz + fixed_ns;
 	double volt = 0.7 + 0.4 * mhz / top;
 
@@ -99,9 +100,9 @@ static inline struct response_menu *menus_new(const struct menu_recipe *r)
 	uint32_t n_options = r->n_levels * (uint32_t)n_shapes * r->n_batches;
 	double top_ns = r->work_ns + r->memory_ns + r->launch_ns;
 	uint64_t seed = r->seed;
-	struct response_menu *m = calloc(
-		1, sizeof(*m) + n_options * (sizeof(struct menu_option) +
-					     r->n_rates * sizeof(struct menu_point)));
+	struct response_menu *m =
+		calloc(1, sizeof(*m) + n_options * (sizeof(struct menu_option) +
+						    r->n_rates * sizeof(struct menu_point)));
 
 	if (!m)
 		abort();

@@ -6,8 +6,8 @@ cofris_test(test-manager-foreign SOURCES test-manager-foreign.c USES cofris-daem
 cofris_test(test-manager-pieces SOURCES test-manager-pieces.c USES cofris-daemon-core LABELS unit)
 cofris_test(test-manager-masks SOURCES test-manager-masks.c USES cofris-daemon-core LABELS unit)
 # Each of these waits in real time for the daemon's own intervals; apart, they wait side by side.
-foreach(part test-manager test-manager-cap test-manager-doubt test-manager-follow test-manager-groups
-    test-manager-reload)
+foreach(part test-manager test-manager-cap test-manager-doubt test-manager-explain
+    test-manager-follow test-manager-groups test-manager-reload)
   cofris_test(${part} SOURCES ${part}.c test-manager-fixture.c
     USES cofris-daemon-loop cofris-static LABELS unit TIMEOUT 120)
 endforeach()

@@ -25,7 +25,7 @@ cofris_test(test-simulation-cap SOURCES test-simulation-cap.c USES cofris-replay
 cofris_test(test-simulation-governor SOURCES test-simulation-governor.c USES cofris-replay-core
   Threads::Threads LABELS unit)
 target_link_options(test-simulation-governor PRIVATE -Wl,--wrap=governor_step)
-foreach(part IN ITEMS evaluate evaluate-exact evaluate-figures measures oracle oracle-search)
+foreach(part IN ITEMS evaluate evaluate-exact evaluate-figures measures mix oracle oracle-search)
   cofris_test(test-${part} SOURCES test-${part}.c USES cofris-replay-core LABELS unit TIMEOUT 180)
 endforeach()
 cofris_test(test-simulation-scale SOURCES test-simulation-scale.c USES cofris-replay-core

@@ -83,6 +83,9 @@ static void mi50(struct setup *s, uint32_t n, double share)
 	for (uint32_t i = 0; i < n; i++) {
 		struct menu_recipe r = recipe(s, i, 1 + 0.37 * i);
 
+		/* Small models, that a small part of a card is enough for. */
+		r.work_ns /= 2;
+		r.launch_ns *= 4;
 		(void)add(s, &r, 0);
 		s->q.models[i].demand_rps = s->menus[i]->rated_rps * share / n;
 	}
@@ -294,7 +297,8 @@ static void assert_holds(const struct card_plan_request *q, const struct card_pl
 		assert_int_equal(p->models[i].gives_way,
 				 !(p->models[i].tail_ns <= q->models[i].limit_ns));
 		if (!p->models[i].gives_way)
-			assert_true(p->models[i].capacity_rps * TABLE_MAX_UTILISATION * (1 + 1e-6) >=
+			assert_true(p->models[i].capacity_rps * TABLE_MAX_UTILISATION *
+					    (1 + 1e-6) >=
 				    q->models[i].demand_rps);
 	}
 	if (!p->fits)
@@ -308,9 +312,9 @@ static void assert_holds(const struct card_plan_request *q, const struct card_pl
 static const struct small {
 	uint32_t n_se, cus, n_xcc, n_levels, n, n_batches;
 } small_cards[] = {
-	{2, 6, 1, 3, 2, 1}, {2, 6, 1, 2, 3, 1}, {1, 8, 1, 2, 4, 1}, {4, 12, 1, 2, 3, 1},
-	{4, 16, 2, 2, 2, 1}, {2, 8, 1, 2, 2, 3}, {2, 14, 1, 2, 3, 1}, {3, 9, 1, 1, 4, 1},
-	{1, 6, 1, 2, 5, 1}, {2, 12, 1, 1, 5, 1}, {4, 60, 1, 2, 2, 1},
+	{2, 3, 1, 3, 2, 1}, {2, 3, 1, 2, 3, 1}, {1, 8, 1, 2, 4, 1},  {4, 3, 1, 2, 3, 1},
+	{4, 4, 2, 2, 2, 1}, {2, 4, 1, 2, 2, 3}, {2, 7, 1, 2, 3, 1},  {3, 3, 1, 1, 4, 1},
+	{1, 6, 1, 2, 5, 1}, {2, 6, 1, 1, 5, 1}, {4, 15, 1, 2, 2, 1},
 };
 
 static void small_setup(struct setup *s, const struct small *c, uint64_t *seed)
@@ -392,13 +396,14 @@ static void test_plans_of_a_real_card_are_feasible(void **state)
 			s.q.power_cap_uw = (uint64_t)(1e6 * (20 + 80 * bench_uniform(&seed)));
 		for (uint32_t i = 0; i < n; i++)
 			s.q.models[i].demand_rps =
-				s.menus[i]->overload_rps * 1.6 / n * bench_uniform(&seed);
+				s.menus[i]->overload_rps * 1.4 / n * bench_uniform(&seed);
 		assert_int_equal(card_plan_make(&s.q, &plan), 0);
 		assert_holds(&s.q, &plan);
 		fitting += plan.fits;
 		end(&s);
 	}
-	assert_true(fitting > 100 && fitting < 350);
+	print_message("%u fit\n", fitting);
+	assert_true(fitting > 40 && fitting < 360);
 }
 
 static void test_the_order_of_models_does_not_matter(void **state)
@@ -415,7 +420,7 @@ static void test_the_order_of_models_does_not_matter(void **state)
 		mi50(&s, n, 0);
 		for (uint32_t i = 0; i < n; i++)
 			s.q.models[i].demand_rps =
-				s.menus[i]->overload_rps * 1.6 / n * bench_uniform(&seed);
+				s.menus[i]->overload_rps * 1.4 / n * bench_uniform(&seed);
 		turn = 1 + (uint32_t)(bench_uniform(&seed) * (n - 1));
 		q = s.q;
 		for (uint32_t i = 0; i < n; i++)

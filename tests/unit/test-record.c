@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The record: round trips, replay through the program, and files that nobody should trust. */
 #include "governor-bench.h"
+#include "governor/explain.h"
 #include "governor/policy.h"
 #include "governor/record.h"
 #include <errno.h>
@@ -413,6 +414,23 @@ static void test_replay_gives_the_same_decisions(void **state)
 	assert_non_null(strstr(f->chunk, "\"differing\": 0"));
 }
 
+static void test_a_recorded_decision_is_explained(void **state)
+{
+	struct fixture *f = *state;
+	char decided[64];
+
+	add_run(f, 320);
+	(void)snprintf(decided, sizeof(decided), "decided: %u MHz on ", f->bench.decision.max_mhz);
+	assert_int_equal(replay(f, "--explain 320"), 0);
+	assert_non_null(strstr(f->chunk, "decision 320: "));
+	assert_non_null(strstr(f->chunk, decided));
+	assert_non_null(strstr(f->chunk, governor_reason_words(f->bench.decision.reason)));
+	assert_non_null(strstr(f->chunk, "POWER W"));
+	assert_non_null(strstr(f->chunk, "320 decisions compared: 0 differ"));
+	assert_int_equal(replay(f, "--explain 321"), 2);
+	assert_non_null(strstr(f->chunk, "no decision 321"));
+}
+
 static void test_replay_follows_a_reload_that_inherits(void **state)
 {
 	struct fixture *f = *state;
@@ -730,6 +748,7 @@ int main(void)
 		TEST(test_a_name_that_is_none_is_not_written),
 		TEST(test_the_locale_does_not_change_the_bytes),
 		TEST(test_replay_gives_the_same_decisions),
+		TEST(test_a_recorded_decision_is_explained),
 		TEST(test_replay_follows_a_reload_that_inherits),
 		TEST(test_replay_gives_the_same_decisions_of_every_policy),
 		TEST(test_replay_has_both_tables),

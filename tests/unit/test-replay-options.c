@@ -127,6 +127,23 @@ static void test_objectives_are_factors_or_times_and_may_be_several(void **state
 	assert_true(o.slos[2].factor == 1.25);
 }
 
+static void test_mixes_name_their_models(void **state)
+{
+	_cleanup_(replay_options_done) struct replay_options o;
+
+	(void)state;
+	assert_int_equal(parse("--trace t --mix x+y --mix a+b,b+b+./c.ini", &o), 1);
+	assert_int_equal(o.n_mixes, 2); /* of the last one */
+	assert_int_equal(o.n_models, 3);
+	assert_string_equal(o.models[2], "./c.ini");
+	assert_int_equal(o.mixes[0].n, 2);
+	assert_int_equal(o.mixes[0].models[1], 1);
+	assert_int_equal(o.mixes[1].n, 3);
+	assert_int_equal(o.mixes[1].models[0], 1);
+	assert_int_equal(o.mixes[1].models[1], 1);
+	assert_int_equal(o.mixes[1].models[2], 2);
+}
+
 static void test_all_policies_are_those_that_the_set_up_allows(void **state)
 {
 	_cleanup_(replay_options_done) struct replay_options o;
@@ -192,6 +209,9 @@ static void test_what_is_wrong_is_refused(void **state)
 		"--trace t --nothing",
 		"--trace t --inputs f",
 		"--inputs f --seed 2",
+		"--inputs f --explain 0",
+		"--inputs f --explain 3 --json",
+		"--trace t --explain 3",
 		"--trace t --format csv",
 		"--trace t --duration 15",
 		"--trace t --duration 1s",
@@ -203,6 +223,12 @@ static void test_what_is_wrong_is_refused(void **state)
 		"--trace t --models a,,b",
 		"--trace t --models a,b,a",
 		"--trace t --models " LETTERS ",1,2,3,4,5,6,7",
+		"--trace t --mix a",
+		"--trace t --mix a+",
+		"--trace t --mix a+b,",
+		"--trace t --mix a+b+c+d+e",
+		"--trace t --mix a+b --policies auto",
+		"--trace t --cap 100W --mix a+b",
 		"--trace t --policies oracel",
 		"--trace t --policies auto,auto",
 		"--trace t --policies auto,",
@@ -261,6 +287,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_not_said_is_the_standard_set_up),
 		cmocka_unit_test(test_everything_can_be_said),
 		cmocka_unit_test(test_objectives_are_factors_or_times_and_may_be_several),
+		cmocka_unit_test(test_mixes_name_their_models),
 		cmocka_unit_test(test_all_policies_are_those_that_the_set_up_allows),
 		cmocka_unit_test(test_every_policy_can_be_named),
 		cmocka_unit_test(test_a_record_is_replayed_with_nothing_but_json),
