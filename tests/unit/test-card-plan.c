@@ -353,7 +353,7 @@ static void test_equals_a_search_through_everything(void **state)
 	unsigned int fitting = 0, capped = 0, n = 0;
 
 	(void)state;
-	for (unsigned int round = 0; round < 200; round++)
+	for (unsigned int round = 0; round < 40; round++)
 		for (size_t i = 0; i < ARRAY_SIZE(small_cards); i++) {
 			struct card_plan plan;
 			struct setup s;
@@ -386,7 +386,7 @@ static void test_plans_of_a_real_card_are_feasible(void **state)
 	unsigned int fitting = 0;
 
 	(void)state;
-	for (unsigned int round = 0; round < 400; round++) {
+	for (unsigned int round = 0; round < 100; round++) {
 		uint32_t n = 2 + (uint32_t)(bench_uniform(&seed) * 7);
 		struct card_plan plan;
 		struct setup s;
@@ -403,7 +403,7 @@ static void test_plans_of_a_real_card_are_feasible(void **state)
 		end(&s);
 	}
 	print_message("%u fit\n", fitting);
-	assert_true(fitting > 40 && fitting < 360);
+	assert_true(fitting > 5 && fitting < 95);
 }
 
 static void test_the_order_of_models_does_not_matter(void **state)
@@ -411,7 +411,7 @@ static void test_the_order_of_models_does_not_matter(void **state)
 	uint64_t seed = SEED + 2;
 
 	(void)state;
-	for (unsigned int round = 0; round < 100; round++) {
+	for (unsigned int round = 0; round < 30; round++) {
 		uint32_t n = 2 + (uint32_t)(bench_uniform(&seed) * 7), turn;
 		struct card_plan plan, turned;
 		struct card_plan_request q;
