@@ -3,6 +3,8 @@
  * known of it and what is planned for it). */
 #pragma once
 
+#include "governor/boost.h"
+#include "governor/constancy.h"
 #include "governor/demand.h"
 #include "governor/governor.h"
 #include "governor/pacer.h"
@@ -11,11 +13,15 @@
 
 struct model {
 	const struct policy *policy;
-	struct demand demand;
+	struct constancy constancy;
+	struct demand keen, sure; /* where demand moves, and where it is constant */
 	struct pacer pacer;
-	double rate_rps; /* last measured */
-	bool doubted;	 /* its demand was not known in the last step */
-	bool in_force;	 /* the last step's decision was what its policy ordered */
+	struct boost boost;
+	uint64_t arrivals, counted_ns; /* since demand was last told of them */
+	struct policy_plan plan;       /* of the last poll */
+	double rate_rps;	       /* last measured */
+	bool doubted;		       /* its demand was not known in the last step */
+	bool in_force;		       /* the last step's decision was what its policy ordered */
 	union policy_state state;
 };
 
@@ -30,8 +36,11 @@ struct governor {
 };
 
 bool governor_is_active(const struct governor_model_input *in);
-void governor_model_estimate(struct model *m, const struct governor_input *input,
-			     const struct governor_model_input *in);
+/* The estimate in force. */
+const struct demand *governor_model_demand(const struct model *m);
+/* As one that never had a worker. */
+void governor_model_reset(struct model *m);
+void governor_model_estimate(struct governor *g, uint32_t i, const struct governor_input *input);
 /* Plans for the only active model. */
 void governor_model_decide(struct governor *g, uint32_t i, const struct governor_input *input,
 			   struct governor_decision *ret);

@@ -9,7 +9,7 @@
 
 /* As the daemon and libcofris have them, in their time. */
 #define HISTORY		 64
-#define EARLY_NS	 (100 * NSEC_PER_MSEC) /* between two ticks, and two looks at the wake */
+#define EARLY_NS	 (100 * NSEC_PER_MSEC) /* between two looks at a wake */
 #define WAKE_INTERVAL_NS (2 * NSEC_PER_MSEC)   /* between two wakes of a process */
 
 struct governing {
@@ -21,11 +21,12 @@ struct governing {
 	struct governor_decision decision;
 
 	uint64_t tick_ns;      /* the next one */
-	uint64_t last_tick_ns; /* 0: none yet */
+	uint64_t early_ns;     /* a step before it, or MAX */
+	uint64_t last_step_ns; /* 0: none yet */
 	uint64_t drive_ns;     /* when the sequence wants to be asked again */
 
 	/* the meter */
-	struct counters base; /* at the last tick */
+	struct counters base; /* at the last step */
 	uint32_t head, n_history;
 	struct {
 		uint64_t at_ns, arrivals;
@@ -44,7 +45,7 @@ struct governing {
 
 	/* the way back: the worker asks to be looked at */
 	uint64_t boost_wait_ns;
-	bool wake_armed;
+	bool wake_armed, woken;
 	uint64_t asked_ns, wake_ns, looked_ns; /* wake_ns: when the daemon will look, or MAX */
 };
 
@@ -88,6 +89,7 @@ int governing_new(struct simulation *s)
 	g->time_scale = o->time_scale > 0 ? o->time_scale : 1;
 	g->tick_ns = o->poll_ns;
 	g->drive_ns = g->directive_ns = g->wake_ns = g->boost_wait_ns = UINT64_MAX;
+	g->early_ns = UINT64_MAX;
 	g->wake_armed = true;
 	s->governing = TAKE_PTR(g);
 	return 0;
@@ -120,7 +122,7 @@ static uint64_t oldest_age_ns(const struct governing *g, const struct simulation
 static void fill_model(struct governing *g, struct simulation *s, struct governor_model_input *in)
 {
 	const struct counters *a = &g->base, *b = &s->counters;
-	bool whole = g->last_tick_ns > 0;
+	bool whole = g->last_step_ns > 0;
 
 	*in = (struct governor_model_input){
 		.state = GOVERNOR_INPUT_OK,
@@ -131,6 +133,7 @@ static void fill_model(struct governing *g, struct simulation *s, struct governo
 		.late = b->late - a->late,
 		.in_flight = b->arrivals - b->completions,
 		.waiting = b->arrivals - b->starts,
+		.woken = g->woken,
 		.oldest_age_ns = daemon_ns(g, oldest_age_ns(g, s)),
 		.busy_ns = daemon_ns(g, b->busy_ns - a->busy_ns),
 		.executions = b->executions - a->executions,
@@ -150,7 +153,7 @@ static void fill_input(struct governing *g, struct simulation *s)
 	struct governor_input *in = &g->input;
 
 	in->now_ns = daemon_ns(g, s->now_ns);
-	in->interval_ns = daemon_ns(g, g->last_tick_ns > 0 ? s->now_ns - g->last_tick_ns
+	in->interval_ns = daemon_ns(g, g->last_step_ns > 0 ? s->now_ns - g->last_step_ns
 							   : s->options.poll_ns);
 	in->flags = 0;
 	if (g->state_valid) {
@@ -162,18 +165,22 @@ static void fill_input(struct governing *g, struct simulation *s)
 		in->busy_percent = MIN(g->state.sensor_busy_percent, 100u);
 		in->applied_max_mhz = g->applied_mhz;
 	}
-	g->power_max_uw = 0;
+	if (!in->early)
+		g->power_max_uw = 0;
 	fill_model(g, s, &in->models[0]);
 }
 
+/* The history is of ticks alone: it has to reach back. */
 static void next_interval(struct governing *g, const struct simulation *s)
 {
 	g->base = s->counters;
+	g->last_step_ns = s->now_ns;
+	if (g->input.early)
+		return;
 	g->history[g->head].at_ns = s->now_ns;
 	g->history[g->head].arrivals = s->counters.arrivals;
 	g->head = (g->head + 1) % HISTORY;
 	g->n_history = MIN(g->n_history + 1, (uint32_t)HISTORY);
-	g->last_tick_ns = s->now_ns;
 }
 
 /* ---- apply ---- */
@@ -286,17 +293,28 @@ void governing_end_interval(struct simulation *s)
 
 /* ---- the tick, and what brings it forward ---- */
 
-static void tick(struct governing *g, struct simulation *s)
+static void step(struct governing *g, struct simulation *s, bool early)
 {
+	g->input.early = early;
 	fill_input(g, s);
-	governing_end_interval(s);
+	if (!early)
+		governing_end_interval(s);
 	governor_step(g->governor, &g->input, &g->decision);
 	next_interval(g, s);
-	g->wake_armed = true;
-	g->tick_ns = s->now_ns + s->options.poll_ns;
+	g->woken = false;
+	g->early_ns = g->decision.again_ns == UINT64_MAX
+			      ? UINT64_MAX
+			      : MAX(card_ns(g, g->decision.again_ns), s->now_ns + 1);
 	aim(g, s);
 	drive(g, s);
 	read_card(g, s);
+}
+
+static void tick(struct governing *g, struct simulation *s)
+{
+	g->wake_armed = true;
+	g->tick_ns = s->now_ns + s->options.poll_ns;
+	step(g, s, /* early= */ false);
 }
 
 void governing_started(struct simulation *s, uint64_t wait_ns)
@@ -313,13 +331,16 @@ void governing_started(struct simulation *s, uint64_t wait_ns)
 			MAX(s->now_ns, g->looked_ns > 0 ? g->looked_ns + card_ns(g, EARLY_NS) : 0);
 }
 
-/* The daemon looks at a wake at most 10 times a second, and ticks no oftener. */
-static void look(struct governing *g, const struct simulation *s)
+/* The daemon looks at a wake at most 10 times a second, and at none that it has not asked for. */
+static void look(struct governing *g, struct simulation *s)
 {
 	g->wake_ns = UINT64_MAX;
 	g->looked_ns = s->now_ns;
 	g->wake_armed = true;
-	g->tick_ns = MIN(g->tick_ns, MAX(s->now_ns, g->last_tick_ns + card_ns(g, EARLY_NS)));
+	if (g->decision.models[0].boost_wait_ns == UINT64_MAX)
+		return;
+	g->woken = true;
+	step(g, s, /* early= */ true);
 }
 
 uint64_t governing_next_ns(const struct simulation *s)
@@ -328,7 +349,8 @@ uint64_t governing_next_ns(const struct simulation *s)
 	uint64_t next_ns = s->schedule_ns;
 
 	if (g)
-		next_ns = MIN(MIN(g->tick_ns, g->wake_ns), MIN(g->directive_ns, g->drive_ns));
+		next_ns = MIN(MIN(MIN(g->tick_ns, g->wake_ns), g->early_ns),
+			      MIN(g->directive_ns, g->drive_ns));
 
 	return s->stalled_until_ns > s->now_ns ? MIN(next_ns, s->stalled_until_ns) : next_ns;
 }
@@ -341,8 +363,10 @@ void governing_run(struct simulation *s)
 		acknowledge(g, s);
 	if (g->drive_ns <= s->now_ns)
 		drive(g, s);
-	if (g->wake_ns <= s->now_ns)
-		look(g, s);
 	if (g->tick_ns <= s->now_ns)
 		tick(g, s);
+	if (g->wake_ns <= s->now_ns)
+		look(g, s);
+	if (g->early_ns <= s->now_ns)
+		step(g, s, /* early= */ true);
 }
