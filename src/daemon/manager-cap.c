@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An operator's power cap, for one card or all. */
 #include "base/units.h"
+#include "daemon/early.h"
 #include "daemon/manager-internal.h"
 #include "daemon/unit.h"
 #include <errno.h>
@@ -58,7 +59,9 @@ int manager_order_cap(struct manager *m, const char *bdf, uint64_t uw, char *why
 			return r;
 		}
 	}
+	TAILQ_FOREACH(u, &m->units, entry)
+	if (is_meant(u, bdf, uw))
+		early_look(u);
 	manager_flush_record(m);
-	manager_early_tick(m);
 	return 0;
 }

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "daemon/bus.h"
+#include "daemon/early.h"
 #include "daemon/manager-internal.h"
 #include "daemon/session.h"
 #include "daemon/unit.h"
@@ -13,7 +14,6 @@
 
 #define MANAGER_ASK_NS	     (10 * NSEC_PER_SEC)
 #define MANAGER_ASK_FIRST_NS (500 * NSEC_PER_MSEC)
-#define MANAGER_EARLY_NS     (100 * NSEC_PER_MSEC)
 #define MANAGER_FD_NAME	     "actuator"
 
 uint64_t manager_now_ns(const struct manager *m)
@@ -171,13 +171,18 @@ static void tick(struct manager *m, uint64_t now_ns)
 	if (s->unit)
 		session_sample(s, now_ns);
 	TAILQ_FOREACH(u, &m->units, entry)
-	unit_step(u, now_ns);
+	unit_step(u, now_ns, /* early= */ false);
 	TAILQ_FOREACH(s, &m->sessions, entry)
-	session_next_interval(s, now_ns);
+	session_next_interval(s, now_ns, /* early= */ false);
 	TAILQ_FOREACH(u, &m->units, entry)
 	unit_aim(u);
 	TAILQ_FOREACH(u, &m->units, entry)
 	unit_apply(u, now_ns);
+	TAILQ_FOREACH(u, &m->units, entry)
+	{
+		unit_note(u);
+		early_arm(u);
+	}
 	TAILQ_FOREACH(s, &m->sessions, entry)
 	if (s->unit)
 		channel_connection_beat(s->connection);
@@ -203,17 +208,6 @@ int manager_on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	(void)sd_event_source_set_time(source, next);
 	(void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 	return 0;
-}
-
-void manager_early_tick(struct manager *m)
-{
-	uint64_t now_ns = manager_now_ns(m);
-	uint64_t at_ns = MAX(now_ns, m->last_tick_ns + MANAGER_EARLY_NS);
-	uint64_t due_usec = 0;
-
-	(void)sd_event_source_get_time(m->tick, &due_usec);
-	if (at_ns / NSEC_PER_USEC < due_usec)
-		(void)sd_event_source_set_time(m->tick, at_ns / NSEC_PER_USEC);
 }
 
 /* --- the actuator --------------------------------------------------------------------------- */

@@ -73,8 +73,6 @@ uint64_t manager_now_ns(const struct manager *m);
 /* Lease of settings and directives: max(2 s, 4 polls). */
 uint64_t manager_lease_ns(const struct manager *m);
 struct unit *manager_find_unit(const struct manager *m, const char *bdf);
-/* A worker asked for a look before the next tick; followed at most 10 times a second. */
-void manager_early_tick(struct manager *m);
 /* Reads the configuration again, derives every table, and only then swaps. On any error the old
  * one stays, and why gets the text with file:line. 0 or a negative errno. */
 int manager_reload(struct manager *m, char *why, size_t size);

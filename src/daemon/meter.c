@@ -2,9 +2,9 @@
 #include "daemon/meter.h"
 #include "base/units.h"
 
-void meter_init(struct meter *m, uint64_t now_ns)
+void meter_init(struct meter *m, uint64_t now_ns, bool starts)
 {
-	*m = (struct meter){.beat_ns = now_ns};
+	*m = (struct meter){.beat_ns = now_ns, .starts = starts};
 }
 
 void meter_feed(struct meter *m, uint64_t now_ns, int r, const struct channel_sample *s)
@@ -57,17 +57,24 @@ void meter_add_to(const struct meter *m, uint64_t now_ns, uint64_t poll_ns,
 	input->busy_ns += b->busy_ns - a->busy_ns;
 	input->executions += b->batches - a->batches;
 	input->in_flight += b->arrivals - ended(b);
-	input->waiting += b->arrivals - b->starts;
+	if (!m->starts)
+		input->waiting = UINT64_MAX;
+	else if (input->waiting != UINT64_MAX)
+		input->waiting += b->arrivals - b->starts;
+	input->woken |= m->woken;
 	input->oldest_age_ns = MAX(input->oldest_age_ns, meter_oldest_age_ns(m, now_ns));
 	if (!m->whole)
 		input->whole_interval = false;
 }
 
-void meter_next_interval(struct meter *m, uint64_t now_ns)
+void meter_next_interval(struct meter *m, uint64_t now_ns, bool early)
 {
 	m->base = m->last;
 	m->invalid = false;
 	m->whole = true;
+	m->woken = false;
+	if (early)
+		return;
 	m->history[m->head].at_ns = now_ns;
 	m->history[m->head].arrivals = m->last.arrivals;
 	m->head = (m->head + 1) % METER_HISTORY;

@@ -15,13 +15,15 @@ struct meter {
 	uint64_t beat_ns;	    /* when its beat was last seen to change */
 	bool invalid;		    /* a sample of this interval failed its validation */
 	bool whole;		    /* connected during the whole interval */
+	bool starts;		    /* it reports when requests start */
+	bool woken;		    /* in this interval it asked to be looked at */
 	uint32_t head, n_history;
 	struct {
 		uint64_t at_ns, arrivals;
 	} history[METER_HISTORY];
 };
 
-void meter_init(struct meter *m, uint64_t now_ns);
+void meter_init(struct meter *m, uint64_t now_ns, bool starts);
 /* Takes what channel_connection_sample() returned: r, and the sample if r is 0. */
 void meter_feed(struct meter *m, uint64_t now_ns, int r, const struct channel_sample *s);
 /* Missing input: an invalid sample, or a beat older than max(1 s, 2 polls). */
@@ -34,5 +36,6 @@ uint64_t meter_oldest_age_ns(const struct meter *m, uint64_t now_ns);
  * acknowledged and whole_interval = true. */
 void meter_add_to(const struct meter *m, uint64_t now_ns, uint64_t poll_ns,
 		  struct governor_model_input *input);
-/* Ends the interval: the newest sample is the next one's base. */
-void meter_next_interval(struct meter *m, uint64_t now_ns);
+/* Ends the interval: the newest sample is the next one's base. One that ended early leaves no mark
+ * in the history, which has to reach back. */
+void meter_next_interval(struct meter *m, uint64_t now_ns, bool early);

@@ -2,6 +2,7 @@
 #include "daemon/session.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "daemon/early.h"
 #include "daemon/group.h"
 #include "daemon/unit.h"
 #include <errno.h>
@@ -47,7 +48,7 @@ static int on_wake(sd_event_source *source _unused_, int fd _unused_, uint32_t r
 	struct session *s = userdata;
 
 	if (channel_connection_take_wake(s->connection) > 0)
-		manager_early_tick(s->manager);
+		early_wake(s);
 	return 0;
 }
 
@@ -128,7 +129,7 @@ static int join(struct session *s, const struct channel_hello *hello, char why[A
 	s->counts = !(hello->reports & CHANNEL_REPORTS_NO_REQUESTS);
 	if (cgroup_of("/proc", peer->pid, s->cgroup, sizeof(s->cgroup)) < 0)
 		s->cgroup[0] = '\0';
-	meter_init(&s->meter, manager_now_ns(m));
+	meter_init(&s->meter, manager_now_ns(m), hello->reports & CHANNEL_REPORTS_STARTS);
 	r = channel_connection_welcome(s->connection, manager_lease_ns(m));
 	if (r >= 0)
 		r = watch_wake(s);
@@ -297,11 +298,11 @@ const struct session_directive *session_acknowledged(const struct session *s)
 	return NULL;
 }
 
-void session_next_interval(struct session *s, uint64_t now_ns)
+void session_next_interval(struct session *s, uint64_t now_ns, bool early)
 {
 	for (uint32_t i = 0; s->unit && i < s->n_units; i++)
 		if (s->units[i]->filled) {
-			meter_next_interval(&s->meter, now_ns);
+			meter_next_interval(&s->meter, now_ns, early);
 			return;
 		}
 }

@@ -50,4 +50,4 @@ void session_direct(struct session *s, const struct session_directive *d,
 const struct session_directive *session_wanted(const struct session *s);
 const struct session_directive *session_acknowledged(const struct session *s);
 /* Ends the interval once all its cards have taken it in. */
-void session_next_interval(struct session *s, uint64_t now_ns);
+void session_next_interval(struct session *s, uint64_t now_ns, bool early);

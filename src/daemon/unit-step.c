@@ -94,7 +94,7 @@ bool unit_model_acknowledged(const struct unit *u, uint32_t model)
 	return true;
 }
 
-static void fill_input(struct unit *u, uint64_t now_ns)
+static void fill_input(struct unit *u, uint64_t now_ns, bool early)
 {
 	struct governor_input *in = &u->input;
 	uint64_t poll_ns = u->manager->config->daemon.poll_ns;
@@ -102,6 +102,7 @@ static void fill_input(struct unit *u, uint64_t now_ns)
 	*in = (struct governor_input){
 		.now_ns = now_ns,
 		.interval_ns = u->stepped_ns > 0 ? now_ns - u->stepped_ns : poll_ns,
+		.early = early,
 		.flags = card_flags(u, now_ns),
 	};
 	if (u->state_valid) {
@@ -112,7 +113,8 @@ static void fill_input(struct unit *u, uint64_t now_ns)
 		in->busy_percent = MIN(u->state.busy_percent, 100u);
 		in->applied_max_mhz = u->claim == UNIT_CLAIMED ? u->state.max_mhz : 0;
 	}
-	u->power_max_uw = 0;
+	if (!early)
+		u->power_max_uw = 0;
 	for (uint32_t i = 0; i < u->plan->n_models; i++)
 		in->models[i] = (struct governor_model_input){
 			.whole_interval = true,
@@ -123,7 +125,7 @@ static void fill_input(struct unit *u, uint64_t now_ns)
 	add_workers(u, now_ns, in);
 	add_followers(u, now_ns, in);
 	for (uint32_t i = 0; i < u->plan->n_models; i++)
-		if (u->latencies && in->models[i].workers > 0)
+		if (!early && u->latencies && in->models[i].workers > 0)
 			unit_latency_interval(u, i, &in->models[i]);
 	masks_judge(u, now_ns);
 	for (uint32_t i = 0; i < u->plan->n_models; i++)
@@ -216,13 +218,18 @@ static void log_decision(const struct unit *u)
 
 /* --- the step ------------------------------------------------------------------------------- */
 
-static void decide(struct unit *u)
+void unit_note(struct unit *u)
 {
 	struct manager *m = u->manager;
 
-	governor_step(u->plan->governor, &u->input, &u->decision);
-	u->decided = true;
-	ring_push(u->plan->ring, &u->input, &u->decision);
+	if (!u->stepped)
+		return;
+	/* Looks at a queue would drive the ticks out of the ring. */
+	if (!u->input.early || u->decision.changed) {
+		ring_push(u->plan->ring, &u->input, &u->decision);
+		if (m->config->daemon.log_decisions)
+			log_decision(u);
+	}
 	if (!m->record)
 		return;
 	manager_record(m, record_format_input(m->record_buffer, RECORD_STEP_BYTES_MAX, u->number,
@@ -318,23 +325,29 @@ static void apply(struct unit *u, uint64_t now_ns)
 	unit_renew(u, /* sensors= */ workers);
 }
 
-void unit_step(struct unit *u, uint64_t now_ns)
+void unit_step(struct unit *u, uint64_t now_ns, bool early)
 {
 	u->filled = u->stepped = false;
 	if (!u->plan || u->plan->n_models == 0)
 		return;
-	fill_input(u, now_ns);
+	fill_input(u, now_ns, early);
 	u->filled = true;
 	u->stepped_ns = now_ns;
 	if (holds_adopted(u, now_ns))
 		return;
-	decide(u);
-	u->stepped = true;
+	governor_step(u->plan->governor, &u->input, &u->decision);
+	u->decided = u->stepped = true;
+	if (early)
+		return;
 	for (uint32_t i = 0; i < u->plan->n_models; i++)
 		if (u->latencies && u->input.models[i].workers > 0)
 			unit_latency_update(u, i, now_ns);
-	if (u->manager->config->daemon.log_decisions)
-		log_decision(u);
+}
+
+void unit_apply_early(struct unit *u, uint64_t now_ns)
+{
+	if (u->stepped && !u->yielded && !manager_observes(u->manager))
+		unit_drive(u, now_ns);
 }
 
 void unit_apply(struct unit *u, uint64_t now_ns)

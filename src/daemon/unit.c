@@ -2,6 +2,7 @@
 /* A unit's life, its workers, and doing what the sequencer says. */
 #include "base/log.h"
 #include "base/units.h"
+#include "daemon/early.h"
 #include "daemon/group.h"
 #include "daemon/unit-internal.h"
 #include <errno.h>
@@ -9,6 +10,7 @@
 
 /* While acknowledgements are awaited the pages are looked at this often; never otherwise. */
 #define UNIT_ACK_LOOK_NS (5 * NSEC_PER_MSEC)
+#define UNIT_EARLY_USEC	 500 /* how exact looks between ticks are */
 #define UNIT_MAX_STEPS	 (4 * SEQUENCE_MAX_WORKERS)
 
 static const struct sequence_clock as_found = {0};
@@ -27,6 +29,7 @@ int unit_new(struct manager *m, const char *bdf, const struct config_gpu *config
 	u->number = u->group = m->n_units_ever++;
 	u->config = *config;
 	u->logged_state = UNIT_ABSENT;
+	u->wake_ns = UINT64_MAX;
 	(void)snprintf(u->bdf, sizeof(u->bdf), "%s", bdf);
 	TAILQ_INSERT_TAIL(&m->units, u, entry);
 	r = sequence_new(&as_found, &u->sequence);
@@ -34,6 +37,11 @@ int unit_new(struct manager *m, const char *bdf, const struct config_gpu *config
 		r = sd_event_add_time(m->event, &u->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, u);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(u->timer, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_time(m->event, &u->early, CLOCK_MONOTONIC, 0, UNIT_EARLY_USEC,
+				      early_on_timer, u);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(u->early, SD_EVENT_OFF);
 	if (r < 0) {
 		unit_free(u);
 		return r;
@@ -60,6 +68,7 @@ struct unit *unit_free(struct unit *u)
 	unit_plan_free(u->plan);
 	sequence_free(u->sequence);
 	sd_event_source_disable_unref(u->timer);
+	sd_event_source_disable_unref(u->early);
 	free(u);
 	return NULL;
 }

@@ -68,7 +68,7 @@ struct unit {
 	uint32_t group; /* of cards with one clock: see group.h; the number of one of them */
 	struct unit_plan *plan; /* NULL until the card is known */
 	struct sequence *sequence;
-	sd_event_source *timer;
+	sd_event_source *timer, *early;
 
 	enum unit_claim claim;
 	bool in_flight; /* one request that changes something, or asks for sensors */
@@ -93,6 +93,8 @@ struct unit {
 	struct foreign foreign;
 
 	uint64_t stepped_ns;
+	uint64_t looked_ns; /* at a wake */
+	uint64_t wake_ns;   /* one waits until then; UINT64_MAX: none */
 	struct governor_input input;
 	struct governor_decision decision;
 	bool filled;			/* this tick has taken the workers' interval in */
@@ -149,10 +151,14 @@ void unit_remove_worker(struct unit *u, struct session *s);
 void unit_acknowledged(struct unit *u, const struct session *s, uint64_t epoch);
 
 /* One step, each part over all units before the next: the interval's input and a decision; a new
- * target for the sequencer; its first application. */
-void unit_step(struct unit *u, uint64_t now_ns);
+ * target for the sequencer; its first application. early: between two ticks, see early.h. */
+void unit_step(struct unit *u, uint64_t now_ns, bool early);
 void unit_aim(struct unit *u);
 void unit_apply(struct unit *u, uint64_t now_ns);
+/* The same between two ticks: neither lease nor sensors. */
+void unit_apply_early(struct unit *u, uint64_t now_ns);
+/* Keeps the step for those who ask later: the ring, the record, the journal. */
+void unit_note(struct unit *u);
 /* What the latest decision means for a worker of the model. */
 void unit_directive(const struct unit *u, uint32_t model, struct sequence_directive *ret);
 /* All the model's workers on the card run under what is wanted for them. */

@@ -10,14 +10,8 @@
 #define MEMORY_S 30.0
 /* A mean of no counts at all is not zero; half a count is Jeffreys' prior for a Poisson rate. */
 #define PRIOR_COUNT 0.5
-/* One-sided, 96.4 %: an estimated mean strays, and 95 % are to lie below all the same. */
-#define BOUND_Z 1.8
-#define BOUND_P 0.964
 /* Above it the rounding to whole requests is a small part of the bound. */
 #define EXACT_MEAN_MAX 12.0
-/* Five windows are tried 120 times a minute: at 4.5 sigma chance passes for a change about once in
- * eight hours. */
-#define CHANGE_Z 4.5
 /* A pause of one interval is no fall: the window's lowest count is left out of the comparison. */
 #define FALL_MIN_S	   1.5
 #define FALL_MIN_INTERVALS 4
@@ -27,9 +21,16 @@
 /* One surprising count (the first of a rise) must not widen the bound for the next minute. */
 #define DISPERSION_TERM_MAX 9.0
 
-void demand_init(struct demand *d)
+/* Early looks are taken where requests clump, so a few in a short time are what is to be expected.
+ */
+#define EARLY_COUNT_MIN 20.0
+
+const struct demand_kind demand_sure = {.change_z = 4.5, .bound_z = 1.8, .bound_p = 0.964};
+const struct demand_kind demand_keen = {.change_z = 2.5, .bound_z = 0.7, .bound_p = 0.758};
+
+void demand_init(struct demand *d, const struct demand_kind *kind)
 {
-	*d = (struct demand){.dispersion = 1};
+	*d = (struct demand){.kind = kind, .dispersion = 1};
 }
 
 bool demand_known(const struct demand *d)
@@ -53,12 +54,12 @@ static double prediction_variance(const struct demand *d, double mean, double wi
 	return widening(d) * mean * (1 + window_s / d->exposure_s);
 }
 
-/* The least count that a Poisson variable of this mean exceeds in fewer than 1 - BOUND_P cases. */
-static double poisson_quantile(double mean)
+/* The least count that a Poisson variable of this mean exceeds in fewer than 1 - p cases. */
+static double poisson_quantile(double mean, double p)
 {
 	double term = exp(-mean), sum = term, k = 0;
 
-	while (sum < BOUND_P) {
+	while (sum < p) {
 		k++;
 		term *= mean / k;
 		sum += term;
@@ -74,11 +75,11 @@ double demand_bound_rps(const struct demand *d)
 		return 0;
 	mean = demand_mean_rps(d) * d->interval_s;
 	/* (z^2 - 1) / 6 is the Cornish-Fisher term of the Poisson distribution's skew. */
-	bound = mean + BOUND_Z * sqrt(prediction_variance(d, mean, d->interval_s)) +
-		(BOUND_Z * BOUND_Z - 1) / 6;
+	bound = mean + d->kind->bound_z * sqrt(prediction_variance(d, mean, d->interval_s)) +
+		(d->kind->bound_z * d->kind->bound_z - 1) / 6;
 	/* Requests come whole: at low means what lies between two counts is no bound. */
 	if (mean < EXACT_MEAN_MAX)
-		bound = MAX(bound, poisson_quantile(mean));
+		bound = MAX(bound, poisson_quantile(mean, d->kind->bound_p));
 	return MAX(bound, 1.0) / d->interval_s;
 }
 
@@ -88,7 +89,7 @@ double demand_upper_rps(const struct demand *d)
 
 	if (!demand_known(d))
 		return 0;
-	return mean_rps + BOUND_Z * sqrt(widening(d) * mean_rps / d->exposure_s);
+	return mean_rps + d->kind->bound_z * sqrt(widening(d) * mean_rps / d->exposure_s);
 }
 
 static void history_keep(struct demand *d, uint32_t n)
@@ -134,15 +135,15 @@ static bool is_rise(const struct demand *d, double count, double length_s)
 {
 	double mean = demand_mean_rps(d) * length_s;
 
-	return count > mean + CHANGE_Z * sqrt(prediction_variance(d, mean, length_s)) +
-			       CHANGE_Z * CHANGE_Z / 6;
+	return count > mean + d->kind->change_z * sqrt(prediction_variance(d, mean, length_s)) +
+			       d->kind->change_z * d->kind->change_z / 6;
 }
 
 static bool is_fall(const struct demand *d, double count, double length_s)
 {
 	double mean = demand_mean_rps(d) * length_s;
 
-	return count < mean - CHANGE_Z * sqrt(prediction_variance(d, mean, length_s));
+	return count < mean - d->kind->change_z * sqrt(prediction_variance(d, mean, length_s));
 }
 
 /* Whether chance explains the window, given the mean. */
@@ -208,4 +209,19 @@ enum demand_change demand_update(struct demand *d, uint64_t arrivals, uint64_t i
 	if (change == DEMAND_SAME)
 		learn(d, count, interval_s);
 	return change;
+}
+
+enum demand_change demand_update_early(struct demand *d, uint64_t arrivals, uint64_t length_ns)
+{
+	double count = (double)arrivals;
+	double length_s = (double)length_ns / (double)NSEC_PER_SEC;
+
+	if (!demand_known(d) || length_ns == 0 || count < EARLY_COUNT_MIN ||
+	    !is_rise(d, count, length_s))
+		return DEMAND_SAME;
+	d->count = count;
+	d->exposure_s = length_s;
+	history_keep(d, 0);
+	history_add(d, count, length_s);
+	return DEMAND_ROSE;
 }

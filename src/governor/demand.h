@@ -25,7 +25,22 @@
 
 enum demand_change { DEMAND_SAME, DEMAND_ROSE, DEMAND_FELL, DEMAND_FIRST };
 
+/* How surely a change is known for one, and how far above the mean the bound lies. */
+struct demand_kind {
+	double change_z;	 /* sigma */
+	double bound_z, bound_p; /* one-sided, of the next count */
+};
+/* Where demand is constant: five windows are tried 120 times a minute, and at 4.5 sigma chance
+ * passes for a change about once in eight hours. 96.4 %: an estimated mean strays, and 95 % are to
+ * lie below all the same. */
+extern const struct demand_kind demand_sure;
+/* Where it moves, and a short boost costs less than a higher row does: chance passes for a change
+ * several times a minute, which makes the estimate poorer for a while, but what moves is followed
+ * at once. */
+extern const struct demand_kind demand_keen;
+
 struct demand {
+	const struct demand_kind *kind;
 	double count, exposure_s; /* forgotten together */
 	double dispersion;	  /* variance over mean of the counts, 1 for Poisson */
 	uint32_t n_history;	  /* intervals below, newest last */
@@ -33,9 +48,12 @@ struct demand {
 	double interval_s; /* of the last one: the next is taken to be as long */
 };
 
-void demand_init(struct demand *d);
+void demand_init(struct demand *d, const struct demand_kind *kind);
 /* One whole interval's count. interval_ns of 0 is ignored (DEMAND_SAME). */
 enum demand_change demand_update(struct demand *d, uint64_t arrivals, uint64_t interval_ns);
+/* The same in the middle of an interval, if its count is more than chance explains: then it counts
+ * alone, as if it were a whole one. */
+enum demand_change demand_update_early(struct demand *d, uint64_t arrivals, uint64_t length_ns);
 bool demand_known(const struct demand *d); /* at least one interval since demand_init() */
 double demand_mean_rps(const struct demand *d);
 double demand_bound_rps(const struct demand *d); /* of the next interval's count, as a rate */

@@ -37,6 +37,7 @@ static void calm(struct governor *g, struct governor_input *input)
 	g->decided = true;
 	g->previous.action = GOVERNOR_SET;
 	g->previous.max_mhz = g->config.level_mhz[0];
+	input->early = false;
 	input->flags &= ~(uint32_t)GOVERNOR_CARD_THROTTLED;
 	g->thermal = (struct thermal){0};
 	g->several.boosting = false;
@@ -47,6 +48,7 @@ static void calm(struct governor *g, struct governor_input *input)
 		in->oldest_age_ns = in->in_flight = 0;
 		if (in->waiting != UINT64_MAX)
 			in->waiting = 0;
+		boost_init(&g->models[i].boost);
 		pacer_init(&g->models[i].pacer);
 		g->several.holds[i] = (struct several_hold){0};
 	}

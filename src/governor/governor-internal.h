@@ -3,7 +3,9 @@
  * known of it and what is planned for it). */
 #pragma once
 
+#include "governor/boost.h"
 #include "governor/cap-factor.h"
+#include "governor/constancy.h"
 #include "governor/demand.h"
 #include "governor/governor-check.h"
 #include "governor/governor.h"
@@ -14,12 +16,16 @@
 
 struct model {
 	const struct policy *policy;
-	struct demand demand;
+	struct constancy constancy;
+	struct demand keen, sure; /* where demand moves, and where it is constant */
 	struct pacer pacer;
-	double rate_rps; /* last measured */
-	bool doubted;	 /* its demand was not known in the last step */
-	bool in_force;	 /* the last step's decision was what its policy ordered */
-	bool asked;	 /* planned for this demand, whatever was estimated (explain.h) */
+	struct boost boost;
+	uint64_t arrivals, counted_ns; /* since demand was last told of them */
+	struct policy_plan plan;       /* of the last poll */
+	double rate_rps;	       /* last measured */
+	bool doubted;		       /* its demand was not known in the last step */
+	bool in_force;		       /* the last step's decision was what its policy ordered */
+	bool asked; /* planned for this demand, whatever was estimated (explain.h) */
 	double asked_rps;
 	union policy_state state;
 	struct cap_factor cap_factor;
@@ -44,8 +50,11 @@ void governor_decide(struct governor *g, const struct governor_input *input,
 		     struct governor_decision *ret);
 
 bool governor_is_active(const struct governor_model_input *in);
-void governor_model_estimate(struct model *m, const struct governor_input *input,
-			     const struct governor_model_input *in);
+/* The estimate in force. */
+const struct demand *governor_model_demand(const struct model *m);
+/* As one that never had a worker. */
+void governor_model_reset(struct model *m);
+void governor_model_estimate(struct governor *g, uint32_t i, const struct governor_input *input);
 /* Plans for the only active model. */
 void governor_model_decide(struct governor *g, uint32_t i, const struct governor_input *input,
 			   struct governor_decision *ret);

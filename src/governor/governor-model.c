@@ -23,33 +23,78 @@ static enum governor_reason doubt(const struct governor_input *input,
 	return in->whole_interval ? GOVERNOR_REASON_NONE : GOVERNOR_REASON_FIRST_INTERVAL;
 }
 
-void governor_model_estimate(struct model *m, const struct governor_input *input,
-			     const struct governor_model_input *in)
+static void forget(struct model *m)
 {
+	demand_init(&m->keen, &demand_keen);
+	demand_init(&m->sure, &demand_sure);
+	constancy_init(&m->constancy);
+	m->arrivals = m->counted_ns = 0;
+}
+
+const struct demand *governor_model_demand(const struct model *m)
+{
+	return m->pacer.steady ? &m->sure : &m->keen;
+}
+
+void governor_model_reset(struct model *m)
+{
+	forget(m);
+	pacer_init(&m->pacer);
+	boost_init(&m->boost);
+	m->rate_rps = 0;
+	m->doubted = m->in_force = false;
+	m->plan = (struct policy_plan){.row = PACER_ROW_BASELINE};
+	m->state = (union policy_state){0};
+}
+
+/* Demand is learnt of whole polls, whatever looks there were between them: the bound of a count in
+ * a fraction of one is far above any rate. */
+static enum demand_change learn(struct model *m, const struct governor_input *input,
+				const struct governor_model_input *in, uint64_t poll_ns)
+{
+	uint64_t n, length_ns;
+
+	m->arrivals += MIN(in->arrivals, UINT64_MAX - m->arrivals);
+	m->counted_ns += MIN(input->interval_ns, UINT64_MAX - m->counted_ns);
+	n = m->arrivals;
+	length_ns = m->counted_ns;
+	if (input->early || length_ns < poll_ns / 4 * 3) {
+		if (demand_update_early(&m->sure, n, length_ns) == DEMAND_SAME)
+			return DEMAND_SAME;
+		m->keen = m->sure;
+		m->keen.kind = &demand_keen;
+		m->arrivals = m->counted_ns = 0;
+		return DEMAND_ROSE;
+	}
+	m->arrivals = m->counted_ns = 0;
+	m->rate_rps = (double)n * (double)NSEC_PER_SEC / (double)length_ns;
+	constancy_add(&m->constancy, (double)n, (double)length_ns / (double)NSEC_PER_SEC);
+	(void)demand_update(&m->keen, n, length_ns);
+	return demand_update(&m->sure, n, length_ns);
+}
+
+void governor_model_estimate(struct governor *g, uint32_t i, const struct governor_input *input)
+{
+	const struct governor_model_input *in = &input->models[i];
+	struct model *m = &g->models[i];
 	enum governor_reason why;
-	enum demand_change change;
 
 	if (!governor_is_active(in)) {
-		demand_init(&m->demand);
-		pacer_init(&m->pacer);
-		m->rate_rps = 0;
-		m->doubted = m->in_force = false;
-		m->state = (union policy_state){0};
+		governor_model_reset(m);
 		return;
 	}
 	why = doubt(input, in);
-	if (why != GOVERNOR_REASON_MISSING_INPUT)
+	/* Another set of workers may have another demand: the past is not theirs. */
+	if (why == GOVERNOR_REASON_FIRST_INTERVAL) {
+		forget(m);
 		m->rate_rps =
 			(double)in->arrivals * (double)NSEC_PER_SEC / (double)input->interval_ns;
-	/* Another set of workers may have another demand: the past is not theirs. */
-	if (why == GOVERNOR_REASON_FIRST_INTERVAL)
-		demand_init(&m->demand);
-	if (why == GOVERNOR_REASON_NONE) {
-		change = demand_update(&m->demand, in->arrivals, input->interval_ns);
-		if (change != DEMAND_SAME || m->doubted)
-			pacer_expect_change(&m->pacer, input->now_ns);
 	}
-	m->doubted = why != GOVERNOR_REASON_NONE;
+	if (why == GOVERNOR_REASON_NONE &&
+	    (learn(m, input, in, g->config.poll_ns) != DEMAND_SAME || m->doubted))
+		pacer_expect_change(&m->pacer, input->now_ns);
+	m->pacer.steady = constancy_holds(&m->constancy);
+	m->doubted = why != GOVERNOR_REASON_NONE || !demand_known(&m->keen);
 }
 
 /* Decide. */
@@ -94,6 +139,7 @@ static void policy_view_fill(struct governor *g, uint32_t i, const struct respon
 			     const struct governor_input *input, struct policy_view *ret)
 {
 	struct model *m = &g->models[i];
+	const struct demand *demand = governor_model_demand(m);
 	/* A card that is so much slower than its profile serves what its profile's card serves at a
 	 * rate so much higher. */
 	double slowness = self_check_slowness(&m->check.check);
@@ -101,9 +147,9 @@ static void policy_view_fill(struct governor *g, uint32_t i, const struct respon
 	*ret = (struct policy_view){
 		.table = t,
 		.rate_rps = m->rate_rps,
-		.mean_rps = demand_mean_rps(&m->demand) * slowness,
-		.upper_rps = demand_upper_rps(&m->demand) * slowness,
-		.bound_rps = demand_bound_rps(&m->demand) * slowness,
+		.mean_rps = demand_mean_rps(demand) * slowness,
+		.upper_rps = demand_upper_rps(demand) * slowness,
+		.bound_rps = demand_bound_rps(demand) * slowness,
 		.now_ns = input->now_ns,
 		.in = &input->models[i],
 		.power_max_uw = input->power_max_uw,
@@ -133,6 +179,9 @@ static struct policy_plan model_want(struct governor *g, uint32_t i, const struc
 	struct policy_plan plan = {0};
 	struct policy_view view;
 
+	/* Between polls a first one has not ended. */
+	if (why == GOVERNOR_REASON_NONE && policy->estimates && !demand_known(&g->models[i].keen))
+		why = GOVERNOR_REASON_FIRST_INTERVAL;
 	policy_view_fill(g, i, t, input, &view);
 	if (policy->orders && why != GOVERNOR_REASON_NONE)
 		return (struct policy_plan){PACER_ROW_BASELINE, view.bound_rps, why};
@@ -152,26 +201,58 @@ struct policy_plan governor_model_want(struct governor *g, uint32_t i,
 	return model_want(g, i, t, input);
 }
 
-/* The row to run: the wanted one, raised by the guard and held by the pacer. */
-static void model_pace(struct governor *g, uint32_t i, const struct response_table *t,
-		       const struct governor_input *input, struct policy_plan *plan)
+/* B on top of the row, or not. */
+static bool model_boosts(struct model *m, const struct response_table *t,
+			 const struct governor_input *input, const struct governor_model_input *in,
+			 uint64_t *ret_again_ns)
 {
-	const struct governor_model_input *in = &input->models[i];
+	uint64_t wait_ns = guard_boost_wait_ns(t, m->pacer.row);
+	struct boost_view view = {
+		.in = in,
+		.now_ns = input->now_ns,
+		.wait_ns = wait_ns,
+		.service_ns = t->baseline.service_ns,
+		.row_service_ns = planner_row(t, m->pacer.row)->service_ns,
+	};
+
+	*ret_again_ns = UINT64_MAX;
+	if (in->state == GOVERNOR_INPUT_OK) {
+		view.danger = guard_danger(t, m->pacer.row, in);
+		/* A queue that is as old as that is no chance of a constant load. */
+		view.may_begin = pacer_may_boost(&m->pacer, input->now_ns) ||
+				 in->oldest_age_ns / 4 > t->slo_ns;
+		(void)boost_step(&m->boost, &view, ret_again_ns);
+	}
+	pacer_boost(&m->pacer, input->now_ns, m->boost.on);
+	return m->boost.on;
+}
+
+/* Of the row underneath, so that a boost does not go with a new directive. */
+static uint64_t model_boost_wait_ns(const struct model *m, const struct response_table *t,
+				    uint32_t row)
+{
+	if (m->boost.disbelieved)
+		return UINT64_MAX;
+	return guard_boost_wait_ns(t, m->pacer.boosting ? m->pacer.row : row);
+}
+
+/* The row to run: the wanted one, held by the pacer and raised by a boost. */
+static void model_pace(struct governor *g, uint32_t i, const struct response_table *t,
+		       const struct governor_input *input, struct policy_plan *plan,
+		       uint64_t *ret_again_ns)
+{
 	struct model *m = &g->models[i];
 	bool dwelling;
 
-	if (m->policy->guarded && in->state == GOVERNOR_INPUT_OK &&
-	    guard_danger(t, m->pacer.row, in)) {
-		pacer_boost(&m->pacer, t, input->now_ns, plan->row);
-		plan->row = PACER_ROW_BASELINE;
-		plan->reason = governor_first_reason(plan->reason, GOVERNOR_REASON_BACKLOG);
-		return;
-	}
 	if (!m->policy->paced)
 		return;
 	plan->row = pacer_step(&m->pacer, t, input->now_ns, plan->row, &dwelling);
 	if (dwelling)
 		plan->reason = governor_first_reason(plan->reason, GOVERNOR_REASON_DWELL);
+	if (m->policy->guarded && model_boosts(m, t, input, &input->models[i], ret_again_ns)) {
+		plan->row = PACER_ROW_BASELINE;
+		plan->reason = governor_first_reason(plan->reason, GOVERNOR_REASON_BACKLOG);
+	}
 }
 
 uint32_t governor_full_speed_mhz(const struct governor *g,
@@ -224,17 +305,22 @@ void governor_model_decide(struct governor *g, uint32_t i, const struct governor
 	const struct governor_model_input *in = &input->models[i];
 	const struct response_table *t = governor_model_table(&g->config.models[i], in);
 	struct governor_model_decision *d = &ret->models[i];
-	struct policy_plan plan = model_want(g, i, t, input);
+	struct model *m = &g->models[i];
+	struct policy_plan plan;
 	uint32_t row;
 
-	g->models[i].in_force = false;
+	/* What is no more than a look at a queue is nothing to the policies without a guard. */
+	if (!input->early || m->policy->guarded)
+		m->plan = model_want(g, i, t, input);
+	plan = m->plan;
+	m->in_force = false;
 	if (plan.ordered) {
 		model_order(g, i, input, &plan, ret);
 		return;
 	}
 	ret->max_mhz = g->config.level_mhz[g->config.n_levels - 1];
 	if (t) {
-		model_pace(g, i, t, input, &plan);
+		model_pace(g, i, t, input, &plan, &ret->again_ns);
 		if (!in->batch_follows && plan.row != PACER_ROW_BASELINE)
 			plan.row = planner_with_own_batch(t, plan.row);
 		if (governor_cap_plan(g, i, t, input, &plan, ret)) {
@@ -256,7 +342,7 @@ void governor_model_decide(struct governor *g, uint32_t i, const struct governor
 	if (t && plan.row != PACER_ROW_BASELINE && cu_shape_cus(d->shape) == 0 &&
 	    !cu_shape_equal(planner_row(t, plan.row)->shape, g->full_shape))
 		ret->predicted_power_w = NAN;
-	if (t && g->models[i].policy->guarded)
-		d->boost_wait_ns = guard_boost_wait_ns(t, plan.row);
+	if (t && m->policy->guarded)
+		d->boost_wait_ns = model_boost_wait_ns(m, t, plan.row);
 	ret->reason = plan.reason;
 }

@@ -86,8 +86,7 @@ int governor_new(const struct governor_config *config, struct governor **ret)
 	for (uint32_t i = 0; i < config->n_models; i++) {
 		g->models[i].policy = policy_find(config->models[i].policy);
 		g->config.models[i].policy = g->models[i].policy->name;
-		demand_init(&g->models[i].demand);
-		pacer_init(&g->models[i].pacer);
+		governor_model_reset(&g->models[i]);
 		g->models[i].option = UINT32_MAX;
 	}
 	*ret = g;
@@ -175,7 +174,7 @@ static void decide_without_plan(struct governor *g, const struct governor_input 
 		g->models[i].in_force = false;
 		if (ret->action == GOVERNOR_SET)
 			pacer_force_baseline(&g->models[i].pacer, input->now_ns);
-		d->demand_rps = demand_bound_rps(&g->models[i].demand);
+		d->demand_rps = demand_bound_rps(governor_model_demand(&g->models[i]));
 		d->reason = ret->reason;
 		governor_model_describe(g, i, &input->models[i], PACER_ROW_BASELINE, d);
 	}
@@ -199,9 +198,14 @@ static void apply_thermal(struct governor *g, const struct governor_input *input
 		busy_ns += (double)input->models[i].busy_ns;
 		executions += (double)input->models[i].executions;
 	}
-	limit_mhz = thermal_step(&g->thermal, g->config.level_mhz, g->config.n_levels,
-				 input->now_ns, input->flags & GOVERNOR_CARD_THROTTLED,
-				 executions > 0 ? busy_ns / executions : 0, ret->max_mhz);
+	/* A look at a queue is too short to tell whether service time grows. */
+	if (input->early)
+		limit_mhz =
+			g->thermal.active ? MIN(g->thermal.limit_mhz, ret->max_mhz) : ret->max_mhz;
+	else
+		limit_mhz = thermal_step(&g->thermal, g->config.level_mhz, g->config.n_levels,
+					 input->now_ns, input->flags & GOVERNOR_CARD_THROTTLED,
+					 executions > 0 ? busy_ns / executions : 0, ret->max_mhz);
 	if (limit_mhz == ret->max_mhz)
 		return;
 	ret->max_mhz = limit_mhz;
@@ -291,7 +295,7 @@ void governor_step(struct governor *g, const struct governor_input *input,
 	struct active active = find_active(g, input);
 
 	for (uint32_t i = 0; i < g->config.n_models; i++)
-		governor_model_estimate(&g->models[i], input, &input->models[i]);
+		governor_model_estimate(g, i, input);
 	governor_cap_learn(g, input, active.n == 1 ? active.last : UINT32_MAX);
 	governor_check_step(g, input, active.n == 1 ? active.last : UINT32_MAX);
 	governor_decide(g, input, ret);

@@ -5,29 +5,18 @@
 #include "governor/planner.h"
 #include <string.h>
 
-/* A fall is believed after 1.5 s at least; two seconds more let the estimate settle, so that one
- * step goes where several would. */
-#define DWELL_QUICK_NS (UINT64_C(2) * NSEC_PER_SEC)
+/* Where demand moves a lower row is taken once it would have saved so much. */
+#define DWELL_MOVING_J 6.0
+#define DWELL_MIN_W    2.0
+/* What chance made a change of goes on falling for a while: one step goes where several would. */
+#define DWELL_SETTLE_NS (UINT64_C(4) * NSEC_PER_SEC)
 /* Two falls a minute by chance, and the rises between them, stay within four changes a minute. */
-#define DWELL_SLOW_NS (UINT64_C(30) * NSEC_PER_SEC)
-/* A mask change preempts every queue on the card; it has to repay within ten seconds, so what does
- * not last that long is not worth one. */
-#define DWELL_MASK_NS (UINT64_C(10) * NSEC_PER_SEC)
+#define DWELL_STEADY_NS (UINT64_C(30) * NSEC_PER_SEC)
 /* Below this (measures: a tie) nothing repays a mask change. */
 #define MASK_MIN_SAVING_W 1.0
 /* As long as the longest window over which a fall is detected (16 intervals of 0.5 s). */
-#define SETTLE_NS (UINT64_C(8) * NSEC_PER_SEC)
-/* PACER_CHANGES within it are enough. */
+#define SETTLE_NS	  (UINT64_C(8) * NSEC_PER_SEC)
 #define CHANGES_PERIOD_NS (UINT64_C(60) * NSEC_PER_SEC)
-/* Long enough to drain any queue that the SLO allows at B. */
-#define BOOST_HOLD_NS (UINT64_C(2) * NSEC_PER_SEC)
-/* A second boost within a minute is hardly chance: its cause gets time to pass. */
-#define BOOST_AGAIN_NS	    (UINT64_C(60) * NSEC_PER_SEC)
-#define BOOST_HOLD_AGAIN_NS (UINT64_C(30) * NSEC_PER_SEC)
-/* What was in danger at a row is likely to be again: within the SLO's quantile a table may promise
- * one late request in twenty, and each costs two changes. */
-#define MARGIN_NS  (UINT64_C(120) * NSEC_PER_SEC)
-#define MARGIN_MAX 4
 
 void pacer_init(struct pacer *p)
 {
@@ -44,27 +33,40 @@ void pacer_expect_change(struct pacer *p, uint64_t now_ns)
 	p->peak = 0;
 }
 
-static void take(struct pacer *p, const struct response_table *t, uint64_t now_ns, uint32_t row)
+static void count_change(struct pacer *p, uint64_t now_ns)
 {
-	bool change = p->started && !planner_same(t, row, p->row);
-
-	p->started = true;
-	p->row = row;
-	p->waiting = p->boosting = false;
 	/* While an estimate settles, its changes are the load's. */
-	if (!change || now_ns < p->settled_ns)
+	if (now_ns < p->settled_ns)
 		return;
 	memmove(p->change_ns + 1, p->change_ns, sizeof(p->change_ns) - sizeof(p->change_ns[0]));
 	p->change_ns[0] = now_ns;
 	p->n_changes = MIN(p->n_changes + 1, (uint32_t)PACER_CHANGES);
 }
 
+static void take(struct pacer *p, const struct response_table *t, uint64_t now_ns, uint32_t row)
+{
+	bool change = p->started && !planner_same(t, row, p->row);
+
+	p->started = true;
+	p->row = row;
+	p->waiting = false;
+	/* Under a boost nobody sees it. */
+	if (change && !p->boosting)
+		count_change(p, now_ns);
+}
+
+static uint32_t recent_changes(const struct pacer *p, uint64_t now_ns)
+{
+	uint32_t n = 0;
+
+	while (n < p->n_changes && now_ns - p->change_ns[n] < CHANGES_PERIOD_NS)
+		n++;
+	return n;
+}
+
 static bool may_fall(const struct pacer *p, uint64_t now_ns)
 {
-	if (p->boosting && now_ns < p->boost_until_ns)
-		return false;
-	return p->quick || p->n_changes < PACER_CHANGES ||
-	       now_ns - p->change_ns[PACER_CHANGES - 1] >= CHANGES_PERIOD_NS;
+	return p->quick || !p->steady || recent_changes(p, now_ns) + 2 <= PACER_CHANGES;
 }
 
 /* The power of the present configuration at the lower row's rate, less that row's. Power falls
@@ -77,30 +79,18 @@ static double saving_w(const struct response_table *t, const struct table_row *p
 	return t->idle_power_w + share * (present->power_w - t->idle_power_w) - lower->power_w;
 }
 
-/* How long the lower row must have been wanted; UINT64_MAX if it is not worth the change. */
+/* How long the lower row must have been wanted; UINT64_MAX if it is not worth the change. A mask
+ * change preempts every queue on the card. */
 static uint64_t dwell_ns(const struct pacer *p, const struct response_table *t)
 {
 	const struct table_row *present = planner_row(t, p->row), *lower = planner_row(t, p->peak);
-	uint64_t dwell = p->boosting || p->quick ? DWELL_QUICK_NS : DWELL_SLOW_NS;
+	double saving = saving_w(t, present, lower);
 
-	if (cu_shape_equal(present->shape, lower->shape))
-		return dwell;
-	/* From B the clock falls too, and its power at that rate is not in the table. */
-	if (p->row != PACER_ROW_BASELINE && saving_w(t, present, lower) < MASK_MIN_SAVING_W)
+	if (!cu_shape_equal(present->shape, lower->shape) && saving < MASK_MIN_SAVING_W)
 		return UINT64_MAX;
-	return MAX(dwell, DWELL_MASK_NS);
-}
-
-/* row, raised by n configurations. Nothing needs a margin at idle. */
-static uint32_t raised(const struct response_table *t, uint32_t row, uint32_t n)
-{
-	for (; n > 0 && row > 0 && row < t->n_rows; n--) {
-		uint32_t from = row;
-
-		while (row < t->n_rows && planner_same(t, row, from))
-			row++;
-	}
-	return row < t->n_rows ? row : PACER_ROW_BASELINE;
+	if (p->steady)
+		return p->quick ? DWELL_SETTLE_NS : DWELL_STEADY_NS;
+	return (uint64_t)(DWELL_MOVING_J / MAX(saving, DWELL_MIN_W) * (double)NSEC_PER_SEC);
 }
 
 static void follow(struct pacer *p, const struct response_table *t, uint64_t now_ns, uint32_t want)
@@ -120,13 +110,7 @@ static void follow(struct pacer *p, const struct response_table *t, uint64_t now
 uint32_t pacer_step(struct pacer *p, const struct response_table *t, uint64_t now_ns, uint32_t want,
 		    bool *ret_dwelling)
 {
-	uint32_t target = want;
-
-	if (now_ns < p->margin_until_ns)
-		target = raised(t, want, p->margin);
-	else
-		p->margin = 0;
-	follow(p, t, now_ns, target);
+	follow(p, t, now_ns, want);
 	if (p->waiting && may_fall(p, now_ns) && now_ns - p->waiting_ns >= dwell_ns(p, t))
 		take(p, t, now_ns, p->peak);
 	*ret_dwelling = p->row > want && !planner_same(t, want, p->row);
@@ -141,19 +125,14 @@ void pacer_force_baseline(struct pacer *p, uint64_t now_ns)
 	pacer_expect_change(p, now_ns);
 }
 
-void pacer_boost(struct pacer *p, const struct response_table *t, uint64_t now_ns, uint32_t want)
+bool pacer_may_boost(const struct pacer *p, uint64_t now_ns)
 {
-	uint64_t hold_ns = BOOST_HOLD_NS;
+	return !p->steady || recent_changes(p, now_ns) + 3 <= PACER_CHANGES;
+}
 
-	if (p->started && p->row < t->n_rows && want <= p->row) {
-		if (p->boosted && now_ns - p->boosted_ns < BOOST_AGAIN_NS)
-			hold_ns = BOOST_HOLD_AGAIN_NS;
-		p->margin = MIN(p->margin + 1, (uint32_t)MARGIN_MAX);
-		p->margin_until_ns = now_ns + MARGIN_NS;
-		p->boosted = true;
-		p->boosted_ns = now_ns;
-	}
-	take(p, t, now_ns, PACER_ROW_BASELINE);
-	p->boost_until_ns = MAX(p->boost_until_ns, now_ns + hold_ns);
-	p->boosting = true;
+void pacer_boost(struct pacer *p, uint64_t now_ns, bool on)
+{
+	if (p->boosting != on)
+		count_change(p, now_ns);
+	p->boosting = on;
 }

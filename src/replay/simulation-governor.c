@@ -10,10 +10,10 @@
 
 /* As the daemon and libcofris have them, in their time. */
 #define HISTORY		 64
-#define EARLY_NS	 (100 * NSEC_PER_MSEC) /* between two ticks, and two looks at the wake */
+#define EARLY_NS	 (100 * NSEC_PER_MSEC) /* between two looks at a wake */
 #define WAKE_INTERVAL_NS (2 * NSEC_PER_MSEC)   /* between two wakes of a process */
 #define READBACK_HOLD_NS (5 * NSEC_PER_SEC)    /* how long a write that failed is remembered */
-#define STATES		 32
+#define STATES		 128
 
 /* One model's worker as the daemon sees it. */
 struct governed {
@@ -35,7 +35,7 @@ struct governed {
 
 	/* the way back: the worker asks to be looked at */
 	uint64_t boost_wait_ns;
-	bool wake_armed;
+	bool wake_armed, woken;
 	uint64_t asked_ns, wake_ns, looked_ns; /* wake_ns: when the daemon will look, or MAX */
 };
 
@@ -48,7 +48,8 @@ struct governing {
 	struct governor_decision decision;
 
 	uint64_t tick_ns;      /* the next one */
-	uint64_t last_tick_ns; /* 0: none yet */
+	uint64_t early_ns;     /* a step before it, or MAX */
+	uint64_t last_step_ns; /* 0: none yet */
 	uint64_t drive_ns;     /* when the sequence wants to be asked again */
 
 	/* the card as last read, and as it was at earlier reads, newest last */
@@ -117,7 +118,7 @@ int governing_new(struct simulation *s)
 		return r;
 	g->time_scale = o->time_scale > 0 ? o->time_scale : 1;
 	g->tick_ns = o->poll_ns;
-	g->drive_ns = UINT64_MAX;
+	g->drive_ns = g->early_ns = UINT64_MAX;
 	s->governing = TAKE_PTR(g);
 	return 0;
 }
@@ -150,7 +151,7 @@ static void fill_model(struct governing *g, struct simulation *s, struct governe
 		       struct governor_model_input *in)
 {
 	const struct counters *a = &d->base, *b = &d->seen;
-	bool whole = g->last_tick_ns > 0 && !d->fresh;
+	bool whole = g->last_step_ns > 0 && !d->fresh;
 	bool missing = simulation_event(s, SIMULATION_INPUT_MISSING, d->model->number);
 
 	if (d->model->down) {
@@ -168,6 +169,7 @@ static void fill_model(struct governing *g, struct simulation *s, struct governe
 		.late = b->late - a->late,
 		.in_flight = b->arrivals - b->completions,
 		.waiting = b->arrivals - b->starts,
+		.woken = d->woken,
 		.oldest_age_ns = daemon_ns(g, oldest_age_ns(d, s)),
 		.busy_ns = daemon_ns(g, b->busy_ns - a->busy_ns),
 		.executions = b->executions - a->executions,
@@ -203,7 +205,7 @@ static void fill_input(struct governing *g, struct simulation *s)
 	struct governor_input *in = &g->input;
 
 	in->now_ns = daemon_ns(g, s->now_ns);
-	in->interval_ns = daemon_ns(g, g->last_tick_ns > 0 ? s->now_ns - g->last_tick_ns
+	in->interval_ns = daemon_ns(g, g->last_step_ns > 0 ? s->now_ns - g->last_step_ns
 							   : s->options.poll_ns);
 	in->flags = card_flags(g, s);
 	if (g->state_valid) {
@@ -214,11 +216,13 @@ static void fill_input(struct governing *g, struct simulation *s)
 		in->busy_percent = MIN(g->state.sensor_busy_percent, 100u);
 		in->applied_max_mhz = g->applied_mhz;
 	}
-	g->power_max_uw = 0;
+	if (!in->early)
+		g->power_max_uw = 0;
 	for (uint32_t i = 0; i < g->n_models; i++)
 		fill_model(g, s, &g->models[i], &in->models[i]);
 }
 
+/* The history is of ticks alone: it has to reach back. */
 static void next_interval(struct governing *g, const struct simulation *s)
 {
 	for (uint32_t i = 0; i < g->n_models; i++) {
@@ -228,12 +232,14 @@ static void next_interval(struct governing *g, const struct simulation *s)
 			continue;
 		d->base = d->seen;
 		d->fresh = false;
+		if (g->input.early)
+			continue;
 		d->history[d->head].at_ns = s->now_ns;
 		d->history[d->head].arrivals = d->seen.arrivals;
 		d->head = (d->head + 1) % HISTORY;
 		d->n_history = MIN(d->n_history + 1, (uint32_t)HISTORY);
 	}
-	g->last_tick_ns = s->now_ns;
+	g->last_step_ns = s->now_ns;
 }
 
 /* ---- apply ---- */
@@ -430,18 +436,30 @@ void governing_end_interval(struct simulation *s)
 
 /* ---- the tick, and what brings it forward ---- */
 
-static void tick(struct governing *g, struct simulation *s)
+static void step(struct governing *g, struct simulation *s, bool early)
 {
+	g->input.early = early;
 	fill_input(g, s);
-	governing_end_interval(s);
+	if (!early)
+		governing_end_interval(s);
 	governor_step(g->governor, &g->input, &g->decision);
 	next_interval(g, s);
 	for (uint32_t i = 0; i < g->n_models; i++)
-		g->models[i].wake_armed = true;
-	g->tick_ns = s->now_ns + s->options.poll_ns;
+		g->models[i].woken = false;
+	g->early_ns = g->decision.again_ns == UINT64_MAX
+			      ? UINT64_MAX
+			      : MAX(card_ns(g, g->decision.again_ns), s->now_ns + 1);
 	aim(g, s);
 	drive(g, s);
 	read_card(g, s);
+}
+
+static void tick(struct governing *g, struct simulation *s)
+{
+	for (uint32_t i = 0; i < g->n_models; i++)
+		g->models[i].wake_armed = true;
+	g->tick_ns = s->now_ns + s->options.poll_ns;
+	step(g, s, /* early= */ false);
 }
 
 void governing_started(struct simulation *s, uint32_t model, uint64_t wait_ns)
@@ -462,13 +480,16 @@ void governing_started(struct simulation *s, uint32_t model, uint64_t wait_ns)
 			MAX(s->now_ns, d->looked_ns > 0 ? d->looked_ns + card_ns(g, EARLY_NS) : 0);
 }
 
-/* The daemon looks at a wake at most 10 times a second, and ticks no oftener. */
-static void look(struct governing *g, const struct simulation *s, struct governed *d)
+/* The daemon looks at a wake at most 10 times a second, and at none that it has not asked for. */
+static void look(struct governing *g, struct simulation *s, struct governed *d)
 {
 	d->wake_ns = UINT64_MAX;
 	d->looked_ns = s->now_ns;
 	d->wake_armed = true;
-	g->tick_ns = MIN(g->tick_ns, MAX(s->now_ns, g->last_tick_ns + card_ns(g, EARLY_NS)));
+	if (g->decision.models[d->model->number].boost_wait_ns == UINT64_MAX)
+		return;
+	d->woken = true;
+	step(g, s, /* early= */ true);
 }
 
 /* ---- workers that come and go, and a configuration that is loaded anew ---- */
@@ -522,7 +543,7 @@ uint64_t governing_next_ns(const struct simulation *s)
 	uint64_t next_ns = s->schedule_ns;
 
 	if (g)
-		next_ns = MIN(g->tick_ns, g->drive_ns);
+		next_ns = MIN(MIN(g->tick_ns, g->early_ns), g->drive_ns);
 	for (uint32_t i = 0; g && i < g->n_models; i++)
 		next_ns = MIN(next_ns, MIN(g->models[i].wake_ns, g->models[i].directive_ns));
 	return s->stalled_until_ns > s->now_ns ? MIN(next_ns, s->stalled_until_ns) : next_ns;
@@ -537,9 +558,11 @@ void governing_run(struct simulation *s)
 			acknowledge(g, s, &g->models[i]);
 	if (g->drive_ns <= s->now_ns)
 		drive(g, s);
+	if (g->tick_ns <= s->now_ns)
+		tick(g, s);
 	for (uint32_t i = 0; i < g->n_models; i++)
 		if (g->models[i].wake_ns <= s->now_ns)
 			look(g, s, &g->models[i]);
-	if (g->tick_ns <= s->now_ns)
-		tick(g, s);
+	if (g->early_ns <= s->now_ns)
+		step(g, s, /* early= */ true);
 }

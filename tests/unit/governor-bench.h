@@ -124,6 +124,8 @@ struct bench_queue {
 	double arrived_ns[BENCH_QUEUE];
 	uint64_t sojourns_ns[BENCH_QUEUE]; /* of the present interval, as many as completions */
 	struct governor_model_input in;	   /* of the present interval */
+	double boost_wait_ns;		   /* who waits longer wakes */
+	bool woken;
 	uint64_t total, total_late;
 };
 
@@ -143,6 +145,7 @@ static inline void bench_queue_init(struct bench_queue *q, const struct response
 	q->fastest_ns = t->baseline.service_ns;
 	q->slo_ns = (double)t->slo_ns;
 	q->mhz = 1725;
+	q->boost_wait_ns = INFINITY;
 	bench_queue_rate(q, rate_rps);
 }
 
@@ -151,6 +154,7 @@ static inline void bench_queue_start(struct bench_queue *q, double now_ns)
 	double service_ns = bench_service_ns(q->fastest_ns, q->mhz);
 
 	q->busy = true;
+	q->woken = now_ns - q->arrived_ns[q->head % BENCH_QUEUE] > q->boost_wait_ns;
 	q->busy_until_ns = now_ns + service_ns;
 	q->in.starts++;
 	q->in.executions++;
@@ -205,7 +209,7 @@ static inline uint64_t bench_queue_p95_ns(struct bench_queue *q)
 	return q->sojourns_ns[(n * 95 + 99) / 100 - 1];
 }
 
-/* Runs the queue for one interval and gives what a daemon would have seen of it. */
+/* Runs the queue for one interval, or until it wakes, and gives what a daemon would have seen. */
 static inline void bench_queue_run(struct bench_queue *q, double interval_ns,
 				   struct governor_model_input *ret)
 {
@@ -217,18 +221,26 @@ static inline void bench_queue_run(struct bench_queue *q, double interval_ns,
 					      .mask_follows = true,
 					      .batch_follows = true,
 					      .acknowledged = true};
+	q->woken = false;
 	for (;;) {
 		bool completes = q->busy && q->busy_until_ns <= q->next_arrival_ns;
+		double now_ns = completes ? q->busy_until_ns : q->next_arrival_ns;
 
-		if ((completes ? q->busy_until_ns : q->next_arrival_ns) > end_ns)
+		if (now_ns > end_ns)
 			break;
 		if (completes)
 			bench_queue_complete(q);
 		else
 			bench_queue_arrive(q);
+		if (q->woken) {
+			end_ns = MIN(ceil(now_ns), end_ns);
+			break;
+		}
 	}
 	q->now_ns = end_ns;
 	q->in.in_flight = q->tail - q->head;
+	q->in.waiting = q->in.in_flight - q->busy;
+	q->in.woken = q->woken;
 	if (q->in.in_flight > 0)
 		q->in.oldest_age_ns = (uint64_t)(end_ns - q->arrived_ns[q->head % BENCH_QUEUE]) + 1;
 	q->in.sojourn_p95_ns = bench_queue_p95_ns(q);
@@ -243,6 +255,10 @@ struct bench {
 	struct bench_queue queue;
 	struct governor_input input;
 	struct governor_decision decision;
+	uint64_t looked_ns;			       /* at a wake */
+	uint32_t changes;			       /* in the last step */
+	void (*note)(struct bench *b, void *userdata); /* after each decision */
+	void *userdata;
 };
 
 static inline int bench_init(struct bench *b, double rated_rps, uint64_t seed, double rate_rps)
@@ -250,16 +266,61 @@ static inline int bench_init(struct bench *b, double rated_rps, uint64_t seed, d
 	bench_table(&b->table, rated_rps);
 	bench_config(&b->config, &b->table);
 	memset(&b->input, 0, sizeof(b->input));
+	memset(&b->decision, 0, sizeof(b->decision));
+	b->looked_ns = b->changes = 0;
+	b->note = NULL;
 	bench_queue_init(&b->queue, &b->table, seed, rate_rps);
 	return governor_new(&b->config, &b->governor);
 }
 
-/* One step: an interval of load, then the decision, which is in force at once. */
+/* The wait from which a worker wakes is no part of a configuration. */
+static inline bool bench_reconfigures(const struct governor_decision *a,
+				      const struct governor_decision *b)
+{
+	return a->action != b->action || a->max_mhz != b->max_mhz ||
+	       !cu_shape_equal(a->models[0].shape, b->models[0].shape) ||
+	       a->models[0].max_batch != b->models[0].max_batch;
+}
+
+/* To at_ns, or to a wake before it. */
+static inline void bench_look(struct bench *b, uint64_t at_ns, uint64_t poll_at_ns)
+{
+	uint64_t before_ns = b->input.now_ns;
+	struct governor_decision before;
+
+	b->queue.boost_wait_ns = INFINITY;
+	/* Looked at ten times a second. */
+	if (b->decision.number > 0 && b->decision.models[0].boost_wait_ns != UINT64_MAX &&
+	    before_ns - b->looked_ns >= 100 * NSEC_PER_MSEC)
+		b->queue.boost_wait_ns = (double)b->decision.models[0].boost_wait_ns;
+	bench_queue_run(&b->queue, (double)(at_ns - before_ns), &b->input.models[0]);
+	b->input.now_ns = (uint64_t)b->queue.now_ns;
+	b->input.interval_ns = b->input.now_ns - before_ns;
+	b->input.early = b->input.now_ns < poll_at_ns;
+	if (b->queue.woken)
+		b->looked_ns = b->input.now_ns;
+	before = b->decision;
+	governor_step(b->governor, &b->input, &b->decision);
+	b->changes += bench_reconfigures(&before, &b->decision);
+	if (b->note)
+		b->note(b, b->userdata);
+	b->queue.mhz = b->decision.action == GOVERNOR_SET ? b->decision.max_mhz : 1725;
+}
+
+/* One poll: an interval of load with its wakes, and the decisions, which are in force at once. */
 static inline void bench_step(struct bench *b)
 {
-	bench_queue_run(&b->queue, (double)b->config.poll_ns, &b->input.models[0]);
-	b->input.now_ns += b->config.poll_ns;
-	b->input.interval_ns = b->config.poll_ns;
-	governor_step(b->governor, &b->input, &b->decision);
-	b->queue.mhz = b->decision.action == GOVERNOR_SET ? b->decision.max_mhz : 1725;
+	uint64_t poll_at_ns = b->input.now_ns + b->config.poll_ns;
+
+	b->changes = 0;
+	while (b->input.now_ns < poll_at_ns) {
+		uint64_t at_ns = poll_at_ns;
+
+		/* A wake in the tenth of a second without looks is seen after it. */
+		if (b->input.now_ns - b->looked_ns < 100 * NSEC_PER_MSEC)
+			at_ns = MIN(at_ns, b->looked_ns + 100 * NSEC_PER_MSEC);
+		if (b->decision.number > 0)
+			at_ns = MIN(at_ns, MAX(b->decision.again_ns, b->input.now_ns + 1));
+		bench_look(b, at_ns, poll_at_ns);
+	}
 }

@@ -142,11 +142,10 @@ static void test_a_dwell_that_runs_goes_on_in_the_other_table(void **state)
 	run(c, 60, 40, false);
 	row = model(c)->row;
 	run(c, 1, 5, false);
-	assert_by_clock(c, row);
-	/* A fall to a mask waits ten seconds, and some of them have passed without masks. */
-	for (unsigned int i = 0; model(c)->row == row; i++) {
+	assert_by_clock(c, model(c)->row);
+	/* A fall waits until it is sure, and a part of that has passed without masks. */
+	for (unsigned int i = 0; cu_shape_cus(model(c)->shape) == 0; i++) {
 		assert_true(i < 30);
-		assert_int_equal(cu_shape_cus(model(c)->shape), 0);
 		run(c, 1, 5, true);
 	}
 	assert_by_masks(c, model(c)->row);

@@ -37,7 +37,7 @@ static void test_bound_covers_the_next_count_in_95_percent(void **state)
 		uint64_t seed = 11;
 		struct demand d;
 
-		demand_init(&d);
+		demand_init(&d, &demand_sure);
 		for (unsigned int j = 0; j < trials + 1; j++) {
 			uint64_t count = poisson(rate_rps * interval_s, &seed);
 
@@ -65,7 +65,7 @@ static void test_the_mean_comes_close_to_the_rate(void **state)
 		double sigma_rps = sqrt(rates_rps[i] / 30);
 		struct demand d;
 
-		demand_init(&d);
+		demand_init(&d, &demand_sure);
 		for (unsigned int j = 0; j < 240; j++)
 			demand_update(&d, poisson(rates_rps[i] / 2, &seed), INTERVAL_NS);
 		assert_true(fabs(demand_mean_rps(&d) - rates_rps[i]) < 4 * sigma_rps);
@@ -87,7 +87,7 @@ static void test_a_doubled_rate_shows_after_one_interval(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(rates_rps); i++) {
 		struct demand d;
 
-		demand_init(&d);
+		demand_init(&d, &demand_sure);
 		feed(&d, rates_rps[i], 120, &seed);
 		assert_int_equal(demand_update(&d, (uint64_t)rates_rps[i], INTERVAL_NS),
 				 DEMAND_ROSE);
@@ -102,7 +102,7 @@ static void test_a_fall_is_not_believed_in_its_first_second_but_within_four(void
 	unsigned int n = 0;
 
 	(void)state;
-	demand_init(&d);
+	demand_init(&d, &demand_sure);
 	feed(&d, 400, 120, &seed);
 	/* A pause of one interval: the bound stays. */
 	assert_int_equal(demand_update(&d, 0, INTERVAL_NS), DEMAND_SAME);
@@ -120,7 +120,7 @@ static void test_idle_is_below_three_requests_an_interval(void **state)
 	struct demand d;
 
 	(void)state;
-	demand_init(&d);
+	demand_init(&d, &demand_sure);
 	assert_int_equal(demand_update(&d, 0, INTERVAL_NS), DEMAND_FIRST);
 	/* What row 0 sustains by definition. */
 	assert_true(demand_bound_rps(&d) <= 6);
@@ -135,8 +135,8 @@ static void test_clumped_arrivals_widen_the_bound(void **state)
 	uint64_t seed = 4, other = 4;
 
 	(void)state;
-	demand_init(&single);
-	demand_init(&clumped);
+	demand_init(&single, &demand_sure);
+	demand_init(&clumped, &demand_sure);
 	for (unsigned int i = 0; i < 120; i++) {
 		demand_update(&single, poisson(50, &seed), INTERVAL_NS);
 		demand_update(&clumped, 5 * poisson(10, &other), INTERVAL_NS);
@@ -150,7 +150,7 @@ static void test_an_interval_of_no_length_changes_nothing(void **state)
 	struct demand d, before;
 
 	(void)state;
-	demand_init(&d);
+	demand_init(&d, &demand_sure);
 	assert_false(demand_known(&d));
 	assert_true(demand_bound_rps(&d) == 0);
 	assert_int_equal(demand_update(&d, 100, 0), DEMAND_SAME);
@@ -168,7 +168,7 @@ static void test_absurd_counts_stay_finite(void **state)
 	struct demand d;
 
 	(void)state;
-	demand_init(&d);
+	demand_init(&d, &demand_sure);
 	for (size_t i = 0; i < 60; i++) {
 		demand_update(&d, counts[i % 6], intervals_ns[i % 3]);
 		assert_true(isfinite(demand_bound_rps(&d)));

@@ -278,6 +278,7 @@ struct cofris_channel *open_worker(struct fixture *f, const struct cofris_device
 		.devices = devices,
 		.n_devices = n,
 		.slots = 1,
+		.reports = f->reports,
 	};
 
 	(void)snprintf(path, sizeof(path), "%s/worker.sock", f->root);

@@ -37,6 +37,7 @@ struct fixture {
 	struct cofris_channel *worker, *other_worker;
 	int exit_code;
 	bool exited;
+	uint32_t reports;    /* of workers, beside begin and end */
 	bool mask_surface;   /* the surface has half a card at the highest clock */
 	_Atomic int applies; /* what the worker's apply callback answers */
 	_Atomic uint32_t mask_bits, mask_word; /* what it was told last */

@@ -29,7 +29,7 @@ static struct governor_model_input step(struct meter *m, uint64_t now_ns, struct
 
 	meter_feed(m, now_ns, 0, &s);
 	meter_add_to(m, now_ns, POLL, &in);
-	meter_next_interval(m, now_ns);
+	meter_next_interval(m, now_ns, /* early= */ false);
 	return in;
 }
 
@@ -38,7 +38,7 @@ static void test_counts_are_those_of_the_interval(void **state _unused_)
 	struct governor_model_input in;
 	struct meter m;
 
-	meter_init(&m, 0);
+	meter_init(&m, 0, /* starts= */ true);
 	in = step(&m, POLL, sample(1, 100, 90));
 	assert_int_equal(in.arrivals, 100);
 	assert_int_equal(in.in_flight, 10);
@@ -66,7 +66,7 @@ static void test_every_counter_is_carried(void **state _unused_)
 	struct governor_model_input in;
 	struct meter m;
 
-	meter_init(&m, 0);
+	meter_init(&m, 0, /* starts= */ true);
 	in = step(&m, POLL, s);
 	assert_int_equal(in.starts, 32);
 	assert_int_equal(in.failures, 8);
@@ -80,7 +80,7 @@ static void test_the_first_interval_is_not_whole(void **state _unused_)
 {
 	struct meter m;
 
-	meter_init(&m, 0);
+	meter_init(&m, 0, /* starts= */ true);
 	assert_false(step(&m, POLL, sample(1, 0, 0)).whole_interval);
 	assert_true(step(&m, 2 * POLL, sample(2, 0, 0)).whole_interval);
 }
@@ -104,7 +104,7 @@ static void test_an_old_beat_is_missing_input(void **state _unused_)
 		struct channel_sample s = sample(7, 0, 0);
 		struct meter m;
 
-		meter_init(&m, 0);
+		meter_init(&m, 0, /* starts= */ true);
 		meter_feed(&m, 1000, 0, &s);
 		/* The same beat again does not make it younger. */
 		meter_feed(&m, 1000 + cases[i].age_ns, 0, &s);
@@ -117,7 +117,7 @@ static void test_a_worker_that_never_beats_is_missing_after_a_second(void **stat
 {
 	struct meter m;
 
-	meter_init(&m, 5 * NSEC_PER_SEC);
+	meter_init(&m, 5 * NSEC_PER_SEC, /* starts= */ true);
 	assert_false(meter_missing(&m, 6 * NSEC_PER_SEC, POLL));
 	assert_true(meter_missing(&m, 6 * NSEC_PER_SEC + 1, POLL));
 }
@@ -127,14 +127,14 @@ static void test_an_invalid_sample_is_missing_input_for_its_interval(void **stat
 	struct governor_model_input in = fresh();
 	struct meter m;
 
-	meter_init(&m, 0);
+	meter_init(&m, 0, /* starts= */ true);
 	(void)step(&m, POLL, sample(1, 10, 10));
 	meter_feed(&m, 2 * POLL, -EBADMSG, NULL);
 	meter_add_to(&m, 2 * POLL, POLL, &in);
 	assert_int_equal(in.state, GOVERNOR_INPUT_MISSING);
 	/* The last good one stays the base: nothing is counted twice or lost. */
 	assert_int_equal(in.arrivals, 0);
-	meter_next_interval(&m, 2 * POLL);
+	meter_next_interval(&m, 2 * POLL, /* early= */ false);
 	in = step(&m, 3 * POLL, sample(2, 25, 20));
 	assert_int_equal(in.state, GOVERNOR_INPUT_OK);
 	assert_int_equal(in.arrivals, 15);
@@ -148,8 +148,8 @@ static void test_one_missing_worker_makes_its_model_missing(void **state _unused
 		struct meter good, bad;
 		struct channel_sample s = sample(1, 10, 0);
 
-		meter_init(&good, 0);
-		meter_init(&bad, 0);
+		meter_init(&good, 0, /* starts= */ true);
+		meter_init(&bad, 0, /* starts= */ true);
 		meter_feed(&good, POLL, 0, &s);
 		meter_feed(&bad, POLL, -EBADMSG, NULL);
 		meter_add_to(order ? &good : &bad, POLL, POLL, &in);
@@ -166,8 +166,8 @@ static void test_workers_of_a_model_add_up(void **state _unused_)
 	struct meter a, b;
 	struct channel_sample sa = sample(1, 100, 60), sb = sample(1, 7, 7);
 
-	meter_init(&a, 0);
-	meter_init(&b, 0);
+	meter_init(&a, 0, /* starts= */ true);
+	meter_init(&b, 0, /* starts= */ true);
 	meter_feed(&a, POLL, 0, &sa);
 	meter_feed(&b, POLL, 0, &sb);
 	meter_add_to(&a, POLL, POLL, &in);
@@ -184,7 +184,7 @@ static void test_the_oldest_age_is_a_lower_bound(void **state _unused_)
 {
 	struct meter m;
 
-	meter_init(&m, 0);
+	meter_init(&m, 0, /* starts= */ true);
 	/* Ten arrive in the first interval and five of them end in the second. */
 	assert_int_equal(step(&m, POLL, sample(1, 10, 0)).oldest_age_ns, 0);
 	assert_int_equal(step(&m, 2 * POLL, sample(2, 20, 5)).oldest_age_ns, POLL);
@@ -199,7 +199,7 @@ static void test_failures_end_a_request_too(void **state _unused_)
 	struct channel_sample s = sample(2, 10, 4);
 	struct meter m;
 
-	meter_init(&m, 0);
+	meter_init(&m, 0, /* starts= */ true);
 	(void)step(&m, POLL, sample(1, 10, 0));
 	s.failures = 6;
 	assert_int_equal(step(&m, 2 * POLL, s).oldest_age_ns, 0);
@@ -210,7 +210,7 @@ static void test_a_request_older_than_the_history_keeps_the_oldest_age(void **st
 	struct meter m;
 	uint64_t age_ns = 0;
 
-	meter_init(&m, 0);
+	meter_init(&m, 0, /* starts= */ true);
 	for (uint64_t i = 1; i <= 2 * METER_HISTORY; i++)
 		age_ns = step(&m, i * POLL, sample(i, 1, 0)).oldest_age_ns;
 	assert_int_equal(age_ns, METER_HISTORY * POLL);

@@ -248,23 +248,44 @@ static void test_after_a_late_tick_no_interval_is_short(void **state)
 	}
 }
 
-static void test_a_wake_brings_the_next_tick_forward_but_not_without_end(void **state)
+/* A request that has waited for a second when it starts. */
+static struct cofris_request start_late(struct fixture *f)
+{
+	struct cofris_request r = cofris_begin_at(f->worker, 1, monotonic_ns() - NSEC_PER_SEC);
+
+	cofris_start(f->worker, &r, 1);
+	return r;
+}
+
+static void test_a_wake_is_a_step_of_its_card_alone(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t due_us, early_us, now_us;
+	struct cofris_request late;
+	struct unit *other;
 
-	start(f, "[daemon]\npoll_interval = 5s\n" GPU MODEL);
-	RUN_UNTIL(f, f->manager->ready);
-	assert_true(sd_event_source_get_time(f->manager->tick, &due_us) >= 0);
-	manager_early_tick(f->manager);
-	assert_true(sd_event_source_get_time(f->manager->tick, &early_us) >= 0);
-	assert_true(early_us < due_us);
-	RUN_UNTIL(f, f->manager->last_tick_ns > 0);
-	/* The next one is a poll later, and a second wake waits for its tenth of a second. */
-	manager_early_tick(f->manager);
-	assert_true(sd_event_source_get_time(f->manager->tick, &early_us) >= 0);
-	now_us = f->manager->last_tick_ns / NSEC_PER_USEC;
-	assert_int_equal(early_us, now_us + 100000);
+	f->reports = COFRIS_REPORTS_STARTS;
+	f->actuator.second = &f->second;
+	start_governed(f, DAEMON GPU "[gpu " OTHER_BDF "]\n" MODEL);
+	other = TAILQ_NEXT(unit(f), entry);
+	/* The worker has to know from which wait it is to wake. */
+	RUN_UNTIL(f, unit(f)->decision.models[0].boost_wait_ns != UINT64_MAX &&
+			     unit_model_acknowledged(unit(f), 0));
+	run_decisions(f, 3);
+	late = start_late(f);
+	RUN_UNTIL(f, unit(f)->input.early);
+	assert_true(unit(f)->input.models[0].woken);
+	assert_int_equal(unit(f)->input.models[0].starts, 1);
+	assert_int_equal(unit(f)->input.models[0].waiting, 0);
+	assert_int_equal(unit(f)->decision.reason, GOVERNOR_REASON_BACKLOG);
+	assert_int_equal(unit(f)->decision.max_mhz, 1725);
+	assert_true(unit(f)->decision.again_ns != UINT64_MAX);
+	/* The other card's interval goes on. */
+	assert_true(unit(f)->stepped_ns > f->manager->last_tick_ns);
+	assert_int_equal(other->stepped_ns, f->manager->last_tick_ns);
+	RUN_UNTIL(f, f->actuator.last_set.max_mhz == 1725);
+	cofris_end(f->worker, &late, COFRIS_OK);
+	/* Nothing waits, so it ends by looks between ticks, or at the next tick. */
+	RUN_UNTIL(f, f->actuator.last_set.max_mhz == 925);
 }
 
 static void test_the_governor_gets_latency_and_the_highest_power(void **state)
@@ -361,7 +382,7 @@ int main(void)
 		CASE(test_after_a_late_tick_no_interval_is_short),
 		CASE(test_the_governor_gets_latency_and_the_highest_power),
 		CASE(test_batchsizer_orders_a_worker_that_follows_larger_batches),
-		CASE(test_a_wake_brings_the_next_tick_forward_but_not_without_end),
+		CASE(test_a_wake_is_a_step_of_its_card_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

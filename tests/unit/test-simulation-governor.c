@@ -18,6 +18,7 @@ static struct {
 		uint64_t now_ns, interval_ns, power_uw, power_max_uw, cap_uw;
 		struct governor_model_input in;
 		uint32_t applied_max_mhz, max_mhz, row;
+		bool early;
 	} steps[MAX_STEPS];
 } seen;
 
@@ -39,6 +40,7 @@ static void keep(const struct governor_input *input, const struct governor_decis
 		.applied_max_mhz = input->applied_max_mhz,
 		.max_mhz = d->max_mhz,
 		.row = d->models[0].row,
+		.early = input->early,
 	};
 }
 
@@ -57,7 +59,7 @@ void __wrap_governor_step(struct governor *g, const struct governor_input *input
 		ret->models[0].shape = (struct cu_shape){0, 0};
 		ret->models[0].max_batch = 1;
 		ret->models[0].max_wait_ns = 0;
-		ret->models[0].boost_wait_ns = UINT64_MAX;
+		ret->models[0].boost_wait_ns = ret->again_ns = UINT64_MAX;
 		seen.script(seen.n, ret);
 	}
 	keep(input, ret);
@@ -392,9 +394,10 @@ static void expect_steps(const uint64_t *at_ns, uint32_t n)
 		assert_close("step", (double)seen.steps[i].now_ns, (double)at_ns[i], 2);
 }
 
-static void test_who_waits_too_long_brings_the_next_step_forward(void **state)
+static void test_who_waits_too_long_brings_a_step_between_two_polls(void **state)
 {
-	uint64_t arrivals[20], expected_ns[5];
+	uint64_t arrivals[20], expected_ns[6];
+	static const bool early[] = {false, true, true, false, false, false};
 
 	(void)state;
 	follow(with_boosts, 1);
@@ -408,24 +411,40 @@ static void test_who_waits_too_long_brings_the_next_step_forward(void **state)
 	expected_ns[0] = 500 * MS;
 	expected_ns[1] = 700 * MS + (uint64_t)service_ns(TOP, full);
 	expected_ns[2] = expected_ns[1] + 100 * MS;
-	expected_ns[3] = expected_ns[2] + 500 * MS;
-	expected_ns[4] = expected_ns[3] + 500 * MS;
-	expect_steps(expected_ns, 5);
+	/* The polls go on as ever. */
+	for (uint32_t i = 3; i < 6; i++)
+		expected_ns[i] = (i - 1) * 500 * MS;
+	expect_steps(expected_ns, 6);
+	for (uint32_t i = 0; i < 6; i++) {
+		assert_int_equal(seen.steps[i].early, early[i]);
+		assert_int_equal(seen.steps[i].in.woken, early[i]);
+	}
 	assert_close("interval", (double)seen.steps[1].interval_ns,
 		     (double)(expected_ns[1] - 500 * MS), 2);
+	assert_int_equal(seen.steps[1].in.arrivals, 10);
+	assert_int_equal(seen.steps[1].in.waiting, 8);
+	assert_int_equal(seen.steps[2].in.arrivals, 10);
 }
 
-static void test_a_wake_soon_after_a_step_waits_for_a_tenth_of_a_second(void **state)
+static void again_in_20_ms(uint32_t step, struct governor_decision *d)
 {
-	static const uint64_t arrivals[] = {530 * MS, 530 * MS};
-	static const uint64_t expected_ns[] = {500 * MS, 600 * MS, 1100 * MS};
+	d->again_ns = step < 3 ? d->now_ns + 20 * MS : UINT64_MAX;
+}
+
+static void test_a_decision_may_ask_for_another_look(void **state)
+{
+	static const uint64_t expected_ns[] = {500 * MS, 520 * MS, 540 * MS, 560 * MS, 1000 * MS};
 
 	(void)state;
-	follow(with_boosts, 1);
+	follow(again_in_20_ms, 1);
 	fixture.options.duration_ns = 2 * SEC;
-	fixture_arrivals(arrivals, 2);
+	fixture_arrivals(NULL, 0);
 	fixture_run(0);
-	expect_steps(expected_ns, 3);
+	expect_steps(expected_ns, ARRAY_SIZE(expected_ns));
+	for (uint32_t i = 0; i < ARRAY_SIZE(expected_ns); i++)
+		assert_int_equal(seen.steps[i].early, i > 0 && i < 4);
+	/* The configuration is no other, and the interval's figures are those of the whole. */
+	assert_int_equal(seen.steps[1].interval_ns, 20 * MS);
 }
 
 /* ---- the same decisions ---- */
@@ -651,8 +670,8 @@ int main(void)
 		TEST(test_batches_are_those_of_the_directive),
 		TEST(test_a_saturated_worker_takes_batches_of_the_directive),
 		TEST(test_a_release_gives_the_card_back),
-		TEST(test_who_waits_too_long_brings_the_next_step_forward),
-		TEST(test_a_wake_soon_after_a_step_waits_for_a_tenth_of_a_second),
+		TEST(test_who_waits_too_long_brings_a_step_between_two_polls),
+		TEST(test_a_decision_may_ask_for_another_look),
 		cmocka_unit_test(test_decisions_are_those_of_the_governor_s_own_bench),
 		cmocka_unit_test(test_nothing_is_lost_whatever_is_decided),
 		TEST(test_two_runs_at_the_same_time_give_the_same_bytes),
