@@ -90,9 +90,10 @@ void governor_model_estimate(struct governor *g, uint32_t i, const struct govern
 		m->rate_rps =
 			(double)in->arrivals * (double)NSEC_PER_SEC / (double)input->interval_ns;
 	}
-	if (why == GOVERNOR_REASON_NONE &&
-	    (learn(m, input, in, g->config.poll_ns) != DEMAND_SAME || m->doubted))
+	if (why == GOVERNOR_REASON_NONE && learn(m, input, in, g->config.poll_ns) != DEMAND_SAME)
 		pacer_expect_change(&m->pacer, input->now_ns);
+	if (why == GOVERNOR_REASON_NONE && m->doubted)
+		pacer_end_doubt(&m->pacer, input->now_ns);
 	m->pacer.steady = constancy_holds(&m->constancy);
 	m->doubted = why != GOVERNOR_REASON_NONE || !demand_known(&m->keen);
 }

@@ -15,7 +15,9 @@
 /* Below this (measures: a tie) nothing repays a mask change. */
 #define MASK_MIN_SAVING_W 1.0
 /* As long as the longest window over which a fall is detected (16 intervals of 0.5 s). */
-#define SETTLE_NS	  (UINT64_C(8) * NSEC_PER_SEC)
+#define SETTLE_NS (UINT64_C(8) * NSEC_PER_SEC)
+/* Long enough for the first counts to be more than one. */
+#define DOUBT_NS	  (UINT64_C(2) * NSEC_PER_SEC)
 #define CHANGES_PERIOD_NS (UINT64_C(60) * NSEC_PER_SEC)
 
 void pacer_init(struct pacer *p)
@@ -31,6 +33,12 @@ void pacer_expect_change(struct pacer *p, uint64_t now_ns)
 	p->n_changes = 0;
 	/* What was wanted before the change says nothing about what will be. */
 	p->peak = 0;
+}
+
+void pacer_end_doubt(struct pacer *p, uint64_t now_ns)
+{
+	pacer_expect_change(p, now_ns);
+	p->held_ns = now_ns + DOUBT_NS;
 }
 
 static void count_change(struct pacer *p, uint64_t now_ns)
@@ -66,6 +74,8 @@ static uint32_t recent_changes(const struct pacer *p, uint64_t now_ns)
 
 static bool may_fall(const struct pacer *p, uint64_t now_ns)
 {
+	if (now_ns < p->held_ns)
+		return false;
 	return p->quick || !p->steady || recent_changes(p, now_ns) + 2 <= PACER_CHANGES;
 }
 

@@ -27,6 +27,7 @@ struct pacer {
 	uint64_t waiting_ns;
 	uint32_t peak;
 	uint64_t settled_ns; /* until then the estimate settles after a change */
+	uint64_t held_ns;    /* nothing falls until then */
 	bool steady;	     /* demand is constant; told by the owner */
 	uint32_t n_changes;
 	uint64_t change_ns[PACER_CHANGES]; /* the last ones, newest first */
@@ -37,6 +38,8 @@ void pacer_init(struct pacer *p);
 /* Demand has changed, or a doubt about it has ended: what is wanted from now on may be taken soon,
  * and as often as it takes until the estimate has settled. */
 void pacer_expect_change(struct pacer *p, uint64_t now_ns);
+/* Likewise, but what a doubt has raised stays for two seconds. */
+void pacer_end_doubt(struct pacer *p, uint64_t now_ns);
 /* The row to run, given the row wanted. Sets *ret_dwelling if it is higher than wanted. */
 uint32_t pacer_step(struct pacer *p, const struct response_table *t, uint64_t now_ns, uint32_t want,
 		    bool *ret_dwelling);

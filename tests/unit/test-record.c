@@ -686,7 +686,7 @@ static void test_refusals_name_the_line(void **state)
 	};
 	struct fixture *f = *state;
 
-	add_run(f, 3);
+	add_run(f, 20);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_(freep) char *text = replaced(f->text.data, rows[i].from, rows[i].to);
 		struct record_error error = {0};
