@@ -14,9 +14,10 @@
 
 /* XCCs are alike, and a shape has the same part in each: all is counted in one. */
 struct plan_rooms {
-	uint32_t n_xcc, n_se; /* n_se: in an XCC */
-	uint32_t se_cus;      /* of the smallest SE */
-	uint32_t parts;	      /* that each SE is given out in */
+	uint32_t n_xcc, n_se;  /* n_se: in an XCC */
+	uint32_t se_cus;       /* of the smallest SE */
+	uint32_t parts;	       /* that each SE is given out in */
+	uint8_t parts_for[33]; /* so many CUs of an SE */
 };
 
 /* A model in hand. */
@@ -55,7 +56,8 @@ struct plan_choice {
 };
 
 struct plan_list {
-	bool capped; /* power matters apart from cost */
+	bool capped;	/* power matters apart from cost */
+	double least_w; /* cost */
 	uint32_t n;
 	struct plan_choice choices[PLAN_MAX_CHOICES];
 };
@@ -84,6 +86,9 @@ struct plan_search {
  * or not inside the SLO for a model that does not give way. */
 bool plan_evaluate(const struct card_plan_request *q, const struct plan_rooms *rooms,
 		   const struct plan_model *m, uint32_t option, struct plan_choice *ret);
+/* The same without a mask, where the others make its services take so many times as long. */
+bool plan_evaluate_shared(const struct card_plan_request *q, const struct plan_model *m,
+			  uint32_t option, double stretched, struct plan_choice *ret);
 void plan_model_init(const struct card_plan_request *q, uint32_t index, struct plan_model *ret);
 /* The first of the menu's options of a clock, and the first of the next. */
 void plan_clock_options(const struct response_menu *m, uint32_t clock, uint32_t *ret_first,
@@ -102,3 +107,9 @@ void plan_list_add(struct plan_list *l, const struct plan_choice *c);
 #define PLAN_SAME_W 1e-7
 /* Finds the choices of least cost at a clock, if they cost less than best_w. */
 void plan_search_clock(struct plan_search *s);
+
+/* card-plan-shared.c */
+
+/* All models on all CUs at a level of the card's; false if one is not inside its SLO so. */
+bool plan_shared(const struct card_plan_request *q, const struct plan_model *models, uint32_t n,
+		 uint32_t level, const struct plan_clock *clock, struct plan_choice *ret);

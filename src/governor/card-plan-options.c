@@ -136,25 +136,20 @@ static double stretch(const struct plan_model *m, const struct menu_option *o)
 	return excess > 0 ? 1 + o->bound_share * excess : 1;
 }
 
-static uint32_t parts_for(const struct plan_rooms *rooms, uint32_t cus)
-{
-	uint32_t parts = MAX(cus * rooms->parts / rooms->se_cus, 1u);
-
-	/* Parts are rounded down to CUs, so that those of an SE are never more than it has. */
-	while (parts < rooms->parts && rooms->se_cus * parts / rooms->parts < cus)
-		parts++;
-	return parts;
-}
-
 static bool set_room(const struct plan_rooms *rooms, const struct menu_option *o,
 		     struct plan_choice *c)
 {
-	uint32_t n_se = o->shape.n_se / rooms->n_xcc, parts;
+	uint32_t n_se = o->shape.n_se, parts;
 
-	if (o->full || cu_shape_cus(o->shape) == 0 || o->shape.n_se % rooms->n_xcc != 0 ||
-	    n_se > rooms->n_se || o->shape.cus_per_se > rooms->se_cus)
+	if (rooms->n_xcc > 1) {
+		if (n_se % rooms->n_xcc != 0)
+			return false;
+		n_se /= rooms->n_xcc;
+	}
+	if (o->full || cu_shape_cus(o->shape) == 0 || n_se > rooms->n_se ||
+	    o->shape.cus_per_se > rooms->se_cus)
 		return false;
-	parts = parts_for(rooms, o->shape.cus_per_se);
+	parts = rooms->parts_for[o->shape.cus_per_se];
 	c->n_se = (uint8_t)n_se;
 	c->parts = (uint8_t)parts;
 	c->units = (uint16_t)(n_se * parts);
@@ -197,22 +192,17 @@ static void set_what_is_left(const struct plan_model *m, const struct menu_optio
 		c->cost_w += late * busy_power_w(m->menu) * TABLE_LATE_COST;
 }
 
-bool plan_evaluate(const struct card_plan_request *q, const struct plan_rooms *rooms,
-		   const struct plan_model *m, uint32_t option, struct plan_choice *ret)
+/* The room that it takes is set already. */
+static bool evaluate(const struct card_plan_request *q, const struct plan_model *m, uint32_t option,
+		     double stretched, struct plan_choice *ret)
 {
 	const struct menu_option *o = &m->menu->options[option];
 	const struct menu_point *p = NULL;
-	double stretched;
 	uint32_t row;
 
-	ret->n_se = ret->parts = ret->halves = ret->thirds = 0;
-	ret->units = 0;
-	if (!may_choose(q, m->asked, o) || (q->n > 1 && !set_room(rooms, o, ret)))
-		return false;
 	if (!m->may_give_way && ((m->only != UINT32_MAX && m->only != option) ||
 				 o->capacity_rps < m->least_capacity_rps))
 		return false;
-	stretched = stretch(m, o);
 	if (!m->may_give_way && m->rate_rps * stretched > o->capacity_rps)
 		return false;
 	ret->option = option;
@@ -238,6 +228,27 @@ bool plan_evaluate(const struct card_plan_request *q, const struct plan_rooms *r
 		ret->cost_w += CARD_PLAN_TIE_W;
 	ret->cost_w -= CU_WORTH_W * cu_shape_cus(o->shape);
 	return true;
+}
+
+bool plan_evaluate(const struct card_plan_request *q, const struct plan_rooms *rooms,
+		   const struct plan_model *m, uint32_t option, struct plan_choice *ret)
+{
+	const struct menu_option *o = &m->menu->options[option];
+
+	ret->n_se = ret->parts = ret->halves = ret->thirds = 0;
+	ret->units = 0;
+	if (!may_choose(q, m->asked, o) || (q->n > 1 && !set_room(rooms, o, ret)))
+		return false;
+	return evaluate(q, m, option, stretch(m, o), ret);
+}
+
+bool plan_evaluate_shared(const struct card_plan_request *q, const struct plan_model *m,
+			  uint32_t option, double stretched, struct plan_choice *ret)
+{
+	const struct menu_option *o = &m->menu->options[option];
+
+	*ret = (struct plan_choice){0};
+	return o->full && may_choose(q, m->asked, o) && evaluate(q, m, option, stretched, ret);
 }
 
 static double static_power_w(const struct plan_clock *c, const struct plan_choice *choices,

@@ -19,13 +19,20 @@
 #define PARTS_FEW  16
 #define PARTS_MANY 5
 
+/* The least that a model's options of a clock can need. */
+struct least {
+	double own_w, busy, cus;
+};
+
 struct planning {
 	const struct card_plan_request *request;
 	struct plan_rooms rooms;
 	double cap_w;
 	uint32_t n;
 	struct plan_model models[CARD_PLAN_MAX_MODELS]; /* by name */
-	uint32_t level;					/* of the best */
+	uint32_t heavy[CARD_PLAN_MAX_MODELS];		/* those with the most load first */
+	struct least least[SURFACE_MAX_LEVELS][CARD_PLAN_MAX_MODELS];
+	uint32_t level; /* of the best */
 	struct plan_search search;
 	struct plan_list lists[CARD_PLAN_MAX_MODELS];
 };
@@ -43,6 +50,12 @@ static struct plan_rooms rooms_of(const struct cu_topology *t, uint32_t n)
 	uint32_t most = MIN((uint32_t)PARTS_FEW, PLAN_MAX_UNITS / n_se);
 
 	rooms.parts = MIN(rooms.se_cus, n <= FEW_MODELS ? most : MIN(most, (uint32_t)PARTS_MANY));
+	/* Parts are rounded down to CUs, so that those of an SE are never more than it has. */
+	for (uint32_t cus = 1, parts = 1; cus <= rooms.se_cus; cus++) {
+		while (rooms.se_cus * parts / rooms.parts < cus)
+			parts++;
+		rooms.parts_for[cus] = (uint8_t)parts;
+	}
 	return rooms;
 }
 
@@ -99,6 +112,24 @@ static bool comes_before(const struct plan_model *a, const struct plan_model *b)
 	return a->rate_rps < b->rate_rps;
 }
 
+static double share_of_card(const struct plan_model *m)
+{
+	return m->rate_rps / m->menu->options[m->menu->baseline].capacity_rps;
+}
+
+static void order_heavy(struct planning *p)
+{
+	for (uint32_t i = 0; i < p->n; i++) {
+		uint32_t at = i;
+
+		for (; at > 0 &&
+		       share_of_card(&p->models[p->heavy[at - 1]]) < share_of_card(&p->models[i]);
+		     at--)
+			p->heavy[at] = p->heavy[at - 1];
+		p->heavy[at] = i;
+	}
+}
+
 static int begin(const struct card_plan_request *q, struct planning *p)
 {
 	double power_factor = q->power_factor > 0 ? q->power_factor : 1, load = 0;
@@ -128,15 +159,11 @@ static int begin(const struct card_plan_request *q, struct planning *p)
 		load += p->models[i].load;
 	for (uint32_t i = 0; i < p->n; i++)
 		p->models[i].others_load = p->n > 1 ? load - p->models[i].load : 0;
+	order_heavy(p);
 	return 0;
 }
 
 /* ---- one clock after the other ---- */
-
-/* The least that a model's options of a clock can need. */
-struct least {
-	double own_w, busy, cus;
-};
 
 static bool least_of(const struct planning *p, uint32_t i, uint32_t level, struct least *ret)
 {
@@ -164,60 +191,105 @@ static bool least_of(const struct planning *p, uint32_t i, uint32_t level, struc
 	return true;
 }
 
-/* A bound from below for all plans at this clock, from options alone: most clocks need no more. */
-static double level_bound_w(const struct planning *p, uint32_t level)
+/* From below, for all plans at this clock. */
+static double bound_w(const struct planning *p, const struct plan_clock *clock,
+		      const struct least *least)
 {
 	double own_w = 0, idle_share = 1, cus = 0;
+
+	for (uint32_t i = 0; i < p->n; i++) {
+		own_w += least[i].own_w;
+		idle_share *= 1 - MIN(least[i].busy, 1.0);
+		cus += least[i].cus;
+	}
+	if (cus > clock->most_cus)
+		return INFINITY;
+	if (!clock->adds_up)
+		cus = clock->always_cus;
+	/* Less than what more CUs are worth. */
+	return clock->idle_w + (1 - idle_share) * (clock->uncore_w + cus * clock->cu_w) + own_w -
+	       1e-2;
+}
+
+/* From options alone: many clocks need no more. */
+static double level_bound_w(struct planning *p, uint32_t level)
+{
 	struct plan_clock clock;
 
 	if (!clock_of(p, level, &clock))
 		return INFINITY;
-	for (uint32_t i = 0; i < p->n; i++) {
-		struct least least;
-
-		if (!least_of(p, i, level, &least))
+	for (uint32_t i = 0; i < p->n; i++)
+		if (!least_of(p, i, level, &p->least[level][i]))
 			return INFINITY;
-		own_w += least.own_w;
-		idle_share *= 1 - MIN(least.busy, 1.0);
-		cus += least.cus;
-	}
-	if (cus > clock.most_cus)
-		return INFINITY;
-	if (!clock.adds_up)
-		cus = clock.always_cus;
-	/* Less than what more CUs are worth. */
-	return clock.idle_w + (1 - idle_share) * (clock.uncore_w + cus * clock.cu_w) + own_w - 1e-2;
+	return bound_w(p, &clock, p->least[level]);
 }
 
-static uint32_t least_units(const struct plan_list *l)
+/* The least units, and what else a list says of its model's least. */
+static uint32_t least_in_list(const struct plan_list *l, struct least *ret)
 {
 	uint32_t units = UINT32_MAX;
+	double idle_share = 0;
 
-	for (uint32_t i = 0; i < l->n; i++)
+	for (uint32_t i = 0; i < l->n; i++) {
 		units = MIN(units, (uint32_t)l->choices[i].units);
+		idle_share = MAX(idle_share, l->choices[i].idle_share);
+	}
+	ret->own_w = l->least_w;
+	ret->busy = 1 - idle_share;
 	return units;
 }
 
+/* Points of a rate lie far apart: asked for all at once, they arrive together. */
+static void prefetch(const struct plan_model *m, uint32_t first, uint32_t end)
+{
+	const struct response_menu *menu = m->menu;
+
+	for (uint32_t option = first; option < end && m->row < menu->n_rates; option++) {
+		const struct menu_point *p = response_menu_point(menu, option, m->row);
+
+		if (menu->options[option].capacity_rps < m->rate_rps)
+			continue;
+		__builtin_prefetch(p);
+		__builtin_prefetch((const char *)(p + 1) - 1);
+	}
+}
+
+static void fill_list(struct planning *p, uint32_t i, uint32_t level)
+{
+	const struct plan_model *m = &p->models[i];
+	struct plan_list *l = &p->lists[i];
+	uint32_t first, end;
+
+	l->n = 0;
+	l->least_w = INFINITY;
+	l->capped = isfinite(p->cap_w);
+	plan_clock_options(m->menu, m->clocks[level], &first, &end);
+	prefetch(m, first, end);
+	for (uint32_t option = first; option < end; option++) {
+		struct plan_choice c;
+
+		if (plan_evaluate(p->request, &p->rooms, m, option, &c))
+			plan_list_add(l, &c);
+	}
+}
+
+/* False: there is no plan at this clock, or none better than the best so far, which the models with
+ * the most load tell soonest. */
 static bool fill_lists(struct planning *p, uint32_t level)
 {
 	uint32_t left = p->rooms.n_se * p->rooms.parts;
 
-	for (uint32_t i = 0; i < p->n; i++) {
-		const struct plan_model *m = &p->models[i];
-		uint32_t first, end;
+	for (uint32_t k = 0; k < p->n; k++) {
+		uint32_t i = p->heavy[k], units;
 
-		p->lists[i].n = 0;
-		p->lists[i].capped = isfinite(p->cap_w);
-		plan_clock_options(m->menu, m->clocks[level], &first, &end);
-		for (uint32_t option = first; option < end; option++) {
-			struct plan_choice c;
-
-			if (plan_evaluate(p->request, &p->rooms, m, option, &c))
-				plan_list_add(&p->lists[i], &c);
-		}
-		if (p->lists[i].n == 0 || least_units(&p->lists[i]) > left)
+		fill_list(p, i, level);
+		if (p->lists[i].n == 0)
 			return false;
-		left -= least_units(&p->lists[i]);
+		units = least_in_list(&p->lists[i], &p->least[level][i]);
+		if (units > left ||
+		    bound_w(p, &p->search.clock, p->least[level]) >= p->search.best_w - PLAN_SAME_W)
+			return false;
+		left -= units;
 	}
 	return true;
 }
@@ -234,39 +306,51 @@ static void search_level(struct planning *p, uint32_t level)
 		p->level = level;
 }
 
+/* What was good is likely to be: a good plan at first leaves less to look at. */
+static void start_in_force(const struct planning *p, uint32_t *order)
+{
+	const struct plan_model *m = &p->models[0];
+	uint32_t n_levels = p->request->card->n_levels, option = m->asked->in_force, i = 0, level;
+
+	if (option >= m->menu->n_options)
+		return;
+	while (i < n_levels && m->clocks[order[i]] != m->menu->options[option].clock)
+		i++;
+	if (i == n_levels)
+		return;
+	level = order[i];
+	memmove(order + 1, order, i * sizeof(*order));
+	order[0] = level;
+}
+
 /* The best plan for those who give way and those who do not; false if there is none. */
 static bool solve(struct planning *p)
 {
 	uint32_t order[SURFACE_MAX_LEVELS], n_levels = p->request->card->n_levels;
-	double bound_w[SURFACE_MAX_LEVELS];
+	double bounds_w[SURFACE_MAX_LEVELS];
 
 	for (uint32_t level = 0; level < n_levels; level++) {
 		uint32_t at = level;
 
-		bound_w[level] = level_bound_w(p, level);
-		for (; at > 0 && bound_w[order[at - 1]] > bound_w[level]; at--)
+		bounds_w[level] = level_bound_w(p, level);
+		for (; at > 0 && bounds_w[order[at - 1]] > bounds_w[level]; at--)
 			order[at] = order[at - 1];
 		order[at] = level;
 	}
+	start_in_force(p, order);
 	p->search.rooms = p->rooms;
 	p->search.cap_w = p->cap_w;
 	p->search.n = p->n;
 	p->search.lists = p->lists;
 	p->search.found = false;
 	p->search.best_w = INFINITY;
-	for (uint32_t i = 0; i < n_levels && isfinite(bound_w[order[i]]) &&
-			     bound_w[order[i]] < p->search.best_w - PLAN_SAME_W;
-	     i++)
-		search_level(p, order[i]);
+	for (uint32_t i = 0; i < n_levels; i++)
+		if (bounds_w[order[i]] < p->search.best_w - PLAN_SAME_W)
+			search_level(p, order[i]);
 	return p->search.found;
 }
 
 /* ---- who gives way ---- */
-
-static double share_of_card(const struct plan_model *m)
-{
-	return m->rate_rps / m->menu->options[m->menu->baseline].capacity_rps;
-}
 
 static void order_sacrifice(const struct planning *p, uint32_t ret[CARD_PLAN_MAX_MODELS])
 {
@@ -405,9 +489,61 @@ static void prefer_cus(struct planning *p, struct plan_clock *ret_clock)
 	}
 }
 
+/* ---- without masks ---- */
+
+struct shared {
+	bool found;
+	uint32_t level;
+	struct plan_clock clock;
+	double cost_w;
+	struct plan_choice choices[CARD_PLAN_MAX_MODELS];
+};
+
+static bool shared_in_force(const struct planning *p)
+{
+	for (uint32_t i = 0; i < p->n; i++) {
+		const struct plan_model *m = &p->models[i];
+
+		if (m->asked->in_force >= m->menu->n_options ||
+		    !m->menu->options[m->asked->in_force].full)
+			return false;
+	}
+	return true;
+}
+
+/* Without masks a change costs nothing but the clock's, so there are no ties. */
+static void solve_shared(const struct planning *p, struct shared *ret)
+{
+	ret->found = false;
+	ret->cost_w = INFINITY;
+	for (uint32_t level = 0; level < p->request->card->n_levels; level++) {
+		struct plan_choice choices[CARD_PLAN_MAX_MODELS];
+		struct plan_clock clock;
+		double cost_w;
+
+		if (!clock_of(p, level, &clock) ||
+		    !plan_shared(p->request, p->models, p->n, level, &clock, choices) ||
+		    plan_power_w(&clock, choices, p->n) > p->cap_w)
+			continue;
+		cost_w = plan_cost_w(&clock, choices, p->n);
+		if (cost_w >= ret->cost_w)
+			continue;
+		*ret = (struct shared){true, level, clock, cost_w};
+		memcpy(ret->choices, choices, p->n * sizeof(*choices));
+	}
+}
+
+/* What is in force has to be beaten by more than a tie. */
+static bool beats(const struct planning *p, const struct shared *s)
+{
+	return s->cost_w <=
+	       p->search.best_w + (shared_in_force(p) ? CARD_PLAN_TIE_W : -CARD_PLAN_TIE_W);
+}
+
 int card_plan_make(const struct card_plan_request *request, struct card_plan *ret)
 {
 	struct plan_choice choices[CARD_PLAN_MAX_MODELS];
+	struct shared shared = {.found = false};
 	struct plan_clock clock;
 	struct planning p;
 	uint32_t level;
@@ -416,7 +552,13 @@ int card_plan_make(const struct card_plan_request *request, struct card_plan *re
 	r = begin(request, &p);
 	if (r < 0)
 		return r;
-	if (!solve_by_sacrifice(&p))
+	if (request->may_share && p.n > 1)
+		solve_shared(&p, &shared);
+	if (shared.found && (!solve(&p) || beats(&p, &shared))) {
+		fill_plan(&p, shared.choices, shared.level, &shared.clock, ret);
+		return 0;
+	}
+	if (!shared.found && !solve_by_sacrifice(&p))
 		return -ENOSPC;
 	if (stays(&p, p.search.best_w, choices, &level, &clock)) {
 		fill_plan(&p, choices, level, &clock, ret);

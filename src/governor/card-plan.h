@@ -27,6 +27,10 @@
  * as make 160 on the card. A shape takes the least number of parts that hold it. What can be packed
  * cu_masks_pack() decides, of parts. CUs that an SE has more than the smallest one are left out.
  *
+ * With may_share all models on all CUs, without masks, is a plan as well, for services that the
+ * others make longer (card-plan-shared.c). It is taken where it costs less than masks apart, and
+ * before a model gives way.
+ *
  * Exact: no other choice of these has less cost; where it is the same, more CUs are taken, and what
  * is in force stays in force while nothing beats it by more than CARD_PLAN_TIE_W.
  *
@@ -58,6 +62,7 @@ struct card_plan_request {
 	const struct governor_config *card; /* levels and topology */
 	uint64_t power_cap_uw;		    /* 0: none */
 	double power_factor;		    /* measured power over predicted, 1; for the cap */
+	bool may_share;			    /* all models on all CUs is a plan, too */
 	uint32_t n;
 	struct card_plan_model models[CARD_PLAN_MAX_MODELS];
 };

@@ -48,8 +48,8 @@ static const char *const reasons[GOVERNOR_REASON_MAX] = {
 	[GOVERNOR_REASON_OVERLOAD] = "more demand than the card can serve: full speed",
 	[GOVERNOR_REASON_BACKLOG] =
 		"a waiting request is nearly late: full speed until the queue is short",
-	[GOVERNOR_REASON_GIVES_WAY] = "not all models of the card hold their SLOs: this one gives "
-				      "way and has what is left",
+	[GOVERNOR_REASON_GIVES_WAY] =
+		"not all models of the card hold their SLOs: this one has what is left",
 	[GOVERNOR_REASON_POWER_CAP] = "the power cap allows no more",
 	[GOVERNOR_REASON_THROTTLED] = "the card is too hot, so the clock is lowered",
 	[GOVERNOR_REASON_DWELL] = "a lower configuration is wanted and waits for its time",

@@ -39,6 +39,7 @@ static void calm(struct governor *g, struct governor_input *input)
 	g->previous.max_mhz = g->config.level_mhz[0];
 	input->flags &= ~(uint32_t)GOVERNOR_CARD_THROTTLED;
 	g->thermal = (struct thermal){0};
+	g->several.boosting = false;
 	for (uint32_t i = 0; i < g->config.n_models; i++) {
 		struct governor_model_input *in = &input->models[i];
 
@@ -47,6 +48,7 @@ static void calm(struct governor *g, struct governor_input *input)
 		if (in->waiting != UINT64_MAX)
 			in->waiting = 0;
 		pacer_init(&g->models[i].pacer);
+		g->several.holds[i] = (struct several_hold){0};
 	}
 }
 
@@ -96,7 +98,8 @@ static enum governor_reason held_by(const struct governor_explanation *e)
 {
 	if (!e->differs || e->what_if)
 		return GOVERNOR_REASON_NONE;
-	if (e->in_force.reason == GOVERNOR_REASON_BACKLOG)
+	if (e->in_force.reason == GOVERNOR_REASON_BACKLOG ||
+	    e->in_force.card_reason == GOVERNOR_REASON_BACKLOG)
 		return GOVERNOR_REASON_BACKLOG;
 	if (clock_goes_first(&e->in_force, &e->choice))
 		return GOVERNOR_REASON_POWER_CAP;

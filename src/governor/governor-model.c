@@ -83,8 +83,10 @@ void governor_model_describe(const struct governor *g, uint32_t i,
 	if (row != PACER_ROW_BASELINE && may_mask(config, in) &&
 	    !cu_shape_equal(r->shape, g->full_shape))
 		d->shape = r->shape;
-	if (in->batch_follows)
+	if (in->batch_follows) {
 		d->max_batch = r->batch;
+		d->max_wait_ns = (uint64_t)r->wait_ns;
+	}
 	d->tail_ns = r->tail_ns;
 }
 

@@ -214,7 +214,7 @@ static void describe(struct governor *g, uint32_t k, const struct governor_input
 	const struct menu_option *o = &g->config.models[i].menu->options[c->option];
 	struct governor_model_decision *d = &ret->models[i];
 
-	d->shape = o->shape;
+	d->shape = o->full ? (struct cu_shape){0, 0} : o->shape;
 	if (input->models[i].batch_follows) {
 		d->max_batch = o->batch;
 		d->max_wait_ns = c->wait_ns > 0 ? (uint64_t)c->wait_ns : 0;
@@ -231,7 +231,8 @@ bool governor_several_decide(struct governor *g, const struct governor_input *in
 {
 	struct card_plan_request q = {.card = &g->config,
 				      .power_cap_uw = g->config.power_cap_uw,
-				      .power_factor = 1};
+				      .power_factor = 1,
+				      .may_share = true};
 	uint32_t models[CARD_PLAN_MAX_MODELS];
 
 	for (uint32_t i = 0; i < g->config.n_models; i++) {

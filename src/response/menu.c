@@ -1,24 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "response/menu.h"
-#include "response/table-internal.h"
-#include "response/tail.h"
+#include "response/menu-internal.h"
 #include <errno.h>
 #include <string.h>
-
-struct building {
-	const struct surface *surface;
-	const struct surface_cell *baseline;
-	const struct table_options *options;
-	const struct response_table *table;
-	struct response_tails *tails;
-	const struct candidate *candidates; /* [option] */
-	struct response_menu *menu;
-};
-
-static const struct surface_cell *cell_of(const struct building *b, uint32_t option)
-{
-	return &b->surface->cells[b->menu->options[option].cell];
-}
 
 /* Least squares: y = a + b x. */
 struct line {
@@ -48,7 +31,7 @@ static double line_start(const struct line *l)
 
 /* Busy power above idle and the CUs' own, as measured: what is left is uncore + capacity * energy.
  */
-static double uncore_and_work_w(const struct building *b, const struct menu_clock *clock,
+static double uncore_and_work_w(const struct menu_building *b, const struct menu_clock *clock,
 				const struct surface_cell *c)
 {
 	return c->power_w - clock->idle_w - b->surface->n_cus * clock->cu_w;
@@ -56,7 +39,7 @@ static double uncore_and_work_w(const struct building *b, const struct menu_cloc
 
 /* Shapes do the same requests at other rates: what does not grow with the rate is the uncore's. No
  * request gives energy back, which bounds it. */
-static double fit_uncore_w(const struct building *b, const struct menu_clock *clock)
+static double fit_uncore_w(const struct menu_building *b, const struct menu_clock *clock)
 {
 	double most_w = INFINITY, uncore_w;
 	struct line line = {0};
@@ -76,7 +59,7 @@ static double fit_uncore_w(const struct building *b, const struct menu_clock *cl
 	return isnan(uncore_w) ? 0 : CLAMP(uncore_w, 0.0, MAX(most_w, 0.0));
 }
 
-static double active_cu_w(const struct building *b, const struct menu_clock *clock)
+static double active_cu_w(const struct menu_building *b, const struct menu_clock *clock)
 {
 	const struct surface *s = b->surface;
 	double active_idle_w = table_level_power(s, s->active_idle_power_w, clock->max_mhz);
@@ -94,7 +77,7 @@ static uint32_t clock_at(const struct response_menu *m, uint32_t max_mhz)
 	return i;
 }
 
-static int add_clock(struct building *b, const struct candidate *c)
+static int add_clock(struct menu_building *b, const struct candidate *c)
 {
 	uint32_t max_mhz = b->surface->cells[c->cell].max_mhz;
 	struct response_menu *m = b->menu;
@@ -113,7 +96,7 @@ static int add_clock(struct building *b, const struct candidate *c)
 }
 
 /* What is left of the table's busy power, so that both say the same of full batches. */
-static double energy_j(const struct building *b, const struct menu_clock *clock,
+static double energy_j(const struct menu_building *b, const struct menu_clock *clock,
 		       const struct candidate *c)
 {
 	const struct surface_cell *cell = &b->surface->cells[c->cell];
@@ -128,7 +111,7 @@ static double energy_j(const struct building *b, const struct menu_clock *clock,
 
 /* Service time over clocks is fixed + work / clock. With one clock alone nothing is known to
  * shorten it. */
-static double bound_share(const struct building *b, const struct surface_cell *of)
+static double bound_share(const struct menu_building *b, const struct surface_cell *of)
 {
 	struct line line = {0};
 	double fixed_ns;
@@ -144,7 +127,7 @@ static double bound_share(const struct building *b, const struct surface_cell *o
 	return isnan(fixed_ns) ? 1 : CLAMP(fixed_ns / tail_mean_service_ns(of), 0.0, 1.0);
 }
 
-static int add_options(struct building *b, uint32_t n)
+static int add_options(struct menu_building *b, uint32_t n)
 {
 	struct response_menu *m = b->menu;
 
@@ -173,152 +156,47 @@ static int add_options(struct building *b, uint32_t n)
 	return 0;
 }
 
-/* ---- points ---- */
-
-const struct menu_point menu_point_unsustained = {
-	.tail_ns = INFINITY,
-	.busy = 1,
-	.power_w = INFINITY,
-	.survival = {{INFINITY, INFINITY, INFINITY, INFINITY, INFINITY, INFINITY, INFINITY,
-		      INFINITY, INFINITY, INFINITY}},
-};
-
-static void set_power(const struct building *b, uint32_t option, double rate_rps,
-		      struct menu_point *ret)
+static bool is_chosen(const struct response_table *t, uint32_t cell)
 {
-	const struct menu_option *o = &b->menu->options[option];
-	struct candidate at_rate = b->candidates[option];
-
-	candidate_set_power(cell_of(b, option), &at_rate, rate_rps);
-	ret->busy = (float)MIN(rate_rps / o->capacity_rps, 1.0);
-	ret->power_w = (float)at_rate.power_w;
+	for (uint32_t i = 0; i < t->n_rows; i++)
+		if (t->rows[i].cell == cell)
+			return true;
+	return false;
 }
 
-/* Nothing queues. */
-static void set_service_alone(const struct building *b, const struct surface_cell *c,
-			      struct menu_point *ret)
+/* Whether a never does better than b, which waits for fewer. */
+static bool is_dominated(const struct surface_cell *cells, const struct candidate *a,
+			 const struct candidate *b)
 {
-	ret->tail_ns = c->service_ns[b->options->percentile];
-	for (int i = 0; i < TAIL_SHARES; i++)
-		ret->survival.ns[i] = quantile_at(c->service_ns, (float)((SURFACE_QUANTILES - 1) *
-									 (1 - tail_shares[i])));
+	const struct surface_cell *x = &cells[a->cell], *y = &cells[b->cell];
+
+	return y->batch < x->batch && y->max_mhz == x->max_mhz &&
+	       cu_shape_equal(x->shape, y->shape) && y->capacity_rps >= x->capacity_rps &&
+	       (b->busy_w - b->idle_w) / y->capacity_rps <=
+		       (a->busy_w - a->idle_w) / x->capacity_rps;
 }
 
-static void set_tail(const struct tail_rate *t, struct menu_point *ret)
+/* Of n candidates those that an option is worth; returns their number. */
+static uint32_t leave_out(const struct menu_building *b, struct candidate *candidates, uint32_t n)
 {
-	ret->tail_ns = (float)t->upper_ns;
-	ret->survival = t->survival;
-}
+	const struct surface_cell *cells = b->surface->cells;
+	uint32_t kept = 0;
 
-/* Straight between those that were simulated: tails bend upwards, so it is rather too long. */
-static void set_between(const struct building *b, uint32_t rate, const struct menu_point *before,
-			const struct menu_point *after, struct menu_point *ret)
-{
-	const double *rates = b->menu->rate_rps + rate;
-	float part = (float)((rates[0] - rates[-1]) / (rates[1] - rates[-1]));
+	for (uint32_t i = 0; i < n; i++) {
+		bool dominated = false;
 
-	ret->tail_ns = before->tail_ns + part * (after->tail_ns - before->tail_ns);
-	for (int i = 0; i < TAIL_SHARES; i++)
-		ret->survival.ns[i] = before->survival.ns[i] +
-				      part * (after->survival.ns[i] - before->survival.ns[i]);
-}
-
-/* What the table has asked stands as it was told. */
-static void set_known(const struct building *b, uint32_t option, uint32_t rate,
-		      struct menu_point *ret)
-{
-	const struct tail_trace *t =
-		tail_trace_known(b->tails, b->menu->options[option].cell, b->menu->rate_rps[rate],
-				 b->options->percentile);
-
-	if (t && t->n == TAIL_REPLICATIONS)
-		ret->tail_ns = (float)t->upper_ns;
-	if (t && t->has_survival)
-		ret->survival = t->survival;
-}
-
-/* How many rates have to be there because the table chose it. */
-static uint32_t rates_chosen(const struct building *b, uint32_t option)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < b->table->n_rows; i++)
-		if (b->table->rows[i].cell == b->menu->options[option].cell)
-			n = i + 1;
-	return n;
-}
-
-static uint32_t rates_sustained(const struct building *b, uint32_t option)
-{
-	uint32_t n = 0;
-
-	while (n < b->menu->n_rates && candidate_sustains(cell_of(b, option), b->menu->rate_rps[n]))
-		n++;
-	return n;
-}
-
-/* Every other rate of n and the last, as far as tails are kept; returns how many rates are. Tails
- * rise with the rate: beyond the first that is too long there is nothing to find. */
-static int explore(const struct building *b, uint32_t option, uint32_t n, struct menu_point *points)
-{
-	double longest_ns = MENU_TAIL_KEPT * (double)b->menu->slo_ns;
-	uint32_t chosen = rates_chosen(b, option), rate = 0;
-
-	while (rate < n) {
-		struct tail_rate lanes[TAIL_LANES];
-		uint32_t at[TAIL_LANES], k = 0;
-		int r;
-
-		for (; rate < n && k < TAIL_LANES; rate += rate + 2 == n ? 1 : 2) {
-			lanes[k].rate_rps = b->menu->rate_rps[rate];
-			at[k++] = rate;
-		}
-		r = tail_explore_rates(b->tails->lab, cell_of(b, option), b->options->percentile,
-				       lanes, k);
-		if (r < 0)
-			return r;
-		for (uint32_t i = 0; i < k; i++) {
-			set_tail(&lanes[i], &points[at[i]]);
-			if (lanes[i].upper_ns > longest_ns && at[i] >= chosen)
-				return (int)at[i];
-		}
-	}
-	return (int)n;
-}
-
-static int add_tails(const struct building *b, uint32_t option, struct menu_point *points)
-{
-	uint32_t sustained = rates_sustained(b, option);
-	int n = explore(b, option, sustained, points);
-
-	for (int i = 1; i < n; i += 2)
-		if (points[i].tail_ns <= 0)
-			set_between(b, (uint32_t)i, &points[i - 1], &points[i + 1], &points[i]);
-	for (int i = 0; i < n; i++)
-		set_known(b, option, (uint32_t)i, &points[i]);
-	return n;
-}
-
-static int add_points(const struct building *b, uint32_t option)
-{
-	const struct response_menu *m = b->menu;
-	struct menu_point *points = m->points + (size_t)option * m->n_rates;
-	int n = (int)rates_sustained(b, option);
-
-	if (!b->options->service_only)
-		n = add_tails(b, option, points);
-	for (uint32_t i = 0; i < m->n_rates; i++) {
-		if (n < 0)
-			return n;
-		if (i >= (uint32_t)n) {
-			points[i] = menu_point_unsustained;
+		for (uint32_t k = 0; k < kept; k++)
+			dominated =
+				dominated || is_dominated(cells, &candidates[i], &candidates[k]);
+		if (dominated && &cells[candidates[i].cell] != b->baseline &&
+		    !is_chosen(b->table, candidates[i].cell))
 			continue;
-		}
-		set_power(b, option, m->rate_rps[i], &points[i]);
-		if (b->options->service_only)
-			set_service_alone(b, cell_of(b, option), &points[i]);
+		candidates[kept] = candidates[i];
+		candidates[kept].fills_from_rps =
+			candidate_fills_from_rps(&b->question, candidates[i].cell);
+		kept++;
 	}
-	return 0;
+	return kept;
 }
 
 /* ---- all of it ---- */
@@ -338,7 +216,7 @@ struct response_menu *response_menu_new(uint32_t n_options, uint32_t n_rates)
 	return m;
 }
 
-static void set_objective(const struct building *b, struct response_menu *ret)
+static void set_objective(const struct menu_building *b, struct response_menu *ret)
 {
 	const struct response_table *t = b->table;
 
@@ -363,7 +241,14 @@ int response_menu_derive(struct response_tails *t, const struct table_options *o
 {
 	_cleanup_(freep) struct candidate *candidates = NULL;
 	_cleanup_(freep) struct response_menu *m = NULL;
-	struct building b = {.surface = t->surface, .options = o, .table = table, .tails = t};
+	struct menu_building b = {
+		.surface = t->surface,
+		.baseline = surface_baseline(t->surface),
+		.options = o,
+		.table = table,
+		.tails = t,
+		.question = {t, o, surface_baseline(t->surface), (double)table->slo_ns},
+	};
 	uint32_t n = 0;
 	int r;
 
@@ -375,20 +260,20 @@ int response_menu_derive(struct response_tails *t, const struct table_options *o
 	r = candidates_collect(t->surface, o, &candidates, &n, ret_error);
 	if (r < 0)
 		return r;
+	n = leave_out(&b, candidates, n);
 	if (n > MENU_MAX_OPTIONS)
 		return table_refuse(ret_error, -E2BIG, "%u options are more than %u", n,
 				    MENU_MAX_OPTIONS);
 	m = response_menu_new(n, table->n_rows);
 	if (!m)
 		return table_refuse(ret_error, -ENOMEM, "out of memory");
-	b.baseline = surface_baseline(t->surface);
 	b.candidates = candidates;
 	b.menu = m;
 	set_objective(&b, m);
 	if (add_options(&b, n) < 0)
 		return table_refuse(ret_error, -E2BIG, "too many clocks");
 	for (uint32_t i = 0; i < n; i++)
-		if (add_points(&b, i) < 0)
+		if (menu_add_points(&b, i) < 0)
 			return table_refuse(ret_error, -ENOMEM, "out of memory");
 	*ret = TAKE_PTR(m);
 	return 0;

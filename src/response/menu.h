@@ -11,7 +11,8 @@
  *
  *	idle + u (uncore + ungated CUs * cu) + rate * energy
  *
- * which for full batches is the table's idle + rate / capacity * (busy - idle). Of several on
+ * which for full batches is the table's idle + rate / capacity * (busy - idle). Where batches are
+ * partial, energy is what the point's power and busy share leave for it. Of several on
  * disjoint masks the middle term counts once, with 1 - prod(1 - u_i) for u and all their CUs. */
 #pragma once
 
@@ -92,7 +93,9 @@ static inline double response_menu_late(const struct menu_point *p, double limit
 
 /* Derives the menu that belongs to a table of the same tails and options (table: that one). Options
  * that are never better than another one of the same clock and shape are left out; nothing that the
- * table chose is. One malloc()ed block, for free(). Errors as of response_table_derive(). */
+ * table chose is. What the table had simulated stands; else every other rate is (of batches every
+ * fourth), and what lies between is straight. One malloc()ed block, for free(). Errors as of
+ * response_table_derive(). */
 int response_menu_derive(struct response_tails *t, const struct table_options *o,
 			 const struct response_table *table, struct response_menu **ret,
 			 struct surface_error *ret_error);

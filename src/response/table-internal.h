@@ -3,19 +3,21 @@
 #pragma once
 
 #include "response/table.h"
+#include "response/tail.h"
 
 #define TABLE_RATE_TOLERANCE 1e-9 /* for sums of steps that should meet R or 0.95 C(B) */
 
 /* A cell that may be chosen. */
 struct candidate {
 	uint32_t cell;
-	bool full;	   /* the whole card: no mask */
-	bool infeasible;   /* at some rate, so at all higher ones, too */
-	double idle_w;	   /* at its clock */
-	double busy_w;	   /* by the gating variant */
-	double power_w;	   /* at the rate in hand */
-	double power_se_w; /* its standard error */
-	double cost_w;	   /* likewise, with what is late */
+	bool full;	       /* the whole card: no mask */
+	bool infeasible;       /* at some rate, so at all higher ones, too */
+	double fills_from_rps; /* below it a smaller batch does as well */
+	double idle_w;	       /* at its clock */
+	double busy_w;	       /* by the gating variant */
+	double power_w;	       /* at the rate in hand */
+	double power_se_w;     /* its standard error */
+	double cost_w;	       /* likewise, with what is late */
 };
 
 /* All that the options allow, in the surface's order; *ret is malloc()ed. 0, -ENOMEM, or -EINVAL
@@ -26,6 +28,35 @@ int candidates_collect(const struct surface *s, const struct table_options *o,
 bool candidate_sustains(const struct surface_cell *cell, double rate_rps);
 /* Power at a rate: idle + x / C (busy - idle), and its standard error from those of C and busy. */
 void candidate_set_power(const struct surface_cell *cell, struct candidate *c, double rate_rps);
+
+/* Beyond the cell and the rate: what the answers depend on. */
+struct tail_question {
+	struct response_tails *tails;
+	const struct table_options *options;
+	const struct surface_cell *baseline;
+	double slo_ns;
+};
+struct candidate_tail {
+	double tail_ns, upper_ns, wait_ns;
+};
+bool candidate_is_within(const struct tail_question *q, uint32_t cell, double rate_rps,
+			 double limit_ns);
+void candidate_tail(const struct tail_question *q, uint32_t cell, double rate_rps,
+		    struct candidate_tail *ret);
+/* The share of requests later than the SLO. */
+double candidate_late(const struct tail_question *q, uint32_t cell, double rate_rps);
+/* Power at a rate by the batches that really come, which is never less than that of full ones, and
+ * the part of the time that it is busy. Costs no more than candidate_set_power() without batches.
+ */
+void candidate_refine_power(const struct tail_question *q, struct candidate *c, double rate_rps,
+			    double *ret_busy);
+/* False: of one that does not wait for batches. */
+bool candidate_batch(const struct tail_question *q, uint32_t cell, double rate_rps, bool bounded,
+		     struct tail_batch *ret);
+/* At lower rates batches stay, in the mean, well below the next smaller size that was measured,
+ * even if each waited for half the SLO and a service: hardly anything is to be had that the smaller
+ * one does not give. 0: without batches. */
+double candidate_fills_from_rps(const struct tail_question *q, uint32_t cell);
 
 /* Returns r, with a text about the derivation as a whole; error may be NULL. */
 int _printf_(3, 4) table_refuse(struct surface_error *error, int r, const char *format, ...);

@@ -15,6 +15,7 @@ struct derivation {
 	const struct surface_cell *baseline;
 	struct table_options options;
 	struct response_tails *tails;
+	struct tail_question question;
 	struct response_table *table;
 	struct surface_error *error;
 	struct candidate *candidates, **by_power;
@@ -53,7 +54,8 @@ static uint32_t sort_by_power(struct derivation *d, double rate_rps)
 	for (uint32_t i = 0; i < d->n_candidates; i++) {
 		struct candidate *c = &d->candidates[i];
 
-		if (c->infeasible || !candidate_sustains(cell_of(d, c), rate_rps))
+		if (c->infeasible || rate_rps < c->fills_from_rps ||
+		    !candidate_sustains(cell_of(d, c), rate_rps))
 			continue;
 		candidate_set_power(cell_of(d, c), c, rate_rps);
 		d->by_power[n++] = c;
@@ -67,51 +69,20 @@ struct request {
 	double step_rps; /* a step to be survived, or 0 */
 };
 
-/* Of the service alone: what a request takes once it is served, at any rate. */
-static double service_tail_ns(const struct derivation *d, const struct surface_cell *c)
-{
-	return c->service_ns[d->options.percentile];
-}
-
-static bool is_within(struct derivation *d, const struct candidate *c, double rate_rps)
-{
-	struct tail_trace *trace, unkept = {0};
-
-	if (d->options.service_only)
-		return service_tail_ns(d, cell_of(d, c)) <= d->limit_ns;
-	trace = tail_trace_of(d->tails, c->cell, rate_rps, d->options.percentile);
-	return tail_within(d->tails->lab, cell_of(d, c), rate_rps, d->options.percentile,
-			   d->limit_ns, trace ? trace : &unkept);
-}
-
-static void estimate_tail(struct derivation *d, uint32_t cell, double rate_rps, double *ret_tail_ns,
-			  double *ret_upper_ns)
-{
-	const struct surface_cell *c = &d->surface->cells[cell];
-	struct tail_trace *trace, unkept = {0};
-
-	if (d->options.service_only) {
-		*ret_tail_ns = *ret_upper_ns = service_tail_ns(d, c);
-		return;
-	}
-	trace = tail_trace_of(d->tails, cell, rate_rps, d->options.percentile);
-	if (!trace)
-		trace = &unkept;
-	tail_estimate(d->tails->lab, c, rate_rps, d->options.percentile, trace);
-	*ret_tail_ns = trace->tail_ns;
-	*ret_upper_ns = trace->upper_ns;
-}
-
 static bool is_feasible(struct derivation *d, struct candidate *c, const struct request *q)
 {
 	const struct surface_cell *cell = cell_of(d, c);
+	double busy;
 
-	if (c->infeasible)
+	/* Nothing fills a batch when nearly nothing comes, and a step finds it waiting. */
+	if (c->infeasible || (q->step_rps > 0 && cell->batch > d->baseline->batch))
 		return false;
-	if (!is_within(d, c, q->rate_rps)) {
-		c->infeasible = true;
+	if (!candidate_is_within(&d->question, c->cell, q->rate_rps, d->limit_ns)) {
+		/* One that waits waits less at higher rates. */
+		c->infeasible = cell->batch == 1;
 		return false;
 	}
+	candidate_refine_power(&d->question, c, q->rate_rps, &busy);
 	if (q->step_rps <= 0 || d->options.service_only)
 		return true;
 	return step_is_survived(d->tails->lab, cell, d->baseline, q->step_rps,
@@ -128,13 +99,19 @@ static bool no_rival(const struct candidate *full, const struct candidate *c)
 static struct candidate *cheapest(struct derivation *d, uint32_t n, const struct request *q,
 				  bool full_only, const struct candidate *full)
 {
+	struct candidate *best = NULL;
+
 	for (uint32_t i = 0; i < n; i++) {
 		struct candidate *c = d->by_power[i];
 
-		if ((c->full || !full_only) && !no_rival(full, c) && is_feasible(d, c, q))
-			return c;
+		if (best && c->power_w >= best->power_w)
+			continue;
+		/* What is feasible may turn out to draw more. */
+		if ((c->full || !full_only) && !no_rival(full, c) && is_feasible(d, c, q) &&
+		    !no_rival(full, c) && (!best || c->power_w < best->power_w))
+			best = c;
 	}
-	return NULL;
+	return best;
 }
 
 /* Among ties: more CUs, then the row before, then less power. */
@@ -166,7 +143,8 @@ static struct candidate *choose(struct derivation *d, const struct request *q)
 		struct candidate *c = d->by_power[i];
 
 		if (c != best && is_tie(best, c) && !no_rival(full, c) &&
-		    is_preferred(d, c, chosen) && is_feasible(d, c, q))
+		    is_preferred(d, c, chosen) && is_feasible(d, c, q) && is_tie(best, c) &&
+		    !no_rival(full, c) && is_preferred(d, c, chosen))
 			chosen = c;
 	}
 	return chosen;
@@ -178,16 +156,6 @@ static const struct candidate *baseline_candidate(const struct derivation *d)
 		if (cell_of(d, &d->candidates[i]) == d->baseline)
 			return &d->candidates[i];
 	return NULL; /* not reached: the baseline may always be chosen */
-}
-
-static double late_share(struct derivation *d, const struct candidate *c, double rate_rps)
-{
-	struct tail_trace *trace, unkept = {0};
-
-	trace = tail_trace_of(d->tails, c->cell, rate_rps, d->options.percentile);
-	return tail_late(tail_survival_of(d->tails->lab, cell_of(d, c), rate_rps,
-					  trace ? trace : &unkept),
-			 (double)d->table->slo_ns);
 }
 
 static bool is_worth_a_mask(const struct candidate *full, const struct candidate *c)
@@ -206,15 +174,17 @@ static struct candidate *least_cost(struct derivation *d, uint32_t n, double rat
 	double late_w =
 		d->options.late_cost * baseline_candidate(d)->busy_w * rate_rps / t->rated_rps;
 	struct candidate *best = NULL;
+	double busy;
 
 	for (uint32_t i = 0; i < n; i++) {
 		struct candidate *c = d->by_power[i];
 
 		if (best && c->power_w >= best->cost_w)
-			break;
+			continue;
 		if (full_only && !c->full)
 			continue;
-		c->cost_w = c->power_w + late_w * late_share(d, c, rate_rps);
+		candidate_refine_power(&d->question, c, rate_rps, &busy);
+		c->cost_w = c->power_w + late_w * candidate_late(&d->question, c->cell, rate_rps);
 		if ((!best || c->cost_w < best->cost_w) &&
 		    (c->full || !full || is_worth_a_mask(full, c)))
 			best = c;
@@ -237,8 +207,11 @@ static void fill_row(struct derivation *d, const struct candidate *c, double rat
 {
 	const struct surface_cell *cell = cell_of(d, c);
 	struct candidate at_rate = *c;
+	struct candidate_tail tail;
+	double busy;
 
-	candidate_set_power(cell, &at_rate, rate_rps);
+	candidate_refine_power(&d->question, &at_rate, rate_rps, &busy);
+	candidate_tail(&d->question, c->cell, rate_rps, &tail);
 	/* Member by member: the same options must give the same bytes, padding included. */
 	ret->rate_rps = rate_rps;
 	ret->cell = c->cell;
@@ -251,7 +224,9 @@ static void fill_row(struct derivation *d, const struct candidate *c, double rat
 	ret->flags = flags;
 	if (d->options.gating != TABLE_GATING_NONE)
 		ret->flags |= TABLE_ROW_MODELLED;
-	estimate_tail(d, c->cell, rate_rps, &ret->tail_ns, &ret->tail_upper_ns);
+	ret->tail_ns = tail.tail_ns;
+	ret->tail_upper_ns = tail.upper_ns;
+	ret->wait_ns = tail.wait_ns;
 }
 
 static void add_row(struct derivation *d, double rate_rps, double step_rps)
@@ -297,15 +272,16 @@ static int set_t0(struct derivation *d, double *t0_ns)
 	const struct table_options *o = &d->options;
 	const struct surface *s = d->surface;
 	struct response_table *t = d->table;
-	double upper_ns;
+	struct candidate_tail tail;
 
+	candidate_tail(&d->question, baseline_cell(d), MIN(t->rated_rps, t->overload_rps), &tail);
 	*t0_ns = s->t0_ns;
 	if (o->service_only)
-		*t0_ns = service_tail_ns(d, d->baseline);
+		*t0_ns = tail.tail_ns;
 	else if (t->rated_rps == s->rated_rps && o->percentile == s->percentile)
 		return 0;
 	else if (t->rated_rps <= t->overload_rps)
-		estimate_tail(d, baseline_cell(d), t->rated_rps, t0_ns, &upper_ns);
+		*t0_ns = tail.tail_ns;
 	else if (o->slo_ns == 0)
 		return table_refuse(d->error, -EINVAL,
 				    "rated rate %g is above %g, which the card can serve: an SLO "
@@ -330,6 +306,7 @@ static int set_objective(struct derivation *d)
 		return r;
 	t->t0_ns = (uint64_t)llround(t0_ns);
 	t->slo_ns = o->slo_ns ? o->slo_ns : (uint64_t)llround(o->slo_factor * t0_ns);
+	d->question.slo_ns = (double)t->slo_ns;
 	d->limit_ns = o->headroom * (double)t->slo_ns;
 	return 0;
 }
@@ -337,7 +314,8 @@ static int set_objective(struct derivation *d)
 static int derive(struct derivation *d)
 {
 	struct response_table *t = d->table;
-	double row0_rps, tail_ns, upper_ns;
+	struct candidate_tail tail;
+	double row0_rps;
 	int r;
 
 	r = set_objective(d);
@@ -346,18 +324,21 @@ static int derive(struct derivation *d)
 	r = candidates_collect(d->surface, &d->options, &d->candidates, &d->n_candidates, d->error);
 	if (r < 0)
 		return r;
+	for (uint32_t i = 0; i < d->n_candidates; i++)
+		d->candidates[i].fills_from_rps =
+			candidate_fills_from_rps(&d->question, d->candidates[i].cell);
 	d->by_power = calloc(MAX(d->n_candidates, 1u), sizeof(struct candidate *));
 	if (!d->by_power)
 		return table_refuse(d->error, -ENOMEM, "out of memory");
 	row0_rps = MIN(ROW0_REQUESTS * 1e9 / (double)d->options.poll_ns,
 		       MIN(t->rated_rps, t->overload_rps));
-	estimate_tail(d, baseline_cell(d), row0_rps, &tail_ns, &upper_ns);
-	if (tail_ns > (double)t->slo_ns)
+	candidate_tail(&d->question, baseline_cell(d), row0_rps, &tail);
+	if (tail.tail_ns > (double)t->slo_ns)
 		return table_refuse(
 			d->error, -EDOM,
 			"the SLO of %.3f ms cannot be met: the whole card at the highest clock "
 			"needs %.3f ms",
-			(double)t->slo_ns / 1e6, tail_ns / 1e6);
+			(double)t->slo_ns / 1e6, tail.tail_ns / 1e6);
 	t->idle_power_w = baseline_candidate(d)->idle_w;
 	add_row(d, row0_rps, ROW0_STEP * t->rated_rps);
 	add_rows(d, row0_rps);
@@ -381,6 +362,7 @@ int response_table_derive_from(struct response_tails *tails, const struct table_
 	d.baseline = surface_baseline(s);
 	if (!d.baseline)
 		return table_refuse(ret_error, -EBADMSG, "the surface has no baseline");
+	d.question = (struct tail_question){tails, &d.options, d.baseline, 0};
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return table_refuse(ret_error, -ENOMEM, "out of memory");

@@ -31,9 +31,10 @@
  * (bootstrap). It was tried on services from near constant to exponential: it holds in 94 to 97 %
  * of profiles of 100 to 2000 samples.
  *
- * Executed batches above 1: x / C takes batches as full, which they are not at low rates, so the
- * power of such a row is a lower bound there; the tail is not (a part of a batch is taken to last
- * as long as a whole one). */
+ * Batches beyond the baseline's may wait to fill, by half of what the tail without waiting leaves
+ *of the SLO (wait_ns). Their tail and power are those of the batches that then form; a part of one
+ * takes the time and power of the smallest batch measured that holds it. Row 0 has none: a batch
+ * does not fill there, and a step would find it waiting. */
 #pragma once
 
 #include "response/surface.h"
@@ -113,7 +114,8 @@ struct response_table {
  * out of range, an SLO factor with a rated rate that B cannot serve, or a gating variant without
  * active-idle power; -EBADMSG if the surface has no baseline cell, -EDOM if not even B holds the
  * SLO at the lowest rate, -ENOMEM. The result is one malloc()ed block; the same surface and options
- * give the same bytes. Takes some 0.05 to 0.2 s for 288 cells. */
+ * give the same bytes. Takes some 0.05 to 0.2 s for 288 cells, and some
+ * seconds with their batches of 2, 4 and 8. */
 int response_table_derive(const struct surface *s, const struct table_options *o,
 			  struct response_table **ret, struct surface_error *ret_error);
 

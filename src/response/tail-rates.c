@@ -2,23 +2,14 @@
 /* One cell at several rates at once. A queue is a chain of additions that each wait for the one
  * before, so several side by side take hardly longer than one; and a histogram is filled much
  * faster than values are put in order. */
+#include "response/tail-histogram.h"
 #include "response/tail.h"
 #include <errno.h>
 #include <math.h>
-#include <string.h>
 
-/* Bins are those of the floats themselves: an octave has 256 by the mantissa's highest bits. The
- * lowest is a quarter of the median service, of which no share that matters is below. */
-#define BIN_SHIFT 15
-#define BINS	  (8 << (23 - BIN_SHIFT))
-#define ALL	  (TAIL_REPLICATIONS * TAIL_REQUESTS)
+#define ALL (TAIL_REPLICATIONS * TAIL_REQUESTS)
 
 _Static_assert(ALL <= UINT16_MAX, "a bin holds them all");
-
-struct histogram {
-	uint32_t first; /* bin, as a float's bits */
-	uint16_t count[TAIL_LANES][BINS];
-};
 
 struct lanes {
 	const struct tail_lab *lab;
@@ -27,22 +18,6 @@ struct lanes {
 	double unit_ns[TAIL_LANES];
 	struct servers servers[TAIL_LANES];
 };
-
-static uint32_t bits_of(float x)
-{
-	uint32_t bits;
-
-	memcpy(&bits, &x, sizeof(bits));
-	return bits;
-}
-
-static float float_of(uint32_t bits)
-{
-	float x;
-
-	memcpy(&x, &bits, sizeof(x));
-	return x;
-}
 
 /* One server and no batches, in all lanes: those beyond n serve along, which costs nothing. */
 static void serve_singly(struct lanes *l, const float *quantiles, uint32_t from, uint32_t end,
@@ -85,43 +60,11 @@ static void serve(struct lanes *l, const float *quantiles, uint32_t from, uint32
 	}
 }
 
-static void count(struct histogram *h, const float (*sojourn)[TAIL_LANES], uint32_t lanes)
+static void count(struct tail_histogram *h, const float (*sojourn)[TAIL_LANES], uint32_t lanes)
 {
 	for (uint32_t i = 0; i < TAIL_REQUESTS; i++)
-		for (uint32_t k = 0; k < lanes; k++) {
-			uint32_t bin = bits_of(sojourn[i][k]) >> BIN_SHIFT;
-
-			bin = bin > h->first ? bin - h->first : 0;
-			h->count[k][MIN(bin, BINS - 1u)]++;
-		}
-}
-
-/* The value that as many of all are below. */
-static float value_at(const struct histogram *h, uint32_t lane, double rank, uint32_t *bin,
-		      double *below)
-{
-	const uint16_t *v = h->count[lane];
-	float low, high;
-
-	while (*bin < BINS - 1 && *below + v[*bin] <= rank)
-		*below += v[(*bin)++];
-	low = float_of((h->first + *bin) << BIN_SHIFT);
-	high = float_of((h->first + *bin + 1) << BIN_SHIFT);
-	return low + (high - low) * (float)((rank + 0.5 - *below) / MAX(v[*bin], (uint16_t)1));
-}
-
-static void read_histogram(const struct histogram *h, uint32_t lane, uint32_t percentile,
-			   struct tail_rate *ret)
-{
-	uint32_t bin = 0;
-	double below = 0;
-
-	for (int i = 0; i < TAIL_SHARES; i++)
-		ret->survival.ns[i] =
-			value_at(h, lane, ALL - round(tail_shares[i] * ALL), &bin, &below);
-	bin = 0;
-	below = 0;
-	ret->tail_ns = value_at(h, lane, ALL * percentile / 100, &bin, &below);
+		for (uint32_t k = 0; k < lanes; k++)
+			tail_histogram_add(&h[k], sojourn[i][k]);
 }
 
 /* ---- the bound, from the first and the last rate ---- */
@@ -185,15 +128,16 @@ int tail_explore_rates(struct tail_lab *lab, const struct surface_cell *c, uint3
 		       struct tail_rate *rates, uint32_t n)
 {
 	_cleanup_(freep) float(*sojourn)[TAIL_LANES] = NULL;
-	_cleanup_(freep) struct histogram *h = NULL;
+	_cleanup_(freep) struct tail_histogram *h = NULL;
 	struct end ends[2] = {{.lane = 0}, {.lane = n - 1}};
 	struct lanes lanes;
 
-	h = calloc(1, sizeof(*h));
+	h = calloc(n, sizeof(*h));
 	sojourn = calloc(MAX(TAIL_REQUESTS, TAIL_WARM_UP), sizeof(*sojourn));
 	if (!h || !sojourn)
 		return -ENOMEM;
-	h->first = bits_of(c->service_ns[SURFACE_QUANTILES / 2] / 4) >> BIN_SHIFT;
+	for (uint32_t k = 0; k < n; k++)
+		tail_histogram_start(&h[k], (double)c->service_ns[SURFACE_QUANTILES / 2]);
 	start(lab, c, rates, n, &lanes);
 	serve(&lanes, c->service_ns, 0, TAIL_WARM_UP, sojourn);
 	for (int i = 0; i < 2; i++)
@@ -206,8 +150,10 @@ int tail_explore_rates(struct tail_lab *lab, const struct surface_cell *c, uint3
 		for (int i = 0; i < 2; i++)
 			compare(lab, &lanes, percentile, r, sojourn, &ends[i]);
 	}
-	for (uint32_t k = 0; k < n; k++)
-		read_histogram(h, k, percentile, &rates[k]);
+	for (uint32_t k = 0; k < n; k++) {
+		tail_histogram_survival(&h[k], ALL, &rates[k].survival);
+		rates[k].tail_ns = tail_histogram_value(&h[k], ALL * percentile / 100);
+	}
 	set_bounds(&lanes, ends, rates);
 	return 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "response/tail.h"
+#include "response/tail-histogram.h"
 
 #include <math.h>
 #include <string.h>
@@ -327,18 +328,15 @@ void tail_estimate(struct tail_lab *lab, const struct surface_cell *c, double ra
 		trace_replication(lab, c, percentile, r, &run, t);
 }
 
-/* Of all replications' sojourns, which are left in some order. */
-static void set_survival(float *v, struct tail_trace *t)
+static void set_survival(const struct tail_lab *lab, const struct surface_cell *c,
+			 struct tail_trace *t)
 {
-	int n = TAIL_REPLICATIONS * TAIL_REQUESTS, below = 0;
+	const uint32_t n = TAIL_REPLICATIONS * TAIL_REQUESTS;
+	struct tail_histogram h;
 
-	/* What is below one of them is below the next as well. */
-	for (int i = 0; i < TAIL_SHARES; i++) {
-		int k = n - (int)lround(tail_shares[i] * n);
-
-		t->survival.ns[i] = select_kth(v + below, n - below, k - below);
-		below = k;
-	}
+	tail_histogram_start(&h, (double)c->service_ns[SURFACE_QUANTILES / 2]);
+	tail_histogram_add_all(&h, lab->sojourn, n);
+	tail_histogram_survival(&h, n, &t->survival);
 	t->has_survival = true;
 }
 
@@ -358,7 +356,7 @@ const struct tail_survival *tail_survival_of(struct tail_lab *lab, const struct 
 		tail_serve(lab, &servers, c->service_ns, c->batch, unit_ns, from,
 			   from + TAIL_REQUESTS, lab->sojourn + (size_t)i * TAIL_REQUESTS);
 	}
-	set_survival(lab->sojourn, t);
+	set_survival(lab, c, t);
 	return &t->survival;
 }
 
@@ -371,7 +369,7 @@ void tail_explore(struct tail_lab *lab, const struct surface_cell *c, double rat
 	}
 	tail_estimate(lab, c, rate_rps, percentile, t);
 	if (!t->has_survival)
-		set_survival(lab->sojourn, t);
+		set_survival(lab, c, t);
 }
 
 /* After replication r, 1 and -1: surely within and over the limit. */

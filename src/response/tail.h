@@ -4,7 +4,8 @@
  * Requests arrive Poisson, wait first-in first-out, and are served by k servers (the Lindley
  * recursion for k = 1) with times drawn from the cell's 101 service quantiles. A free server takes
  * what waits, up to the executed batch, and does not wait for more; a part of a batch is taken to
- * last as long as a whole one, which is never too short.
+ * last as long as a whole one, which is never too short. Configurations that are chosen for their
+ * batches are looked at more closely (tail-batch.c).
  *
  * The run is cut into replications. Each is served twice with the same random numbers: with the
  * measured quantiles, and with quantiles resampled as if the profile had been measured again with
@@ -54,6 +55,27 @@ struct tail_lab *tail_lab_new(uint64_t seed);
 struct tail_lab *tail_lab_free(struct tail_lab *lab);
 DEFINE_CLEANUP(struct tail_lab *, tail_lab_free)
 
+/* The batches that were measured of one configuration, up to its own, which is the last. */
+#define TAIL_MAX_SIZES 12
+struct tail_sizes {
+	uint32_t n;
+	const struct surface_cell *cells[TAIL_MAX_SIZES]; /* ascending */
+};
+
+/* Under a planned wait for a batch to fill: half of what the tail without it leaves of the SLO. */
+struct tail_batch {
+	double slo_ns; /* that it was planned for; 0: not yet */
+	double wait_ns, tail_ns;
+	double upper_ns; /* 0: not known yet */
+	struct tail_survival survival;
+	double share[TAIL_MAX_SIZES]; /* of the time, that batches of each size execute */
+};
+void tail_explore_batch(struct tail_lab *lab, const struct tail_sizes *sizes, double rate_rps,
+			uint32_t percentile, double slo_ns, bool bounded, struct tail_batch *ret);
+/* Adds the upper bound to what was explored without it: it takes as long again. */
+void tail_bound_batch(struct tail_lab *lab, const struct tail_sizes *sizes, double rate_rps,
+		      uint32_t percentile, struct tail_batch *t);
+
 /* What is known by now of one cell at one rate: the first n replications, each with the mean of the
  * logarithm of the tails so far and its standard error; and the result, once there are all. A later
  * question with another limit goes by these as far as they reach. */
@@ -63,6 +85,7 @@ struct tail_trace {
 	double tail_ns, upper_ns;
 	bool has_survival;
 	struct tail_survival survival;
+	struct tail_batch batch;
 };
 
 /* Tail quantile and its upper 95 % bound, in the trace; the rate is below what the cell can serve.

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What one tick of governing costs: the steps of all cards, without input and output.
+/* What one tick of governing costs: the steps of all cards, without input and output; and what it
+ * costs to plan for several models on each of them, where all their demands are new.
  *   bench-governor [--json FILE] */
 #include "base/log.h"
-#include "unit/governor-bench.h"
+#include "unit/card-plan-menus.h"
 #include <errno.h>
 #include <getopt.h>
 #include <jansson.h>
 #include <time.h>
 
-enum { MAX_CARDS = 64, TICKS = 4000, WARM_UP = 200 };
+enum { MAX_CARDS = 64, TICKS = 4000, PLANS = 500, WARM_UP = 200 };
 
 struct scenario {
 	const char *what;
 	uint32_t cards, models; /* models on each card */
 	uint32_t active;	/* of them with a worker */
+	bool together;		/* with menus, which several models are planned for by */
+	bool plans;		/* plans alone, no steps */
 };
 
 static const struct scenario scenarios[] = {
@@ -22,6 +25,12 @@ static const struct scenario scenarios[] = {
 	{"1 card x 8 models, all active", 1, 8, 8},
 	{"8 cards x 8 models, all active", 8, 8, 8},
 	{"64 cards x 1 model", 64, 1, 1},
+	{"1 card x 8 models, together", 1, 8, 8, .together = true},
+	{"8 cards x 8 models, together", 8, 8, 8, .together = true},
+	{"plans, 1 card x 2 models", 1, 2, 2, .plans = true},
+	{"plans, 1 card x 4 models", 1, 4, 4, .plans = true},
+	{"plans, 1 card x 8 models", 1, 8, 8, .plans = true},
+	{"plans, 8 cards x 8 models", 8, 8, 8, .plans = true},
 };
 
 struct result {
@@ -57,6 +66,8 @@ static void next_input(const struct scenario *s, struct card *card, unsigned int
 
 	card->input.interval_ns = 500 * NSEC_PER_MSEC;
 	card->input.now_ns += card->input.interval_ns;
+	if (s->together)
+		rate_rps *= 0.15;
 	for (uint32_t i = 0; i < s->active; i++) {
 		double noise = 0.8 + 0.4 * bench_uniform(seed);
 
@@ -76,6 +87,35 @@ static void next_input(const struct scenario *s, struct card *card, unsigned int
 	}
 }
 
+/* Eight models of sizes that an eighth of a card is enough for. */
+static struct response_menu *menus[CARD_PLAN_MAX_MODELS];
+static struct response_table *tables[CARD_PLAN_MAX_MODELS];
+
+static void menus_make(void)
+{
+	static const char names[CARD_PLAN_MAX_MODELS][2] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+
+	for (uint32_t i = 0; i < CARD_PLAN_MAX_MODELS && !menus[i]; i++) {
+		struct menu_recipe r = {
+			.topology = cu_topology_even(4, 15),
+			.n_levels = BENCH_LEVELS,
+			.level_mhz = bench_level_mhz,
+			.n_rates = 55,
+			.n_batches = 1,
+			.work_ns = 1e6 * (1 + 0.37 * i),
+			.memory_ns = 0.3e6,
+			.launch_ns = 2e6,
+			.slo_factor = 2,
+			.noise = 0.02,
+			.seed = i + 1,
+			.name = names[i],
+		};
+
+		menus[i] = menus_new(&r);
+		tables[i] = menus_table(menus[i]);
+	}
+}
+
 static int cards_new(const struct scenario *s, const struct response_table *table,
 		     struct card *cards)
 {
@@ -86,6 +126,11 @@ static int cards_new(const struct scenario *s, const struct response_table *tabl
 	for (uint32_t i = 0; i < s->models; i++) {
 		config.models[i] = config.models[0];
 		(void)snprintf(config.models[i].name, sizeof(config.models[i].name), "model-%u", i);
+		if (s->together) {
+			config.models[i].table = tables[i];
+			config.models[i].menu = menus[i];
+			config.models[i].late_cost = TABLE_LATE_COST;
+		}
 	}
 	for (uint32_t i = 0; i < s->cards; i++) {
 		int r = governor_new(&config, &cards[i].governor);
@@ -96,9 +141,50 @@ static int cards_new(const struct scenario *s, const struct response_table *tabl
 	return 0;
 }
 
-static int run(const struct scenario *s, struct result *ret)
+static void new_demands(struct card_plan_request *q, const struct card_plan *before, uint64_t *seed)
 {
-	static uint64_t ns[TICKS];
+	for (uint32_t i = 0; i < q->n; i++) {
+		q->models[i] = (struct card_plan_model){
+			.menu = menus[i],
+			.demand_rps = menus[i]->rated_rps * bench_uniform(seed) / q->n,
+			.factor = 1,
+			.limit_ns = (double)menus[i]->slo_ns,
+			.late_cost = TABLE_LATE_COST,
+			.priority = 100,
+			.may_mask = true,
+			.may_batch = true,
+			.in_force = before ? before->models[i].option : UINT32_MAX,
+		};
+	}
+}
+
+static int plan_cards(const struct scenario *s, uint64_t *ns)
+{
+	static struct card_plan plans[MAX_CARDS];
+	static struct card_plan_request q[MAX_CARDS];
+	struct governor_config config;
+	uint64_t seed = 1;
+	int r = 0;
+
+	bench_config(&config, NULL);
+	for (unsigned int tick = 0; r == 0 && tick < PLANS; tick++) {
+		uint64_t begin_ns;
+
+		for (uint32_t i = 0; i < s->cards; i++) {
+			q[i].card = &config;
+			q[i].n = s->models;
+			new_demands(&q[i], tick > 0 ? &plans[i] : NULL, &seed);
+		}
+		begin_ns = now_ns();
+		for (uint32_t i = 0; r == 0 && i < s->cards; i++)
+			r = card_plan_make(&q[i], &plans[i]);
+		ns[tick] = now_ns() - begin_ns;
+	}
+	return r;
+}
+
+static int step_cards(const struct scenario *s, uint64_t *ns)
+{
 	static struct card cards[MAX_CARDS];
 	struct response_table table;
 	uint64_t seed = 1;
@@ -120,11 +206,22 @@ static int run(const struct scenario *s, struct result *ret)
 	}
 	for (uint32_t i = 0; i < s->cards; i++)
 		governor_free(cards[i].governor);
+	return r;
+}
+
+static int run(const struct scenario *s, struct result *ret)
+{
+	static uint64_t ns[TICKS];
+	size_t n = s->plans ? PLANS : TICKS;
+	int r;
+
+	menus_make();
+	r = s->plans ? plan_cards(s, ns) : step_cards(s, ns);
 	if (r < 0)
 		return r;
-	qsort(ns, TICKS, sizeof(ns[0]), compare);
-	*ret = (struct result){(double)ns[TICKS / 2] / 1e3, (double)ns[TICKS * 99 / 100] / 1e3,
-			       (double)ns[TICKS - 1] / 1e3};
+	qsort(ns, n, sizeof(ns[0]), compare);
+	*ret = (struct result){(double)ns[n / 2] / 1e3, (double)ns[n * 99 / 100] / 1e3,
+			       (double)ns[n - 1] / 1e3};
 	return 0;
 }
 

@@ -140,3 +140,39 @@ static inline struct response_menu *menus_new(const struct menu_recipe *r)
 	m->row0_cell = m->baseline;
 	return m;
 }
+
+/* The table that goes with a menu, of the whole card alone. */
+static inline struct response_table *menus_table(const struct response_menu *m)
+{
+	struct response_table *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		abort();
+	memcpy(t->model, m->model, sizeof(t->model));
+	t->percentile = m->percentile;
+	t->t0_ns = m->t0_ns;
+	t->slo_ns = m->slo_ns;
+	t->rated_rps = m->rated_rps;
+	t->overload_rps = m->overload_rps;
+	t->idle_power_w = m->clocks[m->n_clocks - 1].idle_w;
+	for (uint32_t i = 0; i <= m->n_rates; i++) {
+		struct table_row *row = i < m->n_rates ? &t->rows[i] : &t->baseline;
+		uint32_t rate = MIN(i, m->n_rates - 1), option = m->baseline;
+
+		for (uint32_t o = m->n_options; o-- > 0 && i < m->n_rates;)
+			if (m->options[o].full && m->options[o].batch == 1 &&
+			    response_menu_point(m, o, rate)->tail_ns <= (float)m->slo_ns)
+				option = o;
+		row->rate_rps = m->rate_rps[rate];
+		row->cell = m->options[option].cell;
+		row->max_mhz = m->clocks[m->options[option].clock].max_mhz;
+		row->shape = m->options[option].shape;
+		row->batch = row->workers = 1;
+		row->power_w = response_menu_point(m, option, rate)->power_w;
+		row->tail_ns = row->tail_upper_ns = response_menu_point(m, option, rate)->tail_ns;
+		row->service_ns = m->options[option].service_ns;
+	}
+	t->n_rows = m->n_rates;
+	t->baseline.flags = TABLE_ROW_BASELINE;
+	return t;
+}

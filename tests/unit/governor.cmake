@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 cofris_test(test-sequence SOURCES test-sequence.c USES cofris-governor LABELS unit)
 cofris_test(test-card-plan SOURCES test-card-plan.c USES cofris-governor LABELS unit)
+cofris_test(test-governor-several SOURCES test-governor-several.c USES cofris-governor
+  LABELS unit)
 cofris_test(test-governor SOURCES test-governor.c USES cofris-governor LABELS unit)
 cofris_test(test-governor-clock SOURCES test-governor-clock.c USES cofris-governor LABELS unit)
 cofris_test(test-governor-property SOURCES test-governor-property.c USES cofris-governor

@@ -353,7 +353,7 @@ static void test_equals_a_search_through_everything(void **state)
 	unsigned int fitting = 0, capped = 0, n = 0;
 
 	(void)state;
-	for (unsigned int round = 0; round < 200; round++)
+	for (unsigned int round = 0; round < 40; round++)
 		for (size_t i = 0; i < ARRAY_SIZE(small_cards); i++) {
 			struct card_plan plan;
 			struct setup s;
@@ -386,7 +386,7 @@ static void test_plans_of_a_real_card_are_feasible(void **state)
 	unsigned int fitting = 0;
 
 	(void)state;
-	for (unsigned int round = 0; round < 400; round++) {
+	for (unsigned int round = 0; round < 100; round++) {
 		uint32_t n = 2 + (uint32_t)(bench_uniform(&seed) * 7);
 		struct card_plan plan;
 		struct setup s;
@@ -403,7 +403,7 @@ static void test_plans_of_a_real_card_are_feasible(void **state)
 		end(&s);
 	}
 	print_message("%u fit\n", fitting);
-	assert_true(fitting > 40 && fitting < 360);
+	assert_true(fitting > 5 && fitting < 95);
 }
 
 static void test_the_order_of_models_does_not_matter(void **state)
@@ -411,7 +411,7 @@ static void test_the_order_of_models_does_not_matter(void **state)
 	uint64_t seed = SEED + 2;
 
 	(void)state;
-	for (unsigned int round = 0; round < 100; round++) {
+	for (unsigned int round = 0; round < 30; round++) {
 		uint32_t n = 2 + (uint32_t)(bench_uniform(&seed) * 7), turn;
 		struct card_plan plan, turned;
 		struct card_plan_request q;
@@ -435,9 +435,55 @@ static void test_the_order_of_models_does_not_matter(void **state)
 	}
 }
 
+/* Without masks where that costs less, and never more than masks apart. */
+static void test_all_models_may_share_all_cus(void **state)
+{
+	uint64_t seed = SEED + 3;
+	unsigned int shared = 0, apart = 0;
+
+	(void)state;
+	for (unsigned int round = 0; round < 200; round++) {
+		uint32_t n = 2 + (uint32_t)(bench_uniform(&seed) * 3), full = 0;
+		struct card_plan plan, masked, again;
+		struct setup s;
+
+		mi50(&s, n, 0);
+		for (uint32_t i = 0; i < n; i++)
+			s.q.models[i].demand_rps =
+				s.menus[i]->overload_rps * 0.9 / n * bench_uniform(&seed);
+		assert_int_equal(card_plan_make(&s.q, &masked), 0);
+		s.q.may_share = true;
+		assert_int_equal(card_plan_make(&s.q, &plan), 0);
+		for (uint32_t i = 0; i < n; i++)
+			full += s.menus[i]->options[plan.models[i].option].full;
+		/* All or none, of one clock. */
+		assert_true(full == 0 || full == n);
+		for (uint32_t i = 0; i < n && full > 0; i++) {
+			const struct menu_option *o = &s.menus[i]->options[plan.models[i].option];
+
+			assert_int_equal(s.menus[i]->clocks[o->clock].max_mhz, plan.max_mhz);
+			assert_true(plan.models[i].tail_ns <= s.q.models[i].limit_ns);
+			s.q.models[i].in_force = plan.models[i].option;
+		}
+		if (masked.fits)
+			assert_true(plan.fits && plan.cost_w <= masked.cost_w + CARD_PLAN_TIE_W);
+		/* What is in force stays. */
+		if (full > 0) {
+			assert_int_equal(card_plan_make(&s.q, &again), 0);
+			assert_true(again.cost_w == plan.cost_w && again.max_mhz == plan.max_mhz);
+		}
+		shared += full > 0;
+		apart += full == 0;
+		end(&s);
+	}
+	print_message("%u without masks, %u apart\n", shared, apart);
+	assert_true(shared > 20 && shared + apart == 200);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_all_models_may_share_all_cus),
 		cmocka_unit_test(test_equals_a_search_through_everything),
 		cmocka_unit_test(test_plans_of_a_real_card_are_feasible),
 		cmocka_unit_test(test_the_order_of_models_does_not_matter),

@@ -6,7 +6,6 @@ usage: test-docs.py --programs DIR --config-keys PROGRAM --library FILE --cc CC 
 """
 
 import argparse
-import glob
 import os
 import re
 import subprocess

@@ -40,10 +40,10 @@ static double masked_ns(uint32_t cus)
 	return 10e6 * (0.4 + 0.6 * 15 / cus);
 }
 
-/* Three clocks, five shapes, and one batch of four that lives on slack. */
+/* Three clocks, six shapes, and one batch of four that lives on slack. */
 static struct surface *sample_surface(void)
 {
-	static const uint32_t mhz[] = {925, 1350}, cus[] = {15, 13, 11, 9, 8};
+	static const uint32_t mhz[] = {925, 1350}, cus[] = {15, 13, 11, 9, 7, 6};
 	struct surface *s = new_surface();
 
 	s->n_levels = 3;
@@ -238,18 +238,18 @@ static bool is_held(enum governor_reason r)
 static bool is_doubt(enum governor_reason r)
 {
 	return r == GOVERNOR_REASON_MISSING_INPUT || r == GOVERNOR_REASON_FIRST_INTERVAL ||
-	       r == GOVERNOR_REASON_OVERLOAD || r == GOVERNOR_REASON_POWER_CAP;
+	       r == GOVERNOR_REASON_OVERLOAD || r == GOVERNOR_REASON_POWER_CAP ||
+	       r == GOVERNOR_REASON_GIVES_WAY;
 }
 
-static void random_step(struct lab *l, uint64_t *seed, double *rate_rps)
+static void random_input(struct lab *l, uint32_t i, uint64_t *seed, double *rate_rps)
 {
-	struct governor_model_input *in = &l->input.models[0];
+	struct governor_model_input *in = &l->input.models[i];
 	double u = bench_uniform(seed);
 
 	if (bench_uniform(seed) < 0.05)
-		*rate_rps = 1.4 * RATED * bench_uniform(seed);
+		*rate_rps = 1.4 * RATED / l->config.n_models * bench_uniform(seed);
 	memset(in, 0, sizeof(*in));
-	l->input.now_ns += l->input.interval_ns = l->config.poll_ns;
 	in->state = u < 0.02   ? GOVERNOR_NO_WORKER
 		    : u < 0.95 ? GOVERNOR_INPUT_OK
 			       : GOVERNOR_INPUT_MISSING;
@@ -258,13 +258,19 @@ static void random_step(struct lab *l, uint64_t *seed, double *rate_rps)
 		(uint64_t)(*rate_rps * 0.5 * (0.6 + 0.8 * bench_uniform(seed)));
 	in->executions = in->completions;
 	in->busy_ns = in->completions * 12000000;
-	in->oldest_age_ns = (uint64_t)(l->table->slo_ns * 1.05 * bench_uniform(seed));
+	in->oldest_age_ns = (uint64_t)((double)l->table->slo_ns * 1.05 * bench_uniform(seed));
 	in->in_flight = 1;
 	in->whole_interval = bench_uniform(seed) < 0.97;
 	in->mask_follows = bench_uniform(seed) < 0.9;
 	in->mask_unknown = bench_uniform(seed) < 0.02;
 	in->batch_follows = bench_uniform(seed) < 0.9;
 	in->acknowledged = true;
+}
+
+static void random_step(struct lab *l, uint64_t *seed, double *rate_rps)
+{
+	random_input(l, 0, seed, rate_rps);
+	l->input.now_ns += l->input.interval_ns = l->config.poll_ns;
 	l->input.flags = bench_uniform(seed) < 0.03 ? 1u << (int)(8 * bench_uniform(seed)) : 0;
 	governor_step(l->governor, &l->input, &l->decision);
 }
@@ -327,6 +333,50 @@ static void test_the_choice_is_the_steps(void **state _unused_)
 	agree("coordinated", TABLE_GATING_CU, 0, 4);
 	agree("maximum", TABLE_GATING_NONE, 0, 5);
 	agree("adapter", TABLE_GATING_NONE, 0, 6);
+}
+
+/* Or may, and a doubt is told before it. */
+static bool any_holds(const struct governor_decision *d)
+{
+	bool any = is_held(d->reason) || is_doubt(d->reason);
+
+	for (uint32_t i = 0; i < d->n_models; i++)
+		any |= is_held(d->models[i].reason) || is_doubt(d->models[i].reason);
+	return any;
+}
+
+/* Planned for together. One model's dwell may hold the other's mask as well, and which of equal
+ * plans is taken is a matter of what was before. */
+static void test_of_several_models_it_is_the_steps_too(void **state _unused_)
+{
+	struct lab *l = lab_new("cofris", TABLE_GATING_CU);
+	double rates_rps[2] = {10, 20};
+	uint64_t seed = 8;
+	unsigned int compared = 0, beside = 0;
+
+	print_message("seed 8\n");
+	l->config.n_models = 2;
+	l->config.models[1] = l->config.models[0];
+	(void)strcpy(l->config.models[1].name, "other");
+	renew(l);
+	for (unsigned int i = 0; i < 600; i++) {
+		random_input(l, 0, &seed, &rates_rps[0]);
+		random_input(l, 1, &seed, &rates_rps[1]);
+		l->input.now_ns += l->input.interval_ns = l->config.poll_ns;
+		governor_step(l->governor, &l->input, &l->decision);
+		for (uint32_t k = 0; k < 2; k++) {
+			assert_int_equal(governor_explain(l->governor, &l->input, k, NAN, &l->e),
+					 0);
+			beside += find(l, EXPLAIN_BESIDE_OTHERS) != NULL;
+			if (any_holds(&l->decision) || l->decision.action != GOVERNOR_SET)
+				continue;
+			assert_false(l->e.differs);
+			assert_int_equal(l->e.choice.reason, l->decision.models[k].reason);
+			compared += l->e.source == EXPLAIN_FROM_MENU;
+		}
+	}
+	assert_true(compared > 20 && beside > 50);
+	lab_end(l);
 }
 
 static void test_to_explain_changes_nothing(void **state _unused_)
@@ -540,6 +590,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_choice_is_the_steps),
+		cmocka_unit_test(test_of_several_models_it_is_the_steps_too),
 		cmocka_unit_test(test_to_explain_changes_nothing),
 		cmocka_unit_test(test_what_if_is_what_happens),
 		cmocka_unit_test(test_what_if_follows_the_table),
