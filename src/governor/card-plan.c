@@ -143,7 +143,7 @@ static int begin(const struct card_plan_request *q, struct planning *p)
 	p->cap_w = INFINITY;
 	if (q->power_cap_uw > 0)
 		p->cap_w = (double)q->power_cap_uw / (double)UW_PER_W / power_factor;
-	p->search.considered = p->search.branches = 0;
+	p->search.considered = 0;
 	for (uint32_t i = 0; i < q->n; i++) {
 		struct plan_model m;
 		uint32_t at = i;
@@ -342,6 +342,7 @@ static bool solve(struct planning *p)
 	p->search.cap_w = p->cap_w;
 	p->search.n = p->n;
 	p->search.lists = p->lists;
+	p->search.branches = 0;
 	p->search.found = false;
 	p->search.best_w = INFINITY;
 	for (uint32_t i = 0; i < n_levels; i++)
