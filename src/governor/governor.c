@@ -354,11 +354,47 @@ static void inherit_decision(struct governor *g, const struct governor *old)
 	g->decided = old->decided;
 }
 
+static uint32_t model_in(const struct governor *g, const char *name)
+{
+	uint32_t i = 0;
+
+	while (i < g->config.n_models && strcmp(g->config.models[i].name, name) != 0)
+		i++;
+	return i;
+}
+
+/* The plan of several models: it is what is in force. Of other menus it is made anew. */
+static void inherit_plan(struct governor *g, const struct governor *old)
+{
+	struct several *s = &g->several;
+
+	s->planned = old->several.planned;
+	s->plan = old->several.plan;
+	s->asked = old->several.asked;
+	s->asked.card = &g->config;
+	s->n = old->several.n;
+	for (uint32_t k = 0; s->planned && k < s->n; k++) {
+		const struct governor_model_config *o = &old->config.models[old->several.models[k]];
+		uint32_t i = model_in(g, o->name);
+		const struct response_menu *menu;
+
+		if (i == g->config.n_models) {
+			s->planned = false;
+			return;
+		}
+		menu = g->config.models[i].menu;
+		s->models[k] = i;
+		s->plan.models[k].option = option_in(o->menu, menu, s->plan.models[k].option);
+		s->asked.models[k].menu = o->menu == menu ? menu : NULL;
+	}
+}
+
 void governor_inherit(struct governor *g, const struct governor *old)
 {
 	g->number = old->number;
 	g->thermal = old->thermal;
 	inherit_decision(g, old);
+	inherit_plan(g, old);
 	for (uint32_t i = 0; i < g->config.n_models; i++) {
 		struct governor_model_config *c = &g->config.models[i];
 

@@ -32,6 +32,7 @@ const struct disturbance disturbances_all[] = {
 		.event = {.kelvin = 65},
 		WITHIN,
 		.power_vs_maximum = 1,
+		.missed = MISSED(RECOVERY),
 	},
 	{
 		.name = "hot-untold",
@@ -42,6 +43,7 @@ const struct disturbance disturbances_all[] = {
 		.event = {.kelvin = 65, .silent = true},
 		WITHIN,
 		.power_vs_maximum = 1,
+		.missed = MISSED(RECOVERY),
 	},
 	{
 		.name = "throttled",

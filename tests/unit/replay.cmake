@@ -23,8 +23,9 @@ cofris_test(test-simulation-models SOURCES test-simulation-models.c USES cofris-
 cofris_test(test-simulation-events SOURCES test-simulation-events.c USES cofris-replay-core
   LABELS unit)
 target_link_options(test-simulation-events PRIVATE -Wl,--wrap=governor_step)
+# A minute under a sanitizer.
 cofris_test(test-disturbances SOURCES test-disturbances.c USES cofris-replay-core Threads::Threads
-  LABELS unit TIMEOUT 120)
+  LABELS system TIMEOUT 600)
 cofris_test(test-simulation-cap SOURCES test-simulation-cap.c USES cofris-replay-core
   LABELS unit)
 cofris_test(test-simulation-governor SOURCES test-simulation-governor.c USES cofris-replay-core
