@@ -28,11 +28,16 @@ void constancy_add(struct constancy *c, double count, double length_s)
 		c->n++;
 }
 
+bool constancy_known(const struct constancy *c)
+{
+	return c->n == CONSTANCY_BLOCKS;
+}
+
 bool constancy_holds(const struct constancy *c)
 {
 	double count = 0, length_s = 0, chi_squared = 0;
 
-	if (c->n < CONSTANCY_BLOCKS)
+	if (!constancy_known(c))
 		return false;
 	for (uint32_t i = 0; i < c->n; i++) {
 		count += c->count[i];

@@ -17,4 +17,5 @@ struct constancy {
 
 void constancy_init(struct constancy *c);
 void constancy_add(struct constancy *c, double count, double length_s);
+bool constancy_known(const struct constancy *c); /* there is a minute to judge by */
 bool constancy_holds(const struct constancy *c);

@@ -43,13 +43,16 @@ static void calm(struct governor *g, struct governor_input *input)
 	g->several.boosting = false;
 	for (uint32_t i = 0; i < g->config.n_models; i++) {
 		struct governor_model_input *in = &input->models[i];
+		bool steady; /* which estimate holds is no matter of waiting */
 
 		in->woken = false;
 		in->oldest_age_ns = in->in_flight = 0;
 		if (in->waiting != UINT64_MAX)
 			in->waiting = 0;
 		boost_init(&g->models[i].boost);
+		steady = g->models[i].pacer.steady;
 		pacer_init(&g->models[i].pacer);
+		g->models[i].pacer.steady = steady;
 		g->several.holds[i] = (struct several_hold){0};
 	}
 }

@@ -33,7 +33,8 @@ static void forget(struct model *m)
 
 const struct demand *governor_model_demand(const struct model *m)
 {
-	return m->pacer.steady ? &m->sure : &m->keen;
+	/* What is not known to move has the wider margin: after a start, too. */
+	return m->pacer.steady || !constancy_known(&m->constancy) ? &m->sure : &m->keen;
 }
 
 void governor_model_reset(struct model *m)
@@ -181,7 +182,8 @@ static struct policy_plan model_want(struct governor *g, uint32_t i, const struc
 	struct policy_view view;
 
 	/* Between polls a first one has not ended. */
-	if (why == GOVERNOR_REASON_NONE && policy->estimates && !demand_known(&g->models[i].keen))
+	if (why == GOVERNOR_REASON_NONE && policy->estimates && !g->models[i].asked &&
+	    !demand_known(&g->models[i].keen))
 		why = GOVERNOR_REASON_FIRST_INTERVAL;
 	policy_view_fill(g, i, t, input, &view);
 	if (policy->orders && why != GOVERNOR_REASON_NONE)
@@ -311,7 +313,7 @@ void governor_model_decide(struct governor *g, uint32_t i, const struct governor
 	uint32_t row;
 
 	/* What is no more than a look at a queue is nothing to the policies without a guard. */
-	if (!input->early || m->policy->guarded)
+	if (!input->early || m->policy->guarded || m->plan.reason == GOVERNOR_REASON_NONE)
 		m->plan = model_want(g, i, t, input);
 	plan = m->plan;
 	m->in_force = false;

@@ -7,6 +7,7 @@ usage: test-docs.py --programs DIR --config-keys PROGRAM --library FILE --cc CC 
 
 import argparse
 import os
+import glob
 import re
 import subprocess
 import sys

@@ -62,8 +62,8 @@ static struct surface *sample_surface(void)
 				       masked_ns(cus[i]) *
 					       (1 + 0.8 * (TOP_MHZ / (double)mhz[k] - 1)),
 				       mhz[k] / 20.0 + mhz[k] / 250.0 * cus[i]);
-	add_cell(s, 1350, 4, 15, 32e6, 190)->batch = 4;
-	set_service(&s->cells[s->n_cells - 1], 32e6, 0.02);
+	add_cell(s, 1350, 4, 15, 22e6, 150)->batch = 4;
+	set_service(&s->cells[s->n_cells - 1], 22e6, 0.02);
 	return s;
 }
 
