@@ -2,9 +2,9 @@
 /* The best choices of several models at one clock: branch and bound.
  *
  * The cost of choices is c = sum of their own + A B with A = 1 - prod(1 - u_i), B = uncore +
- *ungated CUs * cu. Two bounds from below are added up along the branches, each with a table of what
- *the models that are still to come cost at least in the room that is left, which is exact but for
- *the shape of the room:
+ * ungated CUs * cu. Two bounds from below are added up along the branches, each with a table of
+ * what the models still to come cost at least in the room that is left, which is exact but for the
+ * shape of the room:
  *
  *   linear   With A0 and B0 below any A and B of choices that fit, A B >= B0 A + A0 B - A0 B0, and
  *	      A = 1 - exp(-z) is concave in z, the sum of -ln(1 - u_i), so above its chord. Tight at

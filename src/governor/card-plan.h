@@ -33,7 +33,7 @@
  *
  * Exact (up to PLAN_MAX_BRANCHES, beyond which the best so far is taken, and models may give way
  * that need not): no other choice of these has less cost; where it is the same, more CUs are taken,
- *and what is in force stays in force while nothing beats it by more than CARD_PLAN_TIE_W.
+ * and what is in force stays in force while nothing beats it by more than CARD_PLAN_TIE_W.
  *
  * Under a power cap: among the plans inside it the one of least cost if one holds all SLOs.
  * If none does, models give way in the order of their priority, the least important first, equal

@@ -78,13 +78,14 @@ static struct explain_setting setting_of(const struct governor *g,
 	};
 }
 
+/* Rows of one configuration differ in what a batch waits for; no row is changed for that. */
 static bool settings_differ(const struct explain_setting *a, const struct explain_setting *b)
 {
 	if (a->action != b->action)
 		return true;
 	return a->action == GOVERNOR_SET &&
 	       (a->max_mhz != b->max_mhz || !cu_shape_equal(a->shape, b->shape) ||
-		a->max_batch != b->max_batch || a->max_wait_ns != b->max_wait_ns);
+		a->max_batch != b->max_batch);
 }
 
 /* Under a cap the clock falls before a batch or a mask grows. */

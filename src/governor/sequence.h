@@ -11,10 +11,10 @@
  * the clock; narrow masks. What gives capacity is started at once; what takes it away starts only
  * when everything before it is confirmed. A change that gives and takes is split: first the larger
  * of old and new in each part, later the new one. A smaller batch counts as narrowing, and so does
- *a mask that only moves, which must not land where another has yet to leave; a smaller power cap
+ * a mask that only moves, which must not land where another has yet to leave; a smaller power cap
  * counts as lowering. Mask changes go to one worker at a time and are spaced; a clock raise (a
  * boost) waits for nothing. What is not confirmed in time cancels the taking steps of this
- *decision; the next sequence_want() tries again. */
+ * decision; the next sequence_want() tries again. */
 #pragma once
 
 #include "base/macros.h"

@@ -173,8 +173,8 @@ static struct candidate *least_cost(struct derivation *d, uint32_t n, double rat
 	const struct response_table *t = d->table;
 	double late_w =
 		d->options.late_cost * baseline_candidate(d)->busy_w * rate_rps / t->rated_rps;
+	double allowed = 1 - d->options.percentile / 100.0, busy, late;
 	struct candidate *best = NULL;
-	double busy;
 
 	for (uint32_t i = 0; i < n; i++) {
 		struct candidate *c = d->by_power[i];
@@ -184,7 +184,10 @@ static struct candidate *least_cost(struct derivation *d, uint32_t n, double rat
 		if (full_only && !c->full)
 			continue;
 		candidate_refine_power(&d->question, c, rate_rps, &busy);
-		c->cost_w = c->power_w + late_w * candidate_late(&d->question, c->cell, rate_rps);
+		late = candidate_late(&d->question, c->cell, rate_rps);
+		if (late > allowed)
+			continue;
+		c->cost_w = c->power_w + late_w * late;
 		if ((!best || c->cost_w < best->cost_w) &&
 		    (c->full || !full || is_worth_a_mask(full, c)))
 			best = c;

@@ -15,24 +15,24 @@
  *
  *	power + late_cost * busy power of B / R * rate * share of requests later than the SLO
  *
- * instead: a late request counts as late_cost requests served at full speed do. That puts lateness
- * where it saves the most, which a limit on a tail does not: what it allows it allows at every
- * rate, whether there is something to be had for it or not. Confidence bounds and ties have no part
- * in it, but that without gating a mask must be worth more than a tie. With service_only rows are
- * chosen by headroom in any case.
+ * of what holds the SLO, instead: a late request counts as late_cost requests served at full speed
+ * do. That puts lateness where it saves the most, which a limit on a tail does not: what it allows
+ * it allows at every rate, whether there is something to be had for it or not. Confidence bounds
+ * and ties have no part in it, but that without gating a mask must be worth more than a tie. With
+ * service_only rows are chosen by headroom in any case.
  *
  * Row 0 is always chosen by headroom. It holds 3 requests per poll interval (or R, if that is
- *less), and is the cheapest that also survives a step from idle to 0.5 R: it serves on for one
- *interval and the surface's settling time, B takes over, and of all requests until the queue is
- *empty no more than the percentile allows miss the SLO. Further rows are the multiples of R / 40
- *above row 0's rate, up to R, then steps of R / 40 (or larger ones, 23 at most) up to 0.95 C(B).
+ * less), and is the cheapest that also survives a step from idle to 0.5 R: it serves on for one
+ * interval and the surface's settling time, B takes over, and of all requests until the queue is
+ * empty no more than the percentile allows miss the SLO. Further rows are the multiples of R / 40
+ * above row 0's rate, up to R, then steps of R / 40 (or larger ones, 23 at most) up to 0.95 C(B).
  *
  * The bound covers the simulation's noise and that the profile is of a finite number of samples
  * (bootstrap). It was tried on services from near constant to exponential: it holds in 94 to 97 %
  * of profiles of 100 to 2000 samples.
  *
  * Batches beyond the baseline's may wait to fill, by half of what the tail without waiting leaves
- *of the SLO (wait_ns). Their tail and power are those of the batches that then form; a part of one
+ * of the SLO (wait_ns). Their tail and power are those of the batches that then form; a part of one
  * takes the time and power of the smallest batch measured that holds it. Row 0 has none: a batch
  * does not fill there, and a step would find it waiting. */
 #pragma once

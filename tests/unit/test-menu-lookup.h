@@ -61,14 +61,18 @@ static inline double lookup_tie_w(const struct lookup *l, uint32_t a, uint32_t b
 	return MAX(1.0, 2 * se_w);
 }
 
+static inline double lookup_late(const struct lookup *l, uint32_t option)
+{
+	return response_menu_late(response_menu_point(l->menu, option, l->row),
+				  (double)l->menu->slo_ns);
+}
+
 static inline double lookup_late_cost_w(const struct lookup *l, uint32_t option)
 {
 	const struct surface_cell *b = surface_baseline(l->surface);
 	double load = l->menu->rate_rps[l->row] / l->menu->rated_rps;
 
-	return l->options->late_cost * b->power_w * load *
-	       response_menu_late(response_menu_point(l->menu, option, l->row),
-				  (double)l->menu->slo_ns);
+	return l->options->late_cost * b->power_w * load * lookup_late(l, option);
 }
 
 /* Of what a row is chosen by. */
@@ -78,6 +82,8 @@ static inline double lookup_cost_w(const struct lookup *l, uint32_t option)
 	float tail_ns = response_menu_point(l->menu, option, l->row)->tail_ns;
 
 	if (isinf(tail_ns) || (l->options->late_cost <= 0 && (double)tail_ns > limit_ns))
+		return INFINITY;
+	if (l->options->late_cost > 0 && lookup_late(l, option) > 1 - l->menu->percentile / 100.0)
 		return INFINITY;
 	return lookup_power_w(l, option) + lookup_late_cost_w(l, option);
 }

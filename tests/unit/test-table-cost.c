@@ -98,6 +98,7 @@ static double power_w(const struct question *q, const struct surface_cell *c, do
 	return idle_w + rate_rps / c->capacity_rps * (c->power_w - idle_w);
 }
 
+/* INFINITY: it does not hold the SLO. */
 static double cost_w(const struct question *q, const struct surface_cell *c, double rate_rps)
 {
 	const struct surface_cell *b = surface_baseline(q->surface);
@@ -105,6 +106,8 @@ static double cost_w(const struct question *q, const struct surface_cell *c, dou
 	double late =
 		tail_late(tail_survival_of(q->lab, c, rate_rps, &t), (double)q->table->slo_ns);
 
+	if (late > 1 - q->options->percentile / 100.0)
+		return INFINITY;
 	return power_w(q, c, rate_rps) +
 	       q->options->late_cost * b->power_w * rate_rps / q->table->rated_rps * late;
 }
@@ -114,6 +117,10 @@ static void check_rows(const struct question *q)
 	for (uint32_t i = 1; i < q->table->n_rows; i++) {
 		const struct table_row *row = &q->table->rows[i];
 		double chosen = cost_w(q, &q->surface->cells[row->cell], row->rate_rps);
+
+		/* Where nothing holds the SLO it is B. */
+		if (row->flags & TABLE_ROW_BASELINE)
+			assert_true(isinf(chosen));
 
 		for (uint32_t j = 0; j < q->surface->n_cells; j++) {
 			const struct surface_cell *c = &q->surface->cells[j];
