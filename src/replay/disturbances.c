@@ -108,7 +108,7 @@ const struct disturbance disturbances_all[] = {
 		.load = 0,
 		.extra = 1,
 		WITHIN,
-		.missed = MISSED(EXCESS_LATE),
+		.missed = MISSED(EXCESS_LATE) | MISSED(RECOVERY),
 	},
 	{
 		.name = "poll-100ms",
@@ -116,6 +116,7 @@ const struct disturbance disturbances_all[] = {
 		VARYING,
 		.poll_ns = POLL(100),
 		WITHIN,
+		.missed = MISSED(RECOVERY) | MISSED(END_POWER),
 	},
 	{
 		.name = "poll-1s",
@@ -141,7 +142,7 @@ const struct disturbance disturbances_all[] = {
 		LATE,
 		.over_cap_s = 1,
 		.missed = MISSED(EXCESS_LATE) | MISSED(RECOVERY) | MISSED(END_CLOCK) |
-			  MISSED(END_POWER),
+			  MISSED(END_POWER) | MISSED(OVER_CAP),
 	},
 	{
 		.name = "overload",
