@@ -10,14 +10,14 @@
 /* Batches count when they end, so a window has to have enough of them for its busy share. */
 #define WINDOW_S	  2.0
 #define WINDOW_EXECUTIONS 10
-/* Below it the power is mostly that of an idle card. */
-#define MIN_BUSY 0.5
+/* Readings are of a moment: below it they say whether it worked just then, and not what it draws. */
+#define MIN_BUSY 0.9
 /* A partly filled batch draws less than a full one, so it tells nothing of how little a full one
  * would. */
 #define MIN_FULL    0.9
 #define ABOVE_TAU_S 0.3
 #define UP_TAU_S    3.0
-#define DOWN_TAU_S  600.0
+#define DOWN_TAU_S  30.0
 
 double cap_factor_get(const struct cap_factor *f)
 {
