@@ -209,9 +209,9 @@ def a_clock_that_no_longer_obeys_is_found_under_load(m):
     beyond = [r for r in loads if float(r["offered_rps"]) > 225 and shape_of(r) != (1725, 4, 15)]
     check(len(beyond) >= 2, f"runs that need a higher clock: {loads}")
     check(all(shape_of(r) in struck for r in beyond), f"all of them are struck: {struck}")
-    for load in loads:
-        late = float(load["p95_ns"]) > 2 * float(header(out)["t0_ns"])
-        check(late or shape_of(load) not in struck, f"nothing else is: {load}")
+    # A cell may be tried at several rates.
+    late = {shape_of(r) for r in loads if float(r["p95_ns"]) > 2 * float(header(out)["t0_ns"])}
+    check(struck <= late, f"nothing else is: {struck - late}")
     wait_for("the card is as found", lambda: m.baseline() == found)
 
 
