@@ -10,7 +10,7 @@
 /* Batches count when they end, so a window has to have enough of them for its busy share. */
 #define WINDOW_S	  2.0
 #define WINDOW_EXECUTIONS 10
-/* Readings are of a moment: below it they say whether it worked just then, and not what it draws. */
+/* A reading is of a moment: below it that says whether it worked just then, not what it draws. */
 #define MIN_BUSY 0.9
 /* A partly filled batch draws less than a full one, so it tells nothing of how little a full one
  * would. */
