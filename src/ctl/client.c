@@ -97,12 +97,14 @@ enum ctl_exit ctl_set_power_cap(const char *address, const char *gpu, uint64_t u
 	return call_manager(address, "SetPowerCap", CTL_TIMEOUT, NULL, "st", gpu, uw);
 }
 
-/* Frees text. */
-static enum ctl_exit parse_answer(char *text, json_t **ret)
+/* Of a call's result and, where that is CTL_OK, its text, which it frees. */
+static enum ctl_exit parse_answer(enum ctl_exit result, char *text, json_t **ret)
 {
 	json_error_t error;
 	json_t *root;
 
+	if (result != CTL_OK)
+		return result;
 	root = json_loads(text, 0, &error);
 	free(text);
 	if (!root) {
@@ -121,30 +123,30 @@ static enum ctl_exit parse_answer(char *text, json_t **ret)
 
 enum ctl_exit ctl_call_json(const char *bus, const char *method, const char *argument, json_t **ret)
 {
-	char *text;
+	char *text = NULL;
 	enum ctl_exit result = ctl_call(bus, method, argument, CTL_TIMEOUT, &text);
 
-	return result == CTL_OK ? parse_answer(text, ret) : result;
+	return parse_answer(result, text, ret);
 }
 
 enum ctl_exit ctl_explain(const char *bus, const char *gpu, const char *model, double rps,
 			  json_t **ret)
 {
-	char *text;
+	char *text = NULL;
 	enum ctl_exit result =
 		call_manager(bus, "Explain", CTL_TIMEOUT, &text, "ssd", gpu, model, rps);
 
-	return result == CTL_OK ? parse_answer(text, ret) : result;
+	return parse_answer(result, text, ret);
 }
 
 enum ctl_exit ctl_decisions(const char *bus, const char *gpu, const char *model, uint32_t n,
 			    json_t **ret)
 {
-	char *text;
+	char *text = NULL;
 	enum ctl_exit result =
 		call_manager(bus, "GetDecisions", CTL_TIMEOUT, &text, "ssu", gpu, model, n);
 
-	return result == CTL_OK ? parse_answer(text, ret) : result;
+	return parse_answer(result, text, ret);
 }
 
 char *ctl_daemon_version(const char *address)

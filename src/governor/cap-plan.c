@@ -15,28 +15,11 @@
 #define MARGIN_IN_FORCE 0.03
 #define MARGIN		0.045
 
-static uint32_t ungated_cus(const struct response_menu *m, const struct menu_option *o)
-{
-	if (o->full || m->gating == TABLE_GATING_NONE)
-		return m->n_cus;
-	return m->gating == TABLE_GATING_CU ? cu_shape_cus(o->shape)
-					    : m->n_cus * o->shape.n_se / m->n_se;
-}
-
-double cap_plan_busy_w(const struct response_menu *m, uint32_t option)
-{
-	const struct menu_option *o = &m->options[option];
-	const struct menu_clock *c = &m->clocks[o->clock];
-
-	return c->idle_w + c->uncore_w + ungated_cus(m, o) * c->cu_w +
-	       o->capacity_rps * o->energy_j;
-}
-
 bool cap_plan_inside(const struct cap_question *q, uint32_t option)
 {
 	double margin = option == q->in_force ? MARGIN_IN_FORCE : MARGIN;
 
-	return cap_plan_busy_w(q->menu, option) * q->power_factor * (1 + margin) *
+	return response_menu_busy_w(q->menu, option) * q->power_factor * (1 + margin) *
 		       (double)UW_PER_W <=
 	       (double)q->cap_uw;
 }
@@ -101,7 +84,7 @@ static bool in_mean(const struct choosing *c, uint32_t option)
 
 static bool may_draw(const struct choosing *c, uint32_t option)
 {
-	return cap_plan_busy_w(c->q->menu, option) <= c->limit_w;
+	return response_menu_busy_w(c->q->menu, option) <= c->limit_w;
 }
 
 /* W: what it draws at the rate, and what is late there. */
@@ -113,7 +96,7 @@ static double cost_at_rate(const struct choosing *c, uint32_t option)
 
 	if (isinf(p->tail_ns))
 		return INFINITY;
-	late_w = c->q->late_cost * cap_plan_busy_w(m, m->baseline) / m->rated_rps *
+	late_w = c->q->late_cost * response_menu_busy_w(m, m->baseline) / m->rated_rps *
 		 m->rate_rps[c->rate] *
 		 response_menu_late(p, (double)m->slo_ns / c->q->service_factor);
 	return (double)p->power_w * c->q->power_factor + late_w;
@@ -126,7 +109,7 @@ static double lack(const struct choosing *c, uint32_t option)
 
 static double draw(const struct choosing *c, uint32_t option)
 {
-	return cap_plan_busy_w(c->q->menu, option);
+	return response_menu_busy_w(c->q->menu, option);
 }
 
 static double with_tie(const struct choosing *c, uint32_t option, double cost)
@@ -176,7 +159,7 @@ static uint32_t nearest_above(const struct cap_question *q)
 {
 	struct choosing c = {q, 0, 0, NULL, draw, 0, TIE_SHARE};
 	double cap_w = (double)q->cap_uw / (double)UW_PER_W / q->power_factor;
-	double least_w = cap_plan_busy_w(q->menu, least(&c));
+	double least_w = response_menu_busy_w(q->menu, least(&c));
 
 	/* Inside, but for the margin. */
 	c.limit_w = least_w <= cap_w ? cap_w : least_w * (1 + NEAREST);
@@ -203,7 +186,7 @@ void cap_plan_choose(const struct cap_question *q, struct cap_choice *ret)
 	}
 	if (c.option == UINT32_MAX)
 		c.option = nearest_above(q);
-	c.power_w = cap_plan_busy_w(m, c.option) * q->power_factor;
+	c.power_w = response_menu_busy_w(m, c.option) * q->power_factor;
 	if (c.sustained) {
 		p = response_menu_point(m, c.option, rate_of(q));
 		c.power_w = (double)p->power_w * q->power_factor;

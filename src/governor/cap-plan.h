@@ -39,8 +39,6 @@ struct cap_choice {
 };
 
 void cap_plan_choose(const struct cap_question *q, struct cap_choice *ret);
-/* Predicted power while it works without a pause in full batches, W. */
-double cap_plan_busy_w(const struct response_menu *m, uint32_t option);
 /* Whether the option is inside the cap. One that is not in force has to be by a margin: what the
  * factor was learnt of is another option. */
 bool cap_plan_inside(const struct cap_question *q, uint32_t option);

@@ -73,7 +73,7 @@ struct plan_search {
 	struct plan_rooms rooms;
 	struct plan_clock clock;
 	double cap_w; /* of the predicted power; INFINITY: none */
-	uint32_t n, considered, branches;
+	uint32_t n, branches;
 	struct plan_list *lists; /* [n]; sorted by the search */
 	bool found;
 	double best_w; /* cost; lower it beforehand to find only what is better */

@@ -28,14 +28,6 @@ static double bound_ns(const struct menu_option *o)
 	return o->service_ns * o->bound_share / MAX(o->batch, 1u);
 }
 
-static double busy_power_w(const struct response_menu *m)
-{
-	const struct menu_option *b = baseline(m);
-	const struct menu_clock *c = &m->clocks[b->clock];
-
-	return c->idle_w + c->uncore_w + m->n_cus * c->cu_w + b->capacity_rps * b->energy_j;
-}
-
 static double demand_rps(const struct card_plan_model *m)
 {
 	return m->demand_rps > 0 ? m->demand_rps : 0;
@@ -96,7 +88,8 @@ void plan_model_init(const struct card_plan_request *q, uint32_t index, struct p
 	ret->rate_rps = ret->row < menu->n_rates ? menu->rate_rps[ret->row] : wanted_rps;
 	ret->bound_ns = bound_ns(baseline(menu));
 	ret->load = MIN(ret->rate_rps * ret->bound_ns / 1e9, 1.0);
-	ret->late_w = asked->late_cost * busy_power_w(menu) * ret->rate_rps / menu->rated_rps;
+	ret->late_w = asked->late_cost * response_menu_busy_w(menu, menu->baseline) *
+		      ret->rate_rps / menu->rated_rps;
 	match_clocks(q->card, ret);
 	set_row0(q, ret);
 }
@@ -189,7 +182,8 @@ static void set_what_is_left(const struct plan_model *m, const struct menu_optio
 	set_power(m, o, served_rps * c->factor / o->capacity_rps, served_rps * factor(m->asked), c);
 	c->cost_w = c->own_w + m->gives_way_w + m->unserved_w * unserved;
 	if (m->gives_way_w > 0)
-		c->cost_w += late * busy_power_w(m->menu) * TABLE_LATE_COST;
+		c->cost_w +=
+			late * response_menu_busy_w(m->menu, m->menu->baseline) * TABLE_LATE_COST;
 }
 
 /* The room that it takes is set already. */

@@ -298,7 +298,6 @@ static void leaf(struct branching *b)
 
 	for (uint32_t i = 0; i < b->n; i++)
 		in_order[b->order[i]] = b->chosen[i];
-	s->considered++;
 	cost_w = plan_cost_w(&s->clock, in_order, b->n);
 	if (cost_w >= s->best_w - PLAN_SAME_W ||
 	    plan_power_w(&s->clock, in_order, b->n) > s->cap_w ||

@@ -143,7 +143,6 @@ static int begin(const struct card_plan_request *q, struct planning *p)
 	p->cap_w = INFINITY;
 	if (q->power_cap_uw > 0)
 		p->cap_w = (double)q->power_cap_uw / (double)UW_PER_W / power_factor;
-	p->search.considered = 0;
 	for (uint32_t i = 0; i < q->n; i++) {
 		struct plan_model m;
 		uint32_t at = i;
@@ -406,7 +405,6 @@ static void fill_plan(const struct planning *p, const struct plan_choice *choice
 		.max_mhz = p->request->card->level_mhz[level],
 		.power_w = plan_power_w(clock, choices, p->n),
 		.cost_w = plan_cost_w(clock, choices, p->n),
-		.considered = p->search.considered,
 	};
 	for (uint32_t i = 0; i < p->n; i++) {
 		const struct plan_model *m = &p->models[i];

@@ -80,7 +80,6 @@ struct card_plan {
 	double power_w; /* predicted */
 	double cost_w;	/* power, and what is late */
 	struct card_plan_choice models[CARD_PLAN_MAX_MODELS];
-	uint32_t considered; /* plans looked at, for those who ask why */
 };
 
 /* 0; -EINVAL for n of 0 or above the limit, or menus of other cards; -ENOSPC where masks cannot be

@@ -131,7 +131,7 @@ static void search_menu(struct search *s)
 	s->rate = MIN(s->rate, m->n_rates - 1);
 	/* Row 0 is chosen by headroom in any case. */
 	s->by_cost = s->e->late_cost > 0 && s->rate > 0;
-	s->late_w = s->e->late_cost * cap_plan_busy_w(m, m->baseline) * m->rate_rps[s->rate] /
+	s->late_w = s->e->late_cost * response_menu_busy_w(m, m->baseline) * m->rate_rps[s->rate] /
 		    s->e->factor / m->rated_rps;
 	s->chosen = find_setting(s, &s->e->choice);
 	if (s->chosen != UINT32_MAX)

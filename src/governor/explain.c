@@ -120,7 +120,7 @@ static void set_objective(const struct governor *g, const struct response_table 
 {
 	const struct governor_model_config *c = &g->config.models[ret->model];
 
-	ret->headroom = c->headroom > 0 ? c->headroom : TABLE_OPTIONS_DEFAULT.headroom;
+	ret->headroom = governor_model_headroom(c);
 	ret->late_cost = c->late_cost;
 	ret->power_cap_uw = g->config.power_cap_uw;
 	ret->factor = 1;

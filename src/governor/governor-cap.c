@@ -4,6 +4,7 @@
 #include "base/units.h"
 #include "governor/cap-plan.h"
 #include "governor/governor-internal.h"
+#include "governor/guard.h"
 #include "governor/planner.h"
 #include <math.h>
 
@@ -30,7 +31,7 @@ static void learn(struct governor *g, uint32_t i, const struct governor_input *i
 		now.power_uw = input->power_uw;
 		now.batch = o->batch;
 		now.idle_w = menu->clocks[o->clock].idle_w;
-		now.busy_w = cap_plan_busy_w(menu, m->option);
+		now.busy_w = response_menu_busy_w(menu, m->option);
 	}
 	cap_factor_update(&m->cap_factor, &now);
 }
@@ -62,15 +63,13 @@ static uint64_t boost_wait_ns(const struct cap_question *q, const struct cap_cho
 	const struct response_menu *m = q->menu;
 	struct cap_question most = *q;
 	struct cap_choice boost;
-	double slack_ns = (double)m->slo_ns - m->options[choice->option].service_ns;
+	double slo_ns = (double)m->slo_ns, service_ns = m->options[choice->option].service_ns;
 
 	most.demand_rps = INFINITY;
 	cap_plan_choose(&most, &boost);
-	if (boost.option == choice->option || slack_ns <= 0)
+	if (boost.option == choice->option || slo_ns <= service_ns)
 		return UINT64_MAX;
-	if (slack_ns <= m->options[boost.option].service_ns)
-		return (uint64_t)(slack_ns / 2);
-	return (uint64_t)(slack_ns - m->options[boost.option].service_ns);
+	return guard_wait_ns(slo_ns, service_ns, m->options[boost.option].service_ns);
 }
 
 static void take(struct governor *g, uint32_t i, const struct governor_model_input *in,

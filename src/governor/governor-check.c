@@ -40,7 +40,8 @@ static void predict_by_menu(const struct governor *g, const struct response_menu
 			continue;
 		*ret = (struct check_prediction){
 			.idle_w = idle_w,
-			.active_w = cap_plan_busy_w(m, i) - idle_w - o->capacity_rps * o->energy_j,
+			.active_w =
+				response_menu_busy_w(m, i) - idle_w - o->capacity_rps * o->energy_j,
 			.energy_j = o->energy_j,
 			.service_ns = o->service_ns,
 			.batch = o->batch,

@@ -49,6 +49,12 @@ struct governor {
 void governor_decide(struct governor *g, const struct governor_input *input,
 		     struct governor_decision *ret);
 
+/* The share of the SLO that is planned for, where rows are by headroom. */
+static inline double governor_model_headroom(const struct governor_model_config *c)
+{
+	return c->headroom > 0 ? c->headroom : TABLE_OPTIONS_DEFAULT.headroom;
+}
+
 bool governor_is_active(const struct governor_model_input *in);
 /* The estimate in force. */
 const struct demand *governor_model_demand(const struct model *m);

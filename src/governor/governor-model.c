@@ -173,8 +173,9 @@ enum governor_reason governor_first_reason(enum governor_reason a, enum governor
 }
 
 /* What the policy wants, doubt included. */
-static struct policy_plan model_want(struct governor *g, uint32_t i, const struct response_table *t,
-				     const struct governor_input *input)
+struct policy_plan governor_model_want(struct governor *g, uint32_t i,
+				       const struct response_table *t,
+				       const struct governor_input *input)
 {
 	const struct policy *policy = g->models[i].policy;
 	enum governor_reason why = doubt(input, &input->models[i]);
@@ -195,13 +196,6 @@ static struct policy_plan model_want(struct governor *g, uint32_t i, const struc
 	plan.row = MAX(plan.row, planner_lookup(t, t->rated_rps));
 	plan.reason = governor_first_reason(plan.reason, why);
 	return plan;
-}
-
-struct policy_plan governor_model_want(struct governor *g, uint32_t i,
-				       const struct response_table *t,
-				       const struct governor_input *input)
-{
-	return model_want(g, i, t, input);
 }
 
 /* B on top of the row, or not. */
@@ -314,7 +308,7 @@ void governor_model_decide(struct governor *g, uint32_t i, const struct governor
 
 	/* What is no more than a look at a queue is nothing to the policies without a guard. */
 	if (!input->early || m->policy->guarded || m->plan.reason == GOVERNOR_REASON_NONE)
-		m->plan = model_want(g, i, t, input);
+		m->plan = governor_model_want(g, i, t, input);
 	plan = m->plan;
 	m->in_force = false;
 	if (plan.ordered) {

@@ -5,6 +5,7 @@
  * In danger the clock goes up for all at once, and the masks stay. */
 #include "base/units.h"
 #include "governor/governor-internal.h"
+#include "governor/guard.h"
 #include "governor/planner.h"
 #include <math.h>
 #include <string.h>
@@ -86,7 +87,7 @@ static struct card_plan_model ask_for(const struct governor *g, uint32_t i,
 				      const struct governor_input *input, double demand_rps)
 {
 	const struct governor_model_config *c = &g->config.models[i];
-	double headroom = c->late_cost > 0 ? 1 : c->headroom > 0 ? c->headroom : 0.9;
+	double headroom = c->late_cost > 0 ? 1 : governor_model_headroom(c);
 
 	return (struct card_plan_model){
 		.menu = c->menu,
@@ -157,15 +158,11 @@ static uint64_t boost_wait_ns(const struct governor *g, uint32_t i, uint32_t opt
 {
 	const struct response_menu *m = g->config.models[i].menu;
 	const struct menu_option *o = &m->options[option];
-	double slack_ns = (double)m->slo_ns - o->service_ns, least_ns;
 
 	/* What is inside the cap at the highest clock is not known under these masks. */
 	if (o->clock == m->n_clocks - 1 || g->config.power_cap_uw > 0)
 		return UINT64_MAX;
-	least_ns = top_service_ns(m, o);
-	if (slack_ns <= least_ns)
-		return slack_ns > 0 ? (uint64_t)(slack_ns / 2) : 0;
-	return (uint64_t)(slack_ns - least_ns);
+	return guard_wait_ns((double)m->slo_ns, o->service_ns, top_service_ns(m, o));
 }
 
 static bool is_in_danger(const struct response_menu *m, uint32_t option,

@@ -15,16 +15,23 @@ bool guard_danger(const struct response_table *t, uint32_t row,
 	return in->oldest_age_ns > 0 && (double)in->oldest_age_ns + service_ns > (double)t->slo_ns;
 }
 
-uint64_t guard_boost_wait_ns(const struct response_table *t, uint32_t row)
+uint64_t guard_wait_ns(double slo_ns, double service_ns, double fastest_ns)
 {
-	double service_ns = planner_row(t, row)->service_ns;
-	double fastest_ns = t->baseline.service_ns, slack_ns = (double)t->slo_ns - service_ns;
+	double slack_ns = slo_ns - service_ns;
 
-	if (planner_row(t, row)->max_mhz >= t->baseline.max_mhz || !(service_ns > 0) ||
-	    !(fastest_ns > 0))
-		return UINT64_MAX;
 	/* An SLO this tight leaves no wait at all: only whoever cannot be saved is left alone. */
 	if (slack_ns <= fastest_ns)
 		return slack_ns > 0 ? (uint64_t)(slack_ns / 2) : 0;
 	return (uint64_t)(slack_ns - fastest_ns);
+}
+
+uint64_t guard_boost_wait_ns(const struct response_table *t, uint32_t row)
+{
+	double service_ns = planner_row(t, row)->service_ns;
+	double fastest_ns = t->baseline.service_ns;
+
+	if (planner_row(t, row)->max_mhz >= t->baseline.max_mhz || !(service_ns > 0) ||
+	    !(fastest_ns > 0))
+		return UINT64_MAX;
+	return guard_wait_ns((double)t->slo_ns, service_ns, fastest_ns);
 }

@@ -8,6 +8,8 @@
  * row it runs under, or the one observed if that is longer. */
 bool guard_danger(const struct response_table *t, uint32_t row,
 		  const struct governor_model_input *in);
+/* Of a request that is served in service_ns now, and would be in fastest_ns under a boost. */
+uint64_t guard_wait_ns(double slo_ns, double service_ns, double fastest_ns);
 /* The wait at the start of an execution from which a boost is useful: whoever waited longer than
  * SLO - service time of the row - service time of B has no room left for one more service at full
  * speed, which is what it takes to raise the clock and serve on. UINT64_MAX where nothing can be

@@ -5,7 +5,6 @@
 #include "replay/evaluate-internal.h"
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <string.h>
 
 #define SLO_FACTOR 1.5
@@ -43,16 +42,6 @@ struct job {
 	uint32_t n_arrivals[RUNS];
 	struct simulation_result results[RUNS];
 };
-
-static int _printf_(3, 4) refuse(struct evaluation_error *error, int r, const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	(void)vsnprintf(error->text, sizeof(error->text), format, ap);
-	va_end(ap);
-	return r;
-}
 
 /* ---- what is made once ---- */
 
@@ -435,7 +424,7 @@ static int run_all(struct work *w, struct disturbance_figures *ret, struct evalu
 	if (r == 0)
 		r = pool_run(threads, n * o->cards, run_job, w);
 	if (r < 0)
-		return refuse(error, r, "a run failed: %s", strerror(-r));
+		return evaluate_refuse(error, r, "a run failed: %s", strerror(-r));
 	for (uint32_t i = 0; i < n; i++) {
 		ret[i] = w->figures[i * o->cards];
 		for (uint32_t card = 1; card < o->cards; card++)
@@ -476,7 +465,7 @@ int disturbances_run(const struct disturbances_options *o, struct disturbance_fi
 		list_polls(&w);
 		r = run_all(&w, figures, ret_error);
 	} else {
-		r = refuse(ret_error, -ENOMEM, "out of memory");
+		r = evaluate_refuse(ret_error, -ENOMEM, "out of memory");
 	}
 	work_done(&w);
 	if (r == 0)

@@ -25,6 +25,9 @@ static inline double evaluate_headroom(uint32_t i)
 	return 0.4 + 0.1 * i;
 }
 
+/* Fills *error, and returns r. */
+int evaluate_refuse(struct evaluation_error *error, int r, const char *format, ...) _printf_(3, 4);
+
 /* What a policy's tables may choose from. */
 enum table_kind {
 	TABLE_COORDINATED, /* clock and mask */

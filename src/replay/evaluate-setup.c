@@ -5,7 +5,6 @@
 #include "replay/evaluate-internal.h"
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <string.h>
 
 #define QUEUES	       1
@@ -16,16 +15,6 @@
 #define RATE_TICKS 5
 
 #define REQUEST_STREAM UINT64_C(0x7265717565737400)
-
-static int _printf_(3, 4) refuse(struct evaluation_error *error, int r, const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	(void)vsnprintf(error->text, sizeof(error->text), format, ap);
-	va_end(ap);
-	return r;
-}
 
 uint64_t evaluate_seed(uint64_t seed, const char *name, uint32_t n)
 {
@@ -94,7 +83,7 @@ static int derive(const struct deriving *d, double headroom, struct bench_tables
 			continue;
 		r = response_table_derive_from(d->tails, &o, &ret->tables[kind], &error);
 		if (r < 0)
-			return refuse(d->error, r, "%s: %s", d->model, error.text);
+			return evaluate_refuse(d->error, r, "%s: %s", d->model, error.text);
 	}
 	return 0;
 }
@@ -115,7 +104,7 @@ static int derive_menu(const struct deriving *d, const struct policy_runs *p, do
 		r = response_menu_derive(d->tails, &o, b->tables.tables[run->table], &b->menu,
 					 &error);
 	}
-	return r < 0 ? refuse(d->error, r, "%s: %s", d->model, error.text) : 0;
+	return r < 0 ? evaluate_refuse(d->error, r, "%s: %s", d->model, error.text) : 0;
 }
 
 static void choose_kinds(const struct policy_runs *p, bool by_headroom, bool *ret)
@@ -144,7 +133,7 @@ static int derive_all(const struct evaluation_options *o, const struct policy_ru
 
 	r = response_tails_new(b->surface, TABLE_OPTIONS_DEFAULT.seed, &tails);
 	if (r < 0)
-		return refuse(error, r, "out of memory");
+		return evaluate_refuse(error, r, "out of memory");
 	d.tails = tails;
 	choose_kinds(p, /* by_headroom= */ false, d.kinds);
 	r = derive(&d, o->headroom, &b->tables);
@@ -233,11 +222,11 @@ int evaluate_requests(const struct trace *t, uint64_t seed, struct bench_setup *
 
 	r = trace_arrivals(t, b->rated_rps, seed, &b->arrival_ns, &b->n_arrivals);
 	if (r < 0)
-		return refuse(error, r, "%s: %s", b->model->name,
-			      r == -EFBIG ? "too many requests; take a shorter duration"
-					  : "out of memory");
+		return evaluate_refuse(error, r, "%s: %s", b->model->name,
+				       r == -EFBIG ? "too many requests; take a shorter duration"
+						   : "out of memory");
 	r = find_rates(t, b);
-	return r < 0 ? refuse(error, r, "out of memory") : 0;
+	return r < 0 ? evaluate_refuse(error, r, "out of memory") : 0;
 }
 
 /* ---- runs ---- */
@@ -322,7 +311,7 @@ static int check_load(const struct evaluation_options *o, const struct policy_ru
 
 	r = costs_new(&b->truth, b->model, batches, &costs);
 	if (r < 0)
-		return refuse(error, r, "out of memory");
+		return evaluate_refuse(error, r, "out of memory");
 	evaluate_run_options(o, b, &b->truth, costs, o->seed, &run);
 	evaluate_governor_config(o, b, &p->runs[p->maximum], &b->tables, &config);
 	run.governor = &config;
@@ -333,12 +322,14 @@ static int check_load(const struct evaluation_options *o, const struct policy_ru
 		r = measures_take(&measures, &result, &result, &m);
 	simulation_result_done(&result);
 	if (r < 0)
-		return refuse(error, r, "%s: the run failed: %s", b->model->name, strerror(-r));
+		return evaluate_refuse(error, r, "%s: the run failed: %s", b->model->name,
+				       strerror(-r));
 	if (m.request_attainment_pct < EVALUATE_ATTAINMENT)
-		return refuse(error, -EDOM,
-			      "%s: overloaded: the whole card at the highest clock serves %.2f %% "
-			      "of the requests in time; take a longer SLO or a smaller load",
-			      b->model->name, m.request_attainment_pct);
+		return evaluate_refuse(
+			error, -EDOM,
+			"%s: overloaded: the whole card at the highest clock serves %.2f %% "
+			"of the requests in time; take a longer SLO or a smaller load",
+			b->model->name, m.request_attainment_pct);
 	return 0;
 }
 
@@ -366,10 +357,11 @@ static int make_truth(const struct evaluation_options *o, uint32_t member, struc
 
 	r = truth_bench(o->device, &t, ret);
 	if (r == -ENOENT)
-		return refuse(error, -EINVAL, "%s has no ensemble of cards", o->device->name);
+		return evaluate_refuse(error, -EINVAL, "%s has no ensemble of cards",
+				       o->device->name);
 	if (r < 0)
-		return refuse(error, r, "%s: switch time, ramp or idle power out of range",
-			      o->device->name);
+		return evaluate_refuse(error, r, "%s: switch time, ramp or idle power out of range",
+				       o->device->name);
 	return 0;
 }
 

@@ -4,18 +4,7 @@
 #include "base/macros.h"
 #include "replay/evaluate-internal.h"
 #include <errno.h>
-#include <stdarg.h>
 #include <string.h>
-
-static int _printf_(3, 4) refuse(struct evaluation_error *error, int r, const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	(void)vsnprintf(error->text, sizeof(error->text), format, ap);
-	va_end(ap);
-	return r;
-}
 
 static bool has_shape(const struct cu_topology *t, struct cu_shape shape)
 {
@@ -45,19 +34,22 @@ static int check_surface(const struct surface *s, const struct truth *t, const c
 	struct surface_error why = {0};
 
 	if (strcmp(s->model, model) != 0)
-		return refuse(error, -EINVAL, "%s: its surface is that of %s", model, s->model);
+		return evaluate_refuse(error, -EINVAL, "%s: its surface is that of %s", model,
+				       s->model);
 	if (surface_check_card(s, &card, /* allow_simulated= */ true, &why) < 0)
-		return refuse(error, -EINVAL, "%s: its surface is of another card: %s", model,
-			      why.text);
+		return evaluate_refuse(error, -EINVAL, "%s: its surface is of another card: %s",
+				       model, why.text);
 	for (uint32_t i = 0; i < s->n_cells; i++)
 		if (!has_shape(&d->topology, s->cells[i].shape))
-			return refuse(error, -EINVAL,
-				      "%s: its surface has a mask of %u x %u CUs, which this card "
-				      "is not asked for",
-				      model, s->cells[i].shape.n_se, s->cells[i].shape.cus_per_se);
+			return evaluate_refuse(
+				error, -EINVAL,
+				"%s: its surface has a mask of %u x %u CUs, which this card "
+				"is not asked for",
+				model, s->cells[i].shape.n_se, s->cells[i].shape.cus_per_se);
 	if (s->workers != 1)
-		return refuse(error, -EINVAL, "%s: its surface is of %u workers, here it has 1",
-			      model, s->workers);
+		return evaluate_refuse(error, -EINVAL,
+				       "%s: its surface is of %u workers, here it has 1", model,
+				       s->workers);
 	return 0;
 }
 
@@ -86,10 +78,11 @@ int evaluate_surface(const struct evaluation_options *o, uint32_t member, struct
 		if (r < 0)
 			return r;
 		r = surface_copy(given, &b->surface);
-		return r < 0 ? refuse(error, r, "out of memory") : 0;
+		return r < 0 ? evaluate_refuse(error, r, "out of memory") : 0;
 	}
 	evaluate_batches(o, &batches);
 	r = bench_sweep(&b->truth, b->model, &bench, &b->surface);
-	return r < 0 ? refuse(error, r, "%s: the sweep failed: %s", b->model->name, strerror(-r))
+	return r < 0 ? evaluate_refuse(error, r, "%s: the sweep failed: %s", b->model->name,
+				       strerror(-r))
 		     : 0;
 }

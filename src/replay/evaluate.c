@@ -8,7 +8,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-static int _printf_(3, 4) refuse(struct evaluation_error *error, int r, const char *format, ...)
+int evaluate_refuse(struct evaluation_error *error, int r, const char *format, ...)
 {
 	va_list ap;
 
@@ -63,13 +63,14 @@ static int check_policy(const struct evaluation_options *o, uint32_t i,
 	const struct policy *p = policy_find(name);
 
 	if (!p && !policy_is_clairvoyant(name))
-		return refuse(error, -EINVAL, "unknown policy \"%s\"", name);
+		return evaluate_refuse(error, -EINVAL, "unknown policy \"%s\"", name);
 	if (p && p->batches && (!(o->cap_w > 0) || o->max_batch < 2))
-		return refuse(error, -EINVAL, "%s needs a power cap and a largest batch above 1",
-			      name);
+		return evaluate_refuse(error, -EINVAL,
+				       "%s needs a power cap and a largest batch above 1", name);
 	for (uint32_t j = 0; j < i; j++)
 		if (strcmp(o->policies[j], name) == 0)
-			return refuse(error, -EINVAL, "policy \"%s\" is listed twice", name);
+			return evaluate_refuse(error, -EINVAL, "policy \"%s\" is listed twice",
+					       name);
 	return 0;
 }
 
@@ -98,29 +99,32 @@ int evaluate_list_policies(const struct evaluation_options *o, struct policy_run
 int evaluate_check(const struct evaluation_options *o, struct evaluation_error *error)
 {
 	if (o->n_models < 1 || o->n_models > EVALUATE_MAX_MODELS)
-		return refuse(error, -EINVAL, "%u models: expected 1 to %d", o->n_models,
-			      EVALUATE_MAX_MODELS);
+		return evaluate_refuse(error, -EINVAL, "%u models: expected 1 to %d", o->n_models,
+				       EVALUATE_MAX_MODELS);
 	if (o->n_policies < 1 || o->n_policies > EVALUATE_MAX_POLICIES)
-		return refuse(error, -EINVAL, "%u policies: expected 1 to %d", o->n_policies,
-			      EVALUATE_MAX_POLICIES);
+		return evaluate_refuse(error, -EINVAL, "%u policies: expected 1 to %d",
+				       o->n_policies, EVALUATE_MAX_POLICIES);
 	if (o->service_cards < 1 || o->service_cards > 1000)
-		return refuse(error, -EINVAL, "%u service cards: expected 1 to 1000",
-			      o->service_cards);
+		return evaluate_refuse(error, -EINVAL, "%u service cards: expected 1 to 1000",
+				       o->service_cards);
 	if (o->ensemble > TRUTH_ENSEMBLE + 1)
-		return refuse(error, -EINVAL, "an ensemble of %u cards: expected up to %d",
-			      o->ensemble, TRUTH_ENSEMBLE + 1);
+		return evaluate_refuse(error, -EINVAL, "an ensemble of %u cards: expected up to %d",
+				       o->ensemble, TRUTH_ENSEMBLE + 1);
 	if (o->exact && o->service_cards > 1)
-		return refuse(error, -EINVAL, "%u service cards that are all the bench card",
-			      o->service_cards);
+		return evaluate_refuse(error, -EINVAL,
+				       "%u service cards that are all the bench card",
+				       o->service_cards);
 	if (!(o->trace->duration_s * 1e9 > (double)EVALUATE_WARM_UP_NS))
-		return refuse(error, -EINVAL,
-			      "a run of %g s: the first 30 s do not count, so it must be longer",
-			      o->trace->duration_s);
+		return evaluate_refuse(
+			error, -EINVAL,
+			"a run of %g s: the first 30 s do not count, so it must be longer",
+			o->trace->duration_s);
 	if (!(o->cap_w >= 0 && o->cap_w <= 100000))
-		return refuse(error, -EINVAL, "a power cap of %g W is out of range", o->cap_w);
+		return evaluate_refuse(error, -EINVAL, "a power cap of %g W is out of range",
+				       o->cap_w);
 	if (o->max_batch > PLANT_MAX_BATCH)
-		return refuse(error, -EINVAL, "a batch of %u: expected up to %d", o->max_batch,
-			      PLANT_MAX_BATCH);
+		return evaluate_refuse(error, -EINVAL, "a batch of %u: expected up to %d",
+				       o->max_batch, PLANT_MAX_BATCH);
 	return 0;
 }
 
@@ -218,11 +222,12 @@ static int run_all(struct work *w, struct evaluation *e, struct evaluation_error
 	for (uint32_t model = 0; model < o->n_models; model++) {
 		r = evaluate_cards(w, model);
 		if (r < 0)
-			return refuse(error, r, "%s: %s", o->models[model]->name, strerror(-r));
+			return evaluate_refuse(error, r, "%s: %s", o->models[model]->name,
+					       strerror(-r));
 		take_surface(w, model, e);
 	}
 	r = evaluate_figures(o, &w->policies, w->outcomes, e);
-	return r < 0 ? refuse(error, r, "out of memory") : 0;
+	return r < 0 ? evaluate_refuse(error, r, "out of memory") : 0;
 }
 
 static int allocate(struct work *w, struct evaluation_error *error)
@@ -234,7 +239,7 @@ static int allocate(struct work *w, struct evaluation_error *error)
 	w->errors = calloc(n_setups, sizeof(*w->errors));
 	w->outcomes = calloc((size_t)o->n_models * o->service_cards, sizeof(*w->outcomes));
 	if (!w->setups || !w->errors || !w->outcomes)
-		return refuse(error, -ENOMEM, "out of memory");
+		return evaluate_refuse(error, -ENOMEM, "out of memory");
 	return 0;
 }
 
@@ -267,7 +272,7 @@ int evaluate(const struct evaluation_options *o, struct evaluation **ret,
 		return r;
 	e = calloc(1, sizeof(*e));
 	if (!e)
-		return refuse(ret_error, -ENOMEM, "out of memory");
+		return evaluate_refuse(ret_error, -ENOMEM, "out of memory");
 	e->options = o;
 	w.n_members = MIN(MAX(o->ensemble, 1u), o->service_cards);
 	w.threads = o->threads ? o->threads : pool_cores();

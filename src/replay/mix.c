@@ -4,18 +4,7 @@
 #include "replay/mix-internal.h"
 #include <errno.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <string.h>
-
-static int _printf_(3, 4) refuse(struct evaluation_error *error, int r, const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	(void)vsnprintf(error->text, sizeof(error->text), format, ap);
-	va_end(ap);
-	return r;
-}
 
 const char *mix_policy_name(enum mix_policy p)
 {
@@ -106,7 +95,7 @@ static int make_load(const struct work *w, const struct mix *m, uint32_t i,
 
 	r = turn(whole, whole->duration_s * i / m->n, &curve);
 	if (r < 0)
-		return refuse(error, r, "out of memory");
+		return evaluate_refuse(error, r, "out of memory");
 	part.curve = &curve;
 	*ret = *alone;
 	ret->arrival_ns = NULL;
@@ -216,18 +205,20 @@ static int check(const struct evaluation_options *o, const struct mix *mixes, ui
 		 struct evaluation_error *error)
 {
 	if (!o->trace->curve || o->trace->absolute)
-		return refuse(error, -EINVAL,
-			      "a mix needs a trace of loads, not of requests or requests/s");
+		return evaluate_refuse(
+			error, -EINVAL,
+			"a mix needs a trace of loads, not of requests or requests/s");
 	if (o->latency == LATENCY_SERVICE || o->cap_w > 0)
-		return refuse(error, -EINVAL,
-			      "a mix is evaluated by sojourns, and without a power cap");
+		return evaluate_refuse(error, -EINVAL,
+				       "a mix is evaluated by sojourns, and without a power cap");
 	for (uint32_t i = 0; i < n_mixes; i++) {
 		if (mixes[i].n < 2 || mixes[i].n > MIX_MAX_MODELS)
-			return refuse(error, -EINVAL, "a mix of %u models: expected 2 to %d",
-				      mixes[i].n, MIX_MAX_MODELS);
+			return evaluate_refuse(error, -EINVAL,
+					       "a mix of %u models: expected 2 to %d", mixes[i].n,
+					       MIX_MAX_MODELS);
 		for (uint32_t j = 0; j < mixes[i].n; j++)
 			if (mixes[i].models[j] >= o->n_models)
-				return refuse(error, -EINVAL, "a mix of unknown models");
+				return evaluate_refuse(error, -EINVAL, "a mix of unknown models");
 	}
 	return evaluate_check(o, error);
 }
@@ -242,7 +233,7 @@ static int allocate(struct work *w, struct evaluation_error *error)
 	w->errors = calloc(setups, sizeof(*w->errors));
 	w->figures = calloc(cards, sizeof(*w->figures));
 	if (!w->setups || !w->loads || !w->errors || !w->figures)
-		return refuse(error, -ENOMEM, "out of memory");
+		return evaluate_refuse(error, -ENOMEM, "out of memory");
 	return 0;
 }
 
@@ -263,7 +254,7 @@ static int run_all(struct work *w, struct evaluation_error *error)
 	if (r < 0)
 		return r;
 	r = pool_run(threads, w->n_mixes * w->options.service_cards, run_card, w);
-	return r < 0 ? refuse(error, r, "a run failed: %s", strerror(-r)) : 0;
+	return r < 0 ? evaluate_refuse(error, r, "a run failed: %s", strerror(-r)) : 0;
 }
 
 static void work_done(struct work *w)
@@ -327,7 +318,7 @@ int mix_evaluate(const struct evaluation_options *o, const struct mix *mixes, ui
 	if (r == 0) {
 		r = take(&w, o, ret);
 		if (r < 0)
-			(void)refuse(ret_error, r, "out of memory");
+			(void)evaluate_refuse(ret_error, r, "out of memory");
 	}
 	work_done(&w);
 	return r;

@@ -134,11 +134,6 @@ struct simulation {
 	struct governing *governing;
 };
 
-static inline struct simulated_model *simulation_models_end(const struct simulation *s)
-{
-	return s->models + s->n_models;
-}
-
 /* ---- card ---- */
 
 int simulation_card_new(struct simulation *s);

@@ -278,3 +278,22 @@ int response_menu_derive(struct response_tails *t, const struct table_options *o
 	*ret = TAKE_PTR(m);
 	return 0;
 }
+
+/* ---- asked of a menu ---- */
+
+static uint32_t ungated_cus(const struct response_menu *m, const struct menu_option *o)
+{
+	if (o->full || m->gating == TABLE_GATING_NONE)
+		return m->n_cus;
+	return m->gating == TABLE_GATING_CU ? cu_shape_cus(o->shape)
+					    : m->n_cus * o->shape.n_se / m->n_se;
+}
+
+double response_menu_busy_w(const struct response_menu *m, uint32_t option)
+{
+	const struct menu_option *o = &m->options[option];
+	const struct menu_clock *c = &m->clocks[o->clock];
+
+	return c->idle_w + c->uncore_w + ungated_cus(m, o) * c->cu_w +
+	       o->capacity_rps * o->energy_j;
+}

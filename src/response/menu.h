@@ -91,6 +91,9 @@ static inline double response_menu_late(const struct menu_point *p, double limit
 	return isinf(p->tail_ns) ? 1 : tail_late(&p->survival, limit_ns);
 }
 
+/* Power while busy with an option without a pause, in full batches, W. */
+double response_menu_busy_w(const struct response_menu *m, uint32_t option);
+
 /* Derives the menu that belongs to a table of the same tails and options (table: that one). Options
  * that are never better than another one of the same clock and shape are left out; nothing that the
  * table chose is. What the table had simulated stands; else every other rate is (of batches every

@@ -328,48 +328,29 @@ void tail_estimate(struct tail_lab *lab, const struct surface_cell *c, double ra
 		trace_replication(lab, c, percentile, r, &run, t);
 }
 
-static void set_survival(const struct tail_lab *lab, const struct surface_cell *c,
-			 struct tail_trace *t)
-{
-	const uint32_t n = TAIL_REPLICATIONS * TAIL_REQUESTS;
-	struct tail_histogram h;
-
-	tail_histogram_start(&h, (double)c->service_ns[SURFACE_QUANTILES / 2]);
-	tail_histogram_add_all(&h, lab->sojourn, n);
-	tail_histogram_survival(&h, n, &t->survival);
-	t->has_survival = true;
-}
-
 const struct tail_survival *tail_survival_of(struct tail_lab *lab, const struct surface_cell *c,
 					     double rate_rps, struct tail_trace *t)
 {
 	struct servers servers = {.n = CLAMP(c->workers, 1u, (uint32_t)SURFACE_MAX_WORKERS)};
+	const uint32_t n = TAIL_REPLICATIONS * TAIL_REQUESTS;
 	double unit_ns = 1e9 / rate_rps;
+	struct tail_histogram h;
 
 	if (t->has_survival)
 		return &t->survival;
 	tail_serve(lab, &servers, c->service_ns, c->batch, unit_ns, 0, TAIL_WARM_UP, lab->sojourn);
-	/* As the replications are cut, so that both ways here give the same. */
+	/* As the replications are cut. */
 	for (uint32_t i = 0; i < TAIL_REPLICATIONS; i++) {
 		uint32_t from = TAIL_WARM_UP + i * TAIL_REQUESTS;
 
 		tail_serve(lab, &servers, c->service_ns, c->batch, unit_ns, from,
 			   from + TAIL_REQUESTS, lab->sojourn + (size_t)i * TAIL_REQUESTS);
 	}
-	set_survival(lab, c, t);
+	tail_histogram_start(&h, (double)c->service_ns[SURFACE_QUANTILES / 2]);
+	tail_histogram_add_all(&h, lab->sojourn, n);
+	tail_histogram_survival(&h, n, &t->survival);
+	t->has_survival = true;
 	return &t->survival;
-}
-
-void tail_explore(struct tail_lab *lab, const struct surface_cell *c, double rate_rps,
-		  uint32_t percentile, struct tail_trace *t)
-{
-	if (t->n == TAIL_REPLICATIONS) {
-		(void)tail_survival_of(lab, c, rate_rps, t);
-		return;
-	}
-	tail_estimate(lab, c, rate_rps, percentile, t);
-	if (!t->has_survival)
-		set_survival(lab, c, t);
 }
 
 /* After replication r, 1 and -1: surely within and over the limit. */

@@ -100,10 +100,6 @@ bool tail_within(struct tail_lab *lab, const struct surface_cell *c, double rate
 const struct tail_survival *tail_survival_of(struct tail_lab *lab, const struct surface_cell *c,
 					     double rate_rps, struct tail_trace *t);
 
-/* Both: what is not known yet of the tail, its bound and the distribution, in one run. */
-void tail_explore(struct tail_lab *lab, const struct surface_cell *c, double rate_rps,
-		  uint32_t percentile, struct tail_trace *t);
-
 /* One of several rates of a cell. */
 struct tail_rate {
 	double rate_rps;
@@ -111,8 +107,8 @@ struct tail_rate {
 	struct tail_survival survival;
 };
 #define TAIL_LANES 8
-/* As tail_explore(), of 1 to TAIL_LANES ascending rates at once, in little more time than one
- * takes: from histograms, which is within 0.4 % of it, and with bounds as wide as lies between
+/* Tail, bound and distribution of 1 to TAIL_LANES ascending rates at once, in little more time than
+ * one takes: from histograms, which is within 0.4 % of it, and with bounds as wide as lies between
  * those of the first and the last rate. 0 or -ENOMEM. */
 int tail_explore_rates(struct tail_lab *lab, const struct surface_cell *c, uint32_t percentile,
 		       struct tail_rate *rates, uint32_t n);

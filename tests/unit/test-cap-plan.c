@@ -30,7 +30,7 @@ static void fill_point(struct menu *m, uint32_t option, uint32_t rate)
 {
 	const struct menu_option *o = &m->options[option];
 	double rps = m->menu.rate_rps[rate], u = rps / o->capacity_rps;
-	double busy_w = cap_plan_busy_w(&m->menu, option);
+	double busy_w = response_menu_busy_w(&m->menu, option);
 	struct menu_point *p = &m->points[option * N_RATES + rate];
 
 	*p = (struct menu_point){.tail_ns = INFINITY, .busy = 1, .power_w = INFINITY};
@@ -118,7 +118,7 @@ static bool allowed(const struct cap_question *q, uint32_t option)
 
 static double drawn_w(const struct cap_question *q, uint32_t option)
 {
-	return cap_plan_busy_w(q->menu, option) * q->power_factor;
+	return response_menu_busy_w(q->menu, option) * q->power_factor;
 }
 
 static double cost(const struct cap_question *q, uint32_t option, double rps)
@@ -135,7 +135,8 @@ static double cost(const struct cap_question *q, uint32_t option, double rps)
 	if (isinf(p->tail_ns))
 		return INFINITY;
 	return (double)p->power_w * q->power_factor +
-	       q->late_cost * cap_plan_busy_w(m, m->baseline) / m->rated_rps * m->rate_rps[rate] *
+	       q->late_cost * response_menu_busy_w(m, m->baseline) / m->rated_rps *
+		       m->rate_rps[rate] *
 		       response_menu_late(p, (double)m->slo_ns / q->service_factor);
 }
 
@@ -376,7 +377,7 @@ static uint32_t decided_option(const struct capped *c)
 
 static double decided_busy_w(const struct capped *c)
 {
-	return cap_plan_busy_w(&c->menu->menu, decided_option(c));
+	return response_menu_busy_w(&c->menu->menu, decided_option(c));
 }
 
 static void test_no_decision_is_above_the_cap_by_plan(void **state _unused_)
@@ -388,7 +389,7 @@ static void test_no_decision_is_above_the_cap_by_plan(void **state _unused_)
 
 		for (uint32_t i = 0; i < N_OPTIONS; i++)
 			if (c->menu->options[i].full)
-				least_w = fmin(least_w, cap_plan_busy_w(&c->menu->menu, i));
+				least_w = fmin(least_w, response_menu_busy_w(&c->menu->menu, i));
 		for (unsigned int i = 0; i < 200; i++) {
 			if (i % 10 == 0)
 				rate_rps = 1.3 * c->menu->menu.overload_rps * bench_uniform(&draw);

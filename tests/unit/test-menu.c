@@ -6,11 +6,6 @@
 
 #define SEED UINT64_C(20260611)
 
-static void free_surface(struct surface **s)
-{
-	*s = surface_free(*s);
-}
-
 static uint64_t next_random(uint64_t *state)
 {
 	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
@@ -64,7 +59,7 @@ static struct response_menu *derive(const struct surface *s, const struct table_
 
 static void test_power_comes_in_its_parts(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = known_surface();
+	_cleanup_(surface_freep) struct surface *s = known_surface();
 	_cleanup_(freep) struct response_menu *m = NULL;
 	struct table_options o = TABLE_OPTIONS_DEFAULT;
 
@@ -96,7 +91,7 @@ static void test_power_comes_in_its_parts(void **state)
 /* Two shapes are no line, and nobody knows what a clock does that is alone. */
 static void test_what_cannot_be_fitted(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = new_surface();
+	_cleanup_(surface_freep) struct surface *s = new_surface();
 	_cleanup_(freep) struct response_menu *m = NULL;
 
 	(void)state;
@@ -108,7 +103,7 @@ static void test_what_cannot_be_fitted(void **state)
 
 static void test_points_rise_and_end(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = known_surface();
+	_cleanup_(surface_freep) struct surface *s = known_surface();
 	_cleanup_(freep) struct response_menu *m = NULL, *again = NULL;
 	uint32_t ended = 0;
 
@@ -146,7 +141,7 @@ static void test_several_rates_are_as_each_alone(void **state)
 		uint32_t workers, samples;
 		double spread;
 	} cases[] = {{1, 2000, 0.01}, {1, 300, 0.5}, {2, 1000, 0.3}};
-	_cleanup_(free_surface) struct surface *s = new_surface();
+	_cleanup_(surface_freep) struct surface *s = new_surface();
 	_cleanup_(tail_lab_freep) struct tail_lab *lab = tail_lab_new(1);
 
 	(void)state;
@@ -163,7 +158,8 @@ static void test_several_rates_are_as_each_alone(void **state)
 		for (uint32_t k = 0; k < TAIL_LANES; k++) {
 			struct tail_trace t = {0};
 
-			tail_explore(lab, &c, rates[k].rate_rps, 95, &t);
+			tail_estimate(lab, &c, rates[k].rate_rps, 95, &t);
+			(void)tail_survival_of(lab, &c, rates[k].rate_rps, &t);
 			assert_true(fabs(rates[k].tail_ns / t.tail_ns - 1) < 0.004);
 			assert_memory_equal(&rates[k].survival, &t.survival, sizeof(t.survival));
 			if (k == 0 || k == TAIL_LANES - 1)
@@ -202,7 +198,7 @@ static void test_looking_up_gives_the_tables_rows(void **state)
 	(void)state;
 	print_message("seed %llu\n", (unsigned long long)SEED);
 	for (int i = 0; i < 12; i++) {
-		_cleanup_(free_surface) struct surface *s = random_surface(&random);
+		_cleanup_(surface_freep) struct surface *s = random_surface(&random);
 		struct table_options o = TABLE_OPTIONS_DEFAULT;
 
 		o.slo_factor = uniform(&random, 1.1, 3);
@@ -215,7 +211,7 @@ static void test_looking_up_gives_the_tables_rows(void **state)
 
 static void test_service_alone_does_not_queue(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = known_surface();
+	_cleanup_(surface_freep) struct surface *s = known_surface();
 	_cleanup_(freep) struct response_menu *m = NULL;
 	struct table_options o = TABLE_OPTIONS_DEFAULT;
 	const struct menu_point *p;
@@ -231,7 +227,7 @@ static void test_service_alone_does_not_queue(void **state)
 
 static void test_foreign_seeds_and_bad_options_are_refused(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = known_surface();
+	_cleanup_(surface_freep) struct surface *s = known_surface();
 	_cleanup_(response_tails_freep) struct response_tails *tails = NULL;
 	_cleanup_(freep) struct response_table *table = NULL;
 	struct table_options o = TABLE_OPTIONS_DEFAULT;
