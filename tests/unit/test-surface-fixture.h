@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base/macros.h"
-#include "response/surface.h"
+#include "response/table.h"
 
 #include <errno.h>
 #include <math.h>
@@ -75,4 +75,17 @@ static inline struct surface *new_surface(void)
 	};
 	(void)add_cell(s, 1725, 4, 15, 10e6, 200);
 	return s;
+}
+
+static inline struct response_table *derive_table(const struct surface *s,
+						  const struct table_options *o)
+{
+	struct response_table *t = NULL;
+	struct surface_error error = {0};
+	int r;
+
+	r = response_table_derive(s, o, &t, &error);
+	if (r < 0)
+		fail_msg("%d: %s", r, error.text);
+	return t;
 }

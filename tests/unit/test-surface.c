@@ -55,11 +55,6 @@ static struct surface *sample_surface(void)
 	return s;
 }
 
-static void free_surface(struct surface **s)
-{
-	*s = surface_free(*s);
-}
-
 static void assert_same_cell(const struct surface_cell *a, const struct surface_cell *b)
 {
 	assert_int_equal(a->max_mhz, b->max_mhz);
@@ -77,7 +72,7 @@ static void assert_same_cell(const struct surface_cell *a, const struct surface_
 
 static void test_a_written_surface_reads_back_the_same(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = sample_surface(), *back = NULL;
+	_cleanup_(surface_freep) struct surface *s = sample_surface(), *back = NULL;
 	_cleanup_(freep) char *text = NULL, *again = NULL;
 	struct surface_error error = {0};
 	size_t size, size_again;
@@ -113,7 +108,7 @@ static void test_a_written_surface_reads_back_the_same(void **state)
 	assert_true(back->loads[0].offered_rps == s->loads[0].offered_rps);
 	assert_int_equal(back->loads[0].samples, 500);
 	again = write_text(back, &size_again);
-	free_surface(&s);
+	s = surface_free(s);
 	assert_int_equal(read_bytes(again, size_again, &s, &error), 0);
 	free(text);
 	text = write_text(s, &size);
@@ -123,7 +118,7 @@ static void test_a_written_surface_reads_back_the_same(void **state)
 
 static void test_a_file_written_row_by_row_is_read(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = sample_surface(), *back = NULL;
+	_cleanup_(surface_freep) struct surface *s = sample_surface(), *back = NULL;
 	_cleanup_(freep) char *text = NULL;
 	struct surface_error error = {0};
 	size_t size;
@@ -142,7 +137,7 @@ static void test_a_file_written_row_by_row_is_read(void **state)
 
 static void test_a_finished_file_cut_anywhere_is_refused(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	_cleanup_(freep) char *text = NULL;
 	size_t size;
 
@@ -293,7 +288,7 @@ static void test_each_broken_file_is_refused_with_its_line_and_what_was_expected
 		{"Instinct", "Instinct\xe2\x84\xa2", -EBADMSG, 4,
 		 "byte 0xe2: expected printable ASCII"},
 	};
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	_cleanup_(freep) char *text = NULL;
 	size_t size;
 
@@ -330,7 +325,7 @@ static void assert_bytes_refused(const char *bytes, size_t size, int expected, u
 
 static void test_nul_bytes_and_over_long_lines_are_refused(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	_cleanup_(freep) char *text = NULL, *longest = NULL, *longer = NULL;
 	char name[4096 - sizeof("# model = ") + 3];
 	size_t size;
@@ -352,7 +347,7 @@ static void test_nul_bytes_and_over_long_lines_are_refused(void **state)
 
 static void test_more_cells_than_any_sweep_has_are_refused(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	_cleanup_(freep) char *text = NULL;
 	size_t size;
 	FILE *f = open_memstream(&text, &size);
@@ -372,7 +367,7 @@ static void test_more_cells_than_any_sweep_has_are_refused(void **state)
 
 static void test_garbage_never_reads_as_a_surface(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	_cleanup_(freep) char *text = NULL;
 	uint64_t random = 20240531;
 	unsigned int accepted = 0;
@@ -407,7 +402,7 @@ static void test_garbage_never_reads_as_a_surface(void **state)
 
 static void test_what_the_reader_would_refuse_is_not_written(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	FILE *f = fopen("/dev/null", "w");
 	struct surface_cell c = s->cells[0];
 	struct surface_load l = s->loads[0];
@@ -430,7 +425,7 @@ static void test_what_the_reader_would_refuse_is_not_written(void **state)
 
 static void test_a_full_disk_is_an_error(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	FILE *f = fopen("/dev/full", "w");
 
 	(void)state;
@@ -461,7 +456,7 @@ static void test_paths_that_are_no_files_are_refused(void **state)
 
 static void test_the_baseline_of_unequal_ses_is_the_largest_shape_on_all_of_them(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = new_surface();
+	_cleanup_(surface_freep) struct surface *s = new_surface();
 
 	(void)state;
 	s->n_cus = 58;
@@ -519,7 +514,7 @@ static void test_surfaces_of_another_card_are_refused(void **state)
 		{{"gfx906", 60, 4, 3, levels, true}, true, false, 0, ""},
 		{{"gfx906", 60, 4, 3, levels, true}, false, false, 0, ""},
 	};
-	_cleanup_(free_surface) struct surface *s = new_surface();
+	_cleanup_(surface_freep) struct surface *s = new_surface();
 
 	(void)state;
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {

@@ -7,11 +7,6 @@
 #define SEED	 UINT64_C(20260612)
 #define REQUESTS 200000
 
-static void free_surface(struct surface **s)
-{
-	*s = surface_free(*s);
-}
-
 static double uniform(uint64_t *state)
 {
 	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
@@ -104,7 +99,7 @@ static void serve_by_events(const struct tail_sizes *sizes, double rate_rps, dou
 static void test_batches_come_as_the_rule_makes_them(void **state)
 {
 	static const double rates[] = {5, 30, 80, 150, 220};
-	_cleanup_(free_surface) struct surface *s = batch_surface(1.4, 1);
+	_cleanup_(surface_freep) struct surface *s = batch_surface(1.4, 1);
 	_cleanup_(tail_lab_freep) struct tail_lab *lab = tail_lab_new(1);
 	struct tail_sizes sizes = sizes_of(s, 4, 4);
 	uint64_t random = SEED;
@@ -137,20 +132,11 @@ static void test_batches_come_as_the_rule_makes_them(void **state)
 	}
 }
 
-static struct response_table *derive(const struct surface *s, const struct table_options *o)
-{
-	struct response_table *t = NULL;
-	struct surface_error error = {0};
-
-	assert_int_equal(response_table_derive(s, o, &t, &error), 0);
-	return t;
-}
-
 /* Twice as many take a tenth longer: whoever has the time waits. */
 static void test_batches_that_pay_are_waited_for(void **state)
 {
 	static const double costs[] = {0, 7};
-	_cleanup_(free_surface) struct surface *s = batch_surface(1.1, 1);
+	_cleanup_(surface_freep) struct surface *s = batch_surface(1.1, 1);
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(costs); i++) {
@@ -159,9 +145,9 @@ static void test_batches_that_pay_are_waited_for(void **state)
 		uint32_t waits = 0;
 
 		o.late_cost = costs[i];
-		one = derive(s, &o);
+		one = derive_table(s, &o);
 		o.max_batch = 8;
-		many = derive(s, &o);
+		many = derive_table(s, &o);
 		assert_int_equal(one->n_rows, many->n_rows);
 		assert_int_equal(many->rows[0].batch, 1);
 		assert_true(many->rows[0].wait_ns <= 0);
@@ -185,7 +171,7 @@ static void test_batches_that_pay_are_waited_for(void **state)
 /* Nearly twice as long and dearer at that: nothing is to be had. */
 static void test_batches_that_do_not_pay_are_left_alone(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = batch_surface(2, 1.02);
+	_cleanup_(surface_freep) struct surface *s = batch_surface(2, 1.02);
 	_cleanup_(response_tails_freep) struct response_tails *tails = NULL;
 	_cleanup_(freep) struct response_table *one = NULL, *many = NULL;
 	_cleanup_(freep) struct response_menu *m = NULL;
@@ -194,7 +180,7 @@ static void test_batches_that_do_not_pay_are_left_alone(void **state)
 
 	(void)state;
 	o.late_cost = 7;
-	one = derive(s, &o);
+	one = derive_table(s, &o);
 	o.max_batch = 8;
 	assert_int_equal(response_tails_new(s, o.seed, &tails), 0);
 	assert_int_equal(response_table_derive_from(tails, &o, &many, &error), 0);
@@ -208,7 +194,7 @@ static void test_batches_that_do_not_pay_are_left_alone(void **state)
 /* Of the menu's options none does better than the row's, but for what lies between its rates. */
 static void test_menus_hold_what_rows_promise(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = batch_surface(1.2, 1);
+	_cleanup_(surface_freep) struct surface *s = batch_surface(1.2, 1);
 	_cleanup_(response_tails_freep) struct response_tails *tails = NULL;
 	_cleanup_(freep) struct response_table *t = NULL;
 	_cleanup_(freep) struct response_menu *m = NULL;

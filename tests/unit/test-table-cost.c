@@ -5,23 +5,6 @@
 #include "test-surface-fixture.h"
 #include <math.h>
 
-static void free_surface(struct surface **s)
-{
-	*s = surface_free(*s);
-}
-
-static struct response_table *derive(const struct surface *s, const struct table_options *o)
-{
-	struct response_table *t = NULL;
-	struct surface_error error = {0};
-	int r;
-
-	r = response_table_derive(s, o, &t, &error);
-	if (r < 0)
-		fail_msg("%d: %s", r, error.text);
-	return t;
-}
-
 static struct surface *sample_surface(void)
 {
 	static const uint32_t cus[] = {15, 13, 11, 9, 8};
@@ -67,7 +50,7 @@ static void test_a_survival_curve_is_straight_between_its_points(void **state)
  * and the tail of M/D/1 has the decay that solves u (exp(d) - 1) = d, here at 0.5: 1.2564. */
 static void test_the_survival_of_a_queue(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = new_surface();
+	_cleanup_(surface_freep) struct surface *s = new_surface();
 	struct surface_cell *c = add_cell(s, 925, 4, 15, 10e6, 100);
 	_cleanup_(tail_lab_freep) struct tail_lab *lab = tail_lab_new(1);
 	struct tail_trace t = {0};
@@ -139,7 +122,7 @@ static void check_rows(const struct question *q)
 static void test_each_row_has_the_least_cost(void **state)
 {
 	static const double costs[] = {0.5, 7, 50};
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	_cleanup_(tail_lab_freep) struct tail_lab *lab = tail_lab_new(1);
 	double watts[ARRAY_SIZE(costs)] = {0};
 
@@ -149,7 +132,7 @@ static void test_each_row_has_the_least_cost(void **state)
 		struct table_options o = TABLE_OPTIONS_DEFAULT;
 
 		o.late_cost = costs[i];
-		t = derive(s, &o);
+		t = derive_table(s, &o);
 		check_rows(&(struct question){s, t, &o, lab});
 		for (uint32_t j = 1; j < t->n_rows; j++)
 			watts[i] += t->rows[j].power_w;
@@ -160,28 +143,28 @@ static void test_each_row_has_the_least_cost(void **state)
 
 static void test_row_0_and_service_only_go_by_headroom(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	_cleanup_(freep) struct response_table *by_headroom = NULL, *by_cost = NULL;
 	struct table_options o = TABLE_OPTIONS_DEFAULT;
 
 	(void)state;
-	by_headroom = derive(s, &o);
+	by_headroom = derive_table(s, &o);
 	o.late_cost = 7;
-	by_cost = derive(s, &o);
+	by_cost = derive_table(s, &o);
 	assert_memory_equal(&by_headroom->rows[0], &by_cost->rows[0], sizeof(by_cost->rows[0]));
 	free(TAKE_PTR(by_headroom));
 	free(TAKE_PTR(by_cost));
 	o.service_only = true;
-	by_cost = derive(s, &o);
+	by_cost = derive_table(s, &o);
 	o.late_cost = 0;
-	by_headroom = derive(s, &o);
+	by_headroom = derive_table(s, &o);
 	assert_memory_equal(by_headroom, by_cost, sizeof(*by_cost));
 }
 
 static void test_costs_out_of_range_are_refused(void **state)
 {
 	static const double bad[] = {-1, NAN, INFINITY, 2e9};
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {

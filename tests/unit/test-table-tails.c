@@ -3,23 +3,6 @@
 #include "response/table.h"
 #include "test-surface-fixture.h"
 
-static void free_surface(struct surface **s)
-{
-	*s = surface_free(*s);
-}
-
-static struct response_table *derive(const struct surface *s, const struct table_options *o)
-{
-	struct response_table *t = NULL;
-	struct surface_error error = {0};
-	int r;
-
-	r = response_table_derive(s, o, &t, &error);
-	if (r < 0)
-		fail_msg("%d: %s", r, error.text);
-	return t;
-}
-
 /* The baseline, and slower and cheaper ones in steps that let the headroom decide. */
 static struct surface *sample_surface(void)
 {
@@ -41,7 +24,7 @@ static struct surface *sample_surface(void)
 static void test_kept_tails_give_the_same_bytes(void **state)
 {
 	static const double headrooms[] = {0.9, 0.4, 1.3, 0.6, 1.0, 0.5, 0.7, 1.1, 0.8, 1.2};
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	_cleanup_(response_tails_freep) struct response_tails *tails = NULL;
 	struct surface_error error;
 	double watts = 0;
@@ -60,7 +43,7 @@ static void test_kept_tails_give_the_same_bytes(void **state)
 		o.free_clock = i != 5;
 		o.free_mask = i != 6;
 		o.service_only = i == 7;
-		alone = derive(s, &o);
+		alone = derive_table(s, &o);
 		assert_int_equal(response_table_derive_from(tails, &o, &kept, &error), 0);
 		assert_memory_equal(alone, kept, sizeof(*kept));
 		watts += kept->rows[20].power_w;
@@ -71,7 +54,7 @@ static void test_kept_tails_give_the_same_bytes(void **state)
 /* A refusal leaves the tails as good as they were. */
 static void test_refusals_are_those_of_a_single_derivation(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	_cleanup_(response_tails_freep) struct response_tails *tails = NULL;
 	_cleanup_(freep) struct response_table *t = NULL, *alone = NULL;
 	struct table_options o = TABLE_OPTIONS_DEFAULT;
@@ -91,14 +74,14 @@ static void test_refusals_are_those_of_a_single_derivation(void **state)
 	assert_null(t);
 	o.slo_ns = 0;
 	assert_int_equal(response_table_derive_from(tails, &o, &t, &error), 0);
-	alone = derive(s, &o);
+	alone = derive_table(s, &o);
 	assert_memory_equal(t, alone, sizeof(*t));
 }
 
 static void test_tails_grow_with_the_percentile(void **state)
 {
 	static const double rates[] = {5, 50, 90};
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rates); i++) {
@@ -127,12 +110,12 @@ static struct table_options service_only(double slo_factor)
 
 static void test_service_alone_knows_no_queue(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	_cleanup_(freep) struct response_table *t = NULL;
 	struct table_options o = service_only(2);
 
 	(void)state;
-	t = derive(s, &o);
+	t = derive_table(s, &o);
 	/* 10 ms +- 1 %: its 95th percentile, 2 x that, and C(B). */
 	assert_int_equal(t->t0_ns, llround((double)s->cells[0].service_ns[95]));
 	assert_true(fabs((double)t->slo_ns - 2 * 10.09e6) < 1000);
@@ -153,14 +136,14 @@ static void test_service_alone_knows_no_queue(void **state)
 static void test_rows_of_service_alone_are_the_cheapest_that_hold(void **state)
 {
 	static const double factors[] = {1.0, 1.25, 1.5, 2.0, 3.0};
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 
 	(void)state;
 	for (size_t f = 0; f < ARRAY_SIZE(factors); f++) {
 		_cleanup_(freep) struct response_table *t = NULL;
 		struct table_options o = service_only(factors[f]);
 
-		t = derive(s, &o);
+		t = derive_table(s, &o);
 		for (uint32_t i = 0; i < t->n_rows; i++) {
 			double rate = t->rows[i].rate_rps, least = INFINITY;
 
@@ -190,29 +173,29 @@ static struct surface *slow_surface(void)
 
 static void test_row_0_of_service_alone_survives_no_step(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = slow_surface();
+	_cleanup_(surface_freep) struct surface *s = slow_surface();
 	_cleanup_(freep) struct response_table *queued = NULL, *alone = NULL;
 	struct table_options o = service_only(8);
 
 	(void)state;
 	o.rated_rps = 70;
-	alone = derive(s, &o);
+	alone = derive_table(s, &o);
 	assert_int_equal(alone->rows[0].max_mhz, 925);
 	o.service_only = false;
 	o.slo_ns = 80000000;
-	queued = derive(s, &o);
+	queued = derive_table(s, &o);
 	assert_int_equal(queued->rows[0].max_mhz, 1725);
 }
 
 static void test_service_alone_takes_a_rated_rate_beyond_the_capacity(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	_cleanup_(freep) struct response_table *t = NULL;
 	struct table_options o = service_only(2);
 
 	(void)state;
 	o.rated_rps = 120;
-	t = derive(s, &o);
+	t = derive_table(s, &o);
 	assert_true(t->rated_rps == 120 && t->rows[t->n_rows - 1].rate_rps <= 95.001);
 	assert_true(t->rows[0].flags == 0);
 }

@@ -6,11 +6,6 @@
 
 #define SEED 7
 
-static void free_surface(struct surface **s)
-{
-	*s = surface_free(*s);
-}
-
 static double exponential_quantile(double p)
 {
 	return -log(1 - p);
@@ -226,18 +221,6 @@ static void test_a_tail_beyond_the_capacity_is_refused(void **state)
 	assert_int_equal(response_tail(&c, 950, 95, SEED, &tail, &upper), 0);
 }
 
-static struct response_table *derive(const struct surface *s, const struct table_options *o)
-{
-	struct response_table *t = NULL;
-	struct surface_error error = {0};
-	int r;
-
-	r = response_table_derive(s, o, &t, &error);
-	if (r < 0)
-		fail_msg("%d: %s", r, error.text);
-	return t;
-}
-
 /* The baseline, a slow clock, and a mask; differences large enough that nothing ties. */
 static struct surface *sample_surface(void)
 {
@@ -251,11 +234,11 @@ static struct surface *sample_surface(void)
 
 static void test_rows_rise_to_the_rated_rate_and_on_to_overload(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	_cleanup_(freep) struct response_table *t = NULL;
 
 	(void)state;
-	t = derive(s, &TABLE_OPTIONS_DEFAULT);
+	t = derive_table(s, &TABLE_OPTIONS_DEFAULT);
 	assert_string_equal(t->model, "resnet50");
 	assert_true(t->rated_rps == 70 && fabs(t->overload_rps - 95) < 1e-9);
 	assert_int_equal(t->t0_ns, 40000000);
@@ -278,7 +261,7 @@ static void test_rows_rise_to_the_rated_rate_and_on_to_overload(void **state)
 static void test_every_row_is_within_headroom_and_0_95_of_its_capacity(void **state)
 {
 	static const double headrooms[] = {0.5, 0.7, 0.9, 1.0};
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	double watts[ARRAY_SIZE(headrooms)] = {0};
 
 	(void)state;
@@ -287,7 +270,7 @@ static void test_every_row_is_within_headroom_and_0_95_of_its_capacity(void **st
 		struct table_options o = TABLE_OPTIONS_DEFAULT;
 
 		o.headroom = headrooms[h];
-		t = derive(s, &o);
+		t = derive_table(s, &o);
 		for (uint32_t i = 0; i < t->n_rows; i++) {
 			const struct table_row *row = &t->rows[i];
 
@@ -306,12 +289,12 @@ static void test_every_row_is_within_headroom_and_0_95_of_its_capacity(void **st
 
 static void test_power_is_idle_plus_the_busy_part(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	_cleanup_(freep) struct response_table *t = NULL;
 
 	(void)state;
 	s->idle_power_w[0] = 15;
-	t = derive(s, &TABLE_OPTIONS_DEFAULT);
+	t = derive_table(s, &TABLE_OPTIONS_DEFAULT);
 	for (uint32_t i = 0; i < t->n_rows; i++) {
 		const struct surface_cell *c = &s->cells[t->rows[i].cell];
 		double idle_w = c->max_mhz == 925 ? 15 : 20;
@@ -340,7 +323,7 @@ static void test_cells_that_may_not_be_chosen_never_are(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases) + 1; i++) {
-		_cleanup_(free_surface) struct surface *s = sample_surface();
+		_cleanup_(surface_freep) struct surface *s = sample_surface();
 		_cleanup_(freep) struct response_table *t = NULL;
 		struct table_options o = TABLE_OPTIONS_DEFAULT;
 		struct surface_cell *c = add_cell(s, 925, 3, 15, 9e6, 40);
@@ -352,7 +335,7 @@ static void test_cells_that_may_not_be_chosen_never_are(void **state)
 			c->workers = cases[i].workers;
 			o.free_mask = cases[i].free_mask;
 		}
-		t = derive(s, &o);
+		t = derive_table(s, &o);
 		for (uint32_t j = 0; j < t->n_rows; j++)
 			chosen = chosen || t->rows[j].cell == s->n_cells - 1;
 		if (chosen != (i == ARRAY_SIZE(cases)))
@@ -376,14 +359,14 @@ static void test_only_the_free_knobs_leave_the_baseline(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
-		_cleanup_(free_surface) struct surface *s = sample_surface();
+		_cleanup_(surface_freep) struct surface *s = sample_surface();
 		_cleanup_(freep) struct response_table *t = NULL;
 		struct table_options o = TABLE_OPTIONS_DEFAULT;
 		const struct table_row *row;
 
 		o.free_clock = cases[i].clock;
 		o.free_mask = cases[i].mask;
-		t = derive(s, &o);
+		t = derive_table(s, &o);
 		row = response_table_lookup(t, 15);
 		assert_non_null(row);
 		assert_int_equal(row->max_mhz, cases[i].mhz);
@@ -401,7 +384,7 @@ static void test_only_the_free_knobs_leave_the_baseline(void **state)
 
 static void test_a_larger_batch_is_chosen_where_it_is_allowed(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	_cleanup_(freep) struct response_table *t = NULL;
 	struct table_options o = TABLE_OPTIONS_DEFAULT;
 	struct surface_cell *c = add_cell(s, 925, 4, 15, 20e6, 115);
@@ -410,18 +393,18 @@ static void test_a_larger_batch_is_chosen_where_it_is_allowed(void **state)
 	c->batch = 2;
 	set_service(c, 20e6, 0.01);
 	o.max_batch = 2;
-	t = derive(s, &o);
+	t = derive_table(s, &o);
 	assert_int_equal(response_table_lookup(t, 70)->batch, 2);
 }
 
 static void test_a_flagged_baseline_is_still_the_baseline(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = new_surface();
+	_cleanup_(surface_freep) struct surface *s = new_surface();
 	_cleanup_(freep) struct response_table *t = NULL;
 
 	(void)state;
 	s->cells[0].flags = SURFACE_STRUCK | SURFACE_UNSTABLE | SURFACE_THROTTLED;
-	t = derive(s, &TABLE_OPTIONS_DEFAULT);
+	t = derive_table(s, &TABLE_OPTIONS_DEFAULT);
 	assert_int_equal(t->rows[5].flags, 0);
 	assert_int_equal(t->rows[5].cell, 0);
 }
@@ -441,7 +424,7 @@ static void test_ties_go_to_more_cus(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
-		_cleanup_(free_surface) struct surface *s = new_surface();
+		_cleanup_(surface_freep) struct surface *s = new_surface();
 		_cleanup_(freep) struct response_table *t = NULL;
 		struct table_options o = TABLE_OPTIONS_DEFAULT;
 
@@ -449,7 +432,7 @@ static void test_ties_go_to_more_cus(void **state)
 		s->active_idle_power_w[0] = s->active_idle_power_w[1] = 20; /* gates nothing */
 		add_cell(s, 925, 3, 15, 10e6, 100)->power_se = cases[i].se;
 		add_cell(s, 925, 2, 15, 10e6, 100 - cases[i].watts_less)->power_se = cases[i].se;
-		t = derive(s, &o);
+		t = derive_table(s, &o);
 		/* 70 of 100: seven tenths of the difference are left. */
 		if (cu_shape_cus(response_table_lookup(t, 70)->shape) != cases[i].cus)
 			fail_msg("%s", cases[i].what);
@@ -458,7 +441,7 @@ static void test_ties_go_to_more_cus(void **state)
 
 static void test_ties_of_equal_cus_stay_with_the_row_before(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = new_surface();
+	_cleanup_(surface_freep) struct surface *s = new_surface();
 	_cleanup_(freep) struct response_table *t = NULL;
 	uint32_t changes = 0;
 
@@ -467,7 +450,7 @@ static void test_ties_of_equal_cus_stay_with_the_row_before(void **state)
 	s->idle_power_w[0] = 19.7;
 	s->cells[0].power_w = 100;
 	(void)add_cell(s, 925, 4, 15, 10e6, 100.8);
-	t = derive(s, &TABLE_OPTIONS_DEFAULT);
+	t = derive_table(s, &TABLE_OPTIONS_DEFAULT);
 	for (uint32_t i = 1; i < t->n_rows && !(t->rows[i].flags & TABLE_ROW_BASELINE); i++)
 		changes += t->rows[i].cell != t->rows[i - 1].cell;
 	assert_int_equal(t->rows[0].max_mhz, 925);
@@ -489,11 +472,11 @@ static void test_a_mask_without_gating_must_save_significantly(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
-		_cleanup_(free_surface) struct surface *s = new_surface();
+		_cleanup_(surface_freep) struct surface *s = new_surface();
 		_cleanup_(freep) struct response_table *t = NULL;
 
 		add_cell(s, 1725, 3, 15, 10e6, cases[i].power_w)->power_se = cases[i].se;
-		t = derive(s, &TABLE_OPTIONS_DEFAULT);
+		t = derive_table(s, &TABLE_OPTIONS_DEFAULT);
 		if ((response_table_lookup(t, 70)->shape.n_se == 3) != cases[i].masked)
 			fail_msg("case %u", i);
 	}
@@ -502,13 +485,13 @@ static void test_a_mask_without_gating_must_save_significantly(void **state)
 /* 3 SEs tie with 2, but do not save enough against the whole card to be worth a mask. */
 static void test_a_tie_of_masks_does_not_bring_in_one_that_saves_too_little(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = new_surface();
+	_cleanup_(surface_freep) struct surface *s = new_surface();
 	_cleanup_(freep) struct response_table *t = NULL;
 
 	(void)state;
 	(void)add_cell(s, 1725, 2, 15, 10e6, 198.2);
 	(void)add_cell(s, 1725, 3, 15, 10e6, 199.2);
-	t = derive(s, &TABLE_OPTIONS_DEFAULT);
+	t = derive_table(s, &TABLE_OPTIONS_DEFAULT);
 	assert_int_equal(response_table_lookup(t, 70)->shape.n_se, 2);
 	assert_int_equal(response_table_lookup(t, 30)->shape.n_se, 4);
 }
@@ -527,14 +510,14 @@ static void test_gating_takes_off_the_active_idle_power_of_cus_that_are_off(void
 
 	(void)state;
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
-		_cleanup_(free_surface) struct surface *s = new_surface();
+		_cleanup_(surface_freep) struct surface *s = new_surface();
 		_cleanup_(freep) struct response_table *t = NULL;
 		struct table_options o = TABLE_OPTIONS_DEFAULT;
 		const struct table_row *row;
 
 		(void)add_cell(s, 1725, 3, 12, 10e6, 170);
 		o.gating = cases[i].gating;
-		t = derive(s, &o);
+		t = derive_table(s, &o);
 		assert_int_equal(t->gating, cases[i].gating);
 		row = response_table_lookup(t, 50);
 		assert_int_equal(row->cell, 1);
@@ -546,7 +529,7 @@ static void test_gating_takes_off_the_active_idle_power_of_cus_that_are_off(void
 
 static void test_gating_needs_an_active_idle_power(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	struct table_options o = TABLE_OPTIONS_DEFAULT;
 	struct response_table *t = NULL;
 	struct surface_error error = {0};
@@ -580,7 +563,7 @@ static void test_row_0_survives_a_step_to_half_the_rated_rate(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
-		_cleanup_(free_surface) struct surface *s = new_surface();
+		_cleanup_(surface_freep) struct surface *s = new_surface();
 		_cleanup_(freep) struct response_table *t = NULL;
 		struct table_options o = TABLE_OPTIONS_DEFAULT;
 
@@ -589,7 +572,7 @@ static void test_row_0_survives_a_step_to_half_the_rated_rate(void **state)
 		s->idle_power_w[0] = 5;
 		(void)add_cell(s, 925, 1, 15, cases[i].slow_ns, 10);
 		(void)add_cell(s, 925, 2, 15, cases[i].fast_ns, 60);
-		t = derive(s, &o);
+		t = derive_table(s, &o);
 		if (t->rows[0].cell != cases[i].cell)
 			fail_msg("%s: cell %u", cases[i].what, t->rows[0].cell);
 		assert_int_equal(t->rows[0].flags, 0);
@@ -605,7 +588,7 @@ static void test_row_0_holds_three_requests_per_interval(void **state)
 		{500000000, 6},	 {1000000000, 3}, {UINT64_C(5000000000), 0.6},
 		{100000000, 30}, {10000000, 70}, /* never above R */
 	};
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 
 	(void)state;
 	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -613,7 +596,7 @@ static void test_row_0_holds_three_requests_per_interval(void **state)
 		struct table_options o = TABLE_OPTIONS_DEFAULT;
 
 		o.poll_ns = cases[i].poll_ns;
-		t = derive(s, &o);
+		t = derive_table(s, &o);
 		assert_true(fabs(t->rows[0].rate_rps - cases[i].rate_rps) < 1e-9);
 		assert_true(t->rows[1].rate_rps > cases[i].rate_rps);
 		assert_ptr_equal(response_table_lookup(t, 0), &t->rows[0]);
@@ -622,11 +605,11 @@ static void test_row_0_holds_three_requests_per_interval(void **state)
 
 static void test_lookup_rounds_up_and_ends_in_overload(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	_cleanup_(freep) struct response_table *t = NULL;
 
 	(void)state;
-	t = derive(s, &TABLE_OPTIONS_DEFAULT);
+	t = derive_table(s, &TABLE_OPTIONS_DEFAULT);
 	assert_ptr_equal(response_table_lookup(t, 6), &t->rows[0]);
 	assert_ptr_equal(response_table_lookup(t, 6.0001), &t->rows[1]);
 	assert_ptr_equal(response_table_lookup(t, t->rows[9].rate_rps), &t->rows[9]);
@@ -638,12 +621,12 @@ static void test_lookup_rounds_up_and_ends_in_overload(void **state)
 
 static void test_rows_that_nothing_can_hold_are_the_baseline(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	_cleanup_(freep) struct response_table *t = NULL;
 	uint32_t n = 0;
 
 	(void)state;
-	t = derive(s, &TABLE_OPTIONS_DEFAULT);
+	t = derive_table(s, &TABLE_OPTIONS_DEFAULT);
 	/* 0.95 load has a p95 of some 10 services, and 80 ms x 0.9 are 7.2. */
 	assert_true(t->rows[t->n_rows - 1].flags & TABLE_ROW_BASELINE);
 	assert_int_equal(t->rows[t->n_rows - 1].cell, 0);
@@ -657,7 +640,7 @@ static void test_rows_that_nothing_can_hold_are_the_baseline(void **state)
 
 static void test_the_slo_is_a_factor_of_t0_or_absolute(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	_cleanup_(freep) struct response_table *by_factor = NULL, *absolute = NULL, *p99 = NULL,
 					       *rated = NULL;
 	struct table_options o = TABLE_OPTIONS_DEFAULT;
@@ -665,21 +648,21 @@ static void test_the_slo_is_a_factor_of_t0_or_absolute(void **state)
 
 	(void)state;
 	o.slo_factor = 1.5;
-	by_factor = derive(s, &o);
+	by_factor = derive_table(s, &o);
 	assert_int_equal(by_factor->slo_ns, 60000000);
 	o.slo_ns = 60000000;
 	o.slo_factor = 99;
-	absolute = derive(s, &o);
+	absolute = derive_table(s, &o);
 	assert_memory_equal(by_factor, absolute, sizeof(*by_factor));
 	/* Another percentile or R has another T0, which the file does not hold. */
 	o = TABLE_OPTIONS_DEFAULT;
 	o.percentile = 99;
-	p99 = derive(s, &o);
+	p99 = derive_table(s, &o);
 	assert_int_equal(response_tail(&s->cells[0], 70, 99, o.seed, &tail, &upper), 0);
 	assert_true(fabs((double)p99->t0_ns - tail) < 1 && p99->slo_ns > 80000000);
 	o = TABLE_OPTIONS_DEFAULT;
 	o.rated_rps = 20;
-	rated = derive(s, &o);
+	rated = derive_table(s, &o);
 	assert_int_equal(response_tail(&s->cells[0], 20, 95, o.seed, &tail, &upper), 0);
 	assert_true(fabs((double)rated->t0_ns - tail) < 1);
 	assert_true(rated->rated_rps == 20 && fabs(rated->overload_rps - 95) < 1e-9);
@@ -689,7 +672,7 @@ static void test_the_slo_is_a_factor_of_t0_or_absolute(void **state)
 
 static void test_a_rated_rate_above_the_capacity_needs_an_absolute_slo(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	_cleanup_(freep) struct response_table *t = NULL;
 	struct table_options o = TABLE_OPTIONS_DEFAULT;
 	struct surface_error error = {0};
@@ -700,7 +683,7 @@ static void test_a_rated_rate_above_the_capacity_needs_an_absolute_slo(void **st
 	assert_string_equal(error.text, "rated rate 500 is above 95, which the card can serve: an "
 					"SLO factor has no meaning");
 	o.slo_ns = 80000000;
-	t = derive(s, &o);
+	t = derive_table(s, &o);
 	assert_true(fabs(t->rows[t->n_rows - 1].rate_rps - 95) < 1e-9);
 	assert_null(response_table_lookup(t, 500));
 }
@@ -736,7 +719,7 @@ static void test_options_out_of_range_are_refused(void **state)
 		 "the SLO of 5.000 ms cannot be met: the whole card at the highest clock needs"},
 	};
 #pragma GCC diagnostic pop
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	struct surface_error error = {0};
 	struct response_table *t = NULL;
 
@@ -769,7 +752,7 @@ static void test_rates_do_not_depend_on_what_may_be_chosen(void **state)
 		{TABLE_GATING_CU, 95, 0, 3000000000, 12.5},
 		{TABLE_GATING_NONE, 95, 300000000, 500000000, 500},
 	};
-	_cleanup_(free_surface) struct surface *s = new_surface();
+	_cleanup_(surface_freep) struct surface *s = new_surface();
 	unsigned int masked = 0;
 
 	(void)state;
@@ -801,15 +784,15 @@ static void test_rates_do_not_depend_on_what_may_be_chosen(void **state)
 
 static void test_a_seed_gives_the_same_bytes_again_and_another_seed_others(void **state)
 {
-	_cleanup_(free_surface) struct surface *s = sample_surface();
+	_cleanup_(surface_freep) struct surface *s = sample_surface();
 	_cleanup_(freep) struct response_table *a = NULL, *b = NULL, *other = NULL;
 	struct table_options o = TABLE_OPTIONS_DEFAULT;
 
 	(void)state;
-	a = derive(s, &o);
-	b = derive(s, &o);
+	a = derive_table(s, &o);
+	b = derive_table(s, &o);
 	o.seed = 2;
-	other = derive(s, &o);
+	other = derive_table(s, &o);
 	assert_memory_equal(a, b, sizeof(*a));
 	assert_true(a->rows[30].tail_ns != other->rows[30].tail_ns);
 }
