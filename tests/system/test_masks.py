@@ -40,6 +40,16 @@ def held_cus(machine):
     return int(lines[-1]) if lines else None
 
 
+def settled_on_a_mask(machine):
+    """The held worker under a partial mask with nothing on its way to it, else None. What it was
+    told last is read before and after: nothing of the three may have moved meanwhile."""
+    before = held_cus(machine)
+    w = workers(machine)[0]
+    ack = w["acknowledged"]
+    still = ack and ack["epoch"] == w["wanted"]["epoch"] and held_cus(machine) == before
+    return w if still and ack["mask"] and mask_cus(ack) == before else None
+
+
 @case()
 def status_shows_the_wanted_and_the_acknowledged_mask_of_each_worker(m):
     # Near its rated rate, where 30 CUs are measured to draw clearly less than 60.
@@ -137,9 +147,8 @@ def a_model_stalled_under_its_mask_gets_all_cus_until_a_reload(m):
     wait_for("its own rate", lambda: 80 < model(m).get("rate_rps", 0) < 120
              and model(m)["reason"] == "demand")
     wait_for("a partial mask", lambda: (held_cus(m) or 60) < 60)
-    w = wait_for("it is acknowledged", lambda: next(
-        (w for w in workers(m) if w["acknowledged"] and w["acknowledged"]["mask"]), None))
-    check(w["queues_changed"] == 5 and mask_cus(w["acknowledged"]) == held_cus(m), w)
+    w = wait_for("it is wanted, held and acknowledged", lambda: settled_on_a_mask(m))
+    check(w["queues_changed"] == 5, w)
     worker.send_signal(signal.SIGUSR1)
     wait_for("requests in flight", lambda: model(m)["in_flight"] > 0)
     check(held_cus(m) > 0, "still under its mask")
