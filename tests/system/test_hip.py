@@ -12,7 +12,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
-from machine import BDF, BIN, BUILD, case, check, main, wait_for  # noqa: E402
+from machine import BDF, BIN, BUILD, PATIENCE_S, case, check, main, wait_for  # noqa: E402
 from publisher import Publisher  # noqa: E402
 
 # Slowed down, a busy host still keeps the card's queues filled.
@@ -135,13 +135,13 @@ def masked_times_ms(m, engine):
     for k, c in SHAPES:
         publisher.publish(f"{k} {c}")
         cus, before = k * c or 60, len(served(path))
-        wait_for("requests under the mask", lambda: len(served(path)) >= before + 60, timeout=60)
+        wait_for("requests under the mask", lambda: len(served(path)) >= before + 60)
         # Those that ran when the directive came began under the one before.
         rows = served(path)[before + 10:]
         check(all(int(row["cus"]) == cus for row in rows), f"all on {cus} CUs")
         times[k, c] = median_ms(rows)
     child.terminate()
-    check(child.wait(30) == 0, f"{engine} ends well")
+    check(child.wait(PATIENCE_S) == 0, f"{engine} ends well")
     return times
 
 
@@ -160,12 +160,12 @@ def busy_power_w(m, engine, *options):
     child = m.start_worker("--closed-loop", "2", *options, governed=False, engine=engine,
                            name=f"power-{engine}")
     wait_for("the worker is on the card", lambda: processes(m))
-    wait_for("the card is busy", lambda: m.card()["sensor_busy_percent"] > 50, timeout=20)
+    wait_for("the card is busy", lambda: m.card()["sensor_busy_percent"] > 50)
     before = m.card()
-    wait_for("a second of busy time", lambda: m.card()["busy_s"] - before["busy_s"] > 1, timeout=60)
+    wait_for("a second of busy time", lambda: m.card()["busy_s"] - before["busy_s"] > 1)
     after = m.card()
     child.terminate()
-    check(child.wait(30) == 0, f"{engine} ends well")
+    check(child.wait(PATIENCE_S) == 0, f"{engine} ends well")
     wait_for("the card is idle", lambda: m.card()["sensor_busy_percent"] == 0)
     busy_s = after["busy_s"] - before["busy_s"]
     idle_s = (after["device_ns"] - before["device_ns"]) / 1e9 - busy_s
@@ -203,7 +203,7 @@ def requests_at_the_same_time_share_the_card(m):
                "/nonexistent/worker.sock", "--closed-loop", "1", "--jitter", "0", *load]
     pair = [subprocess.Popen([*command, "--report", path], stdout=subprocess.DEVNULL)
             for path in paths]
-    check([child.wait(120) for child in pair] == [0, 0], "both end well")
+    check([child.wait(PATIENCE_S) for child in pair] == [0, 0], "both end well")
     # Nor does it matter whose the other's kernels are.
     overlap = while_all_run(paths)
     check(all(len(rows) > 10 for rows in overlap), f"they overlap: {[len(r) for r in overlap]}")
@@ -240,9 +240,9 @@ def a_hung_queue_does_not_keep_a_stopped_worker(m):
                 "flop = 1e18\nbytes = 1000\nfixed_bytes = 0\n")
     child = m.start_worker("--closed-loop", "1", "--drain", "100ms", governed=False, engine="hip",
                            model=model, name="hung")
-    wait_for("the card is busy", lambda: m.card()["sensor_busy_percent"] > 50, timeout=30)
+    wait_for("the card is busy", lambda: m.card()["sensor_busy_percent"] > 50)
     child.terminate()
-    check(child.wait(30) == 1, f"it ends, and not well: {m.log('hung')}")
+    check(child.wait(PATIENCE_S) == 1, f"it ends, and not well: {m.log('hung')}")
     check("does not end what it runs" in m.log("hung"), f"says why: {m.log('hung')}")
     wait_for("its queues are gone", lambda: not processes(m))
     wait_for("the card is idle", lambda: m.card()["sensor_busy_percent"] == 0)
@@ -264,7 +264,7 @@ def a_hip_worker_runs_on_the_card_it_is_told(m):
     wait_for("the second card is busy", lambda: m.card(1)["sensor_busy_percent"] > 50)
     check(m.card(0)["sensor_busy_percent"] == 0, "the first is not")
     child.terminate()
-    check(child.wait(30) == 0, "it ends well")
+    check(child.wait(PATIENCE_S) == 0, "it ends well")
     wait_for("no queue is left", lambda: not processes(m))
     began = time.monotonic()
     result = m.capture([os.path.join(BIN, "cofris-worker"), "--engine", "hip", "--model", "resnet50",

@@ -8,7 +8,7 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
-from machine import BDF, BIN, BUILD, case, check, main, wait_for  # noqa: E402
+from machine import BDF, BIN, BUILD, PATIENCE_S, case, check, main, wait_for  # noqa: E402
 
 STALLED = "stalled under a partial mask: off until reload"
 
@@ -57,7 +57,7 @@ def status_shows_the_wanted_and_the_acknowledged_mask_of_each_worker(m):
     worker = m.start_worker("--rate", "400", "--duration", "600s", "--instance", "first",
                             model="shufflenet")
     wait_for("30 CUs acknowledged", lambda: len(workers(m)) == 1
-             and (workers(m)[0]["acknowledged"] or {}).get("cus") == 30, timeout=30)
+             and (workers(m)[0]["acknowledged"] or {}).get("cus") == 30)
     w = workers(m)[0]
     check(w["model"] == "shufflenet" and w["instance"] == "first" and w["pid"] == worker.pid, w)
     check(w["follows"] == ["cu-mask", "batch"] and w["clock_alone"] is None, w)
@@ -76,7 +76,7 @@ def a_worker_that_follows_no_masks_is_governed_by_clock_alone(m):
     worker = m.start_worker("--rate", "60", "--duration", "600s", "--no-follow-mask", "--instance",
                             "deaf")
     wait_for("a lower clock limit", lambda: m.card()["perf_level"] == "manual"
-             and m.card()["soft_high_mhz"] < 1725, timeout=20)
+             and m.card()["soft_high_mhz"] < 1725)
     w = workers(m)[0]
     check(w["clock_alone"] == "does not follow masks" and w["follows"] == ["batch"], w)
     check(w["wanted"]["mask"] is None and model(m)["cus"] == 60, w)
@@ -108,7 +108,7 @@ def without_masks_clock_and_power_are_what_policy_frequency_would_choose(m):
     worker = m.start_worker("--rate", "60", "--duration", "600s", "--no-follow-mask", "--seed",
                             "1")
     wait_for("a lower clock limit", lambda: model(m).get("clock_alone")
-             and (gpu(m)["max_mhz"] or 1725) < 1725, timeout=20)
+             and (gpu(m)["max_mhz"] or 1725) < 1725)
     table = table_of(m)
     rows = table["rows"]
     check(table["clock_alone"] and {row["cus"] for row in rows} == {60}, table)
@@ -131,7 +131,7 @@ def without_masks_clock_and_power_are_what_policy_frequency_would_choose(m):
     check(worker.poll() is None, "the worker goes on")
     worker.kill()
     daemon.terminate()
-    check(daemon.wait(10) == 0, "a clean stop exits 0")
+    check(daemon.wait(PATIENCE_S) == 0, "a clean stop exits 0")
     result = m.capture([os.path.join(BIN, "cofris-replay"), "--inputs", record, "--json"])
     replayed = json.loads(result.stdout)
     check(replayed["differing"] == 0 and replayed["configurations"] == 2, replayed)
@@ -152,7 +152,7 @@ def a_model_stalled_under_its_mask_gets_all_cus_until_a_reload(m):
     worker.send_signal(signal.SIGUSR1)
     wait_for("requests in flight", lambda: model(m)["in_flight"] > 0)
     check(held_cus(m) > 0, "still under its mask")
-    wait_for("all CUs", lambda: held_cus(m) == 0, timeout=20)
+    wait_for("all CUs", lambda: held_cus(m) == 0)
     wait_for("acknowledged", lambda: workers(m)[0]["acknowledged"]["mask"] is None)
     check(workers(m)[0]["clock_alone"] == STALLED and model(m)["masks_off"] == STALLED,
           workers(m)[0])
@@ -177,7 +177,7 @@ def run_policy(m, policy, done):
     record = os.path.join(m.dir, "run", "record")
     daemon = m.start_daemon("--record", record)
     worker = m.start_worker("--rate", "60", "--duration", "600s", "--seed", "1")
-    wait_for(f"{policy} at work", done, timeout=20)
+    wait_for(f"{policy} at work", done)
     before = gpu(m)["decisions"]
     seen = []
     while gpu(m)["decisions"] < before + 10:
@@ -186,7 +186,7 @@ def run_policy(m, policy, done):
     table = json.loads(ctl(m, "table", "resnet50", "--json"))["tables"][0]
     worker.kill()
     daemon.terminate()
-    check(daemon.wait(10) == 0, "a clean stop exits 0")
+    check(daemon.wait(PATIENCE_S) == 0, "a clean stop exits 0")
     result = m.capture([os.path.join(BIN, "cofris-replay"), "--inputs", record, "--json"])
     check(json.loads(result.stdout)["differing"] == 0, result.stdout)
     return seen, table, text

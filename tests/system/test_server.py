@@ -11,7 +11,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
-from machine import BDF, BIN, BUILD, SOURCE, case, check, main, wait_for  # noqa: E402
+from machine import BDF, BIN, BUILD, PATIENCE_S, SOURCE, case, check, main, wait_for  # noqa: E402
 from publisher import Publisher  # noqa: E402
 
 TOOL = os.path.join(BUILD, "lib", "libcofris-hsa.so")
@@ -58,12 +58,12 @@ class Server:
 
     def wait_until_ready(self):
         wait_for("the server serves", lambda: "ready" in self.m.log(self.name)
-                 or self.process.poll() is not None, timeout=60)
+                 or self.process.poll() is not None)
         check(self.process.poll() is None, f"the server ended: {self.m.log(self.name)}")
 
     def ends_well(self):
         self.process.send_signal(signal.SIGTERM)
-        check(self.process.wait(60) == 0, f"the server ends well: {self.m.log(self.name)}")
+        check(self.process.wait(PATIENCE_S) == 0, f"the server ends well: {self.m.log(self.name)}")
         c = self.last_counts()
         check(c["begun"] == c["ended"] > 0, f"no request is lost: {c}")
         check(c["wrong"] == c["errors"] == 0, f"every byte is right: {c}")
@@ -82,8 +82,7 @@ def a_python_server_follows_ten_masks_by_its_environment(m):
         check(queues >= 1, f"{mask}: the stream's queue is changed")
         waited.append(us)
         wanted = server.counts()["ended"] + 5
-        wait_for(f"requests under {mask}", lambda w=wanted: server.counts()["ended"] >= w,
-                 timeout=60, period=0.05)
+        wait_for(f"requests under {mask}", lambda w=wanted: server.counts()["ended"] >= w, period=0.05)
     total = server.ends_well()
     print(f"{len(MASKS)} masks, {total['ended']} requests; acknowledged after "
           f"{sorted(waited)[len(waited) // 2]} us, at most {max(waited)} us (simulated)")
@@ -147,8 +146,7 @@ def a_python_server_is_governed_by_clock_and_cus(m):
     seen = []
     for rate in LOAD:
         server.tell(f"rate {rate}")
-        wait_for(f"{rate} requests a second", lambda r=rate: settled(m, 0.6 * r, 1.3 * r),
-                 timeout=40)
+        wait_for(f"{rate} requests a second", lambda r=rate: settled(m, 0.6 * r, 1.3 * r))
         since = gpus(m)[BDF[0]]["decisions"]
         wait_for("ten decisions", lambda s=since: gpus(m)[BDF[0]]["decisions"] > s + 10)
         wait_for("the directive is followed", lambda: is_followed(m))
@@ -164,7 +162,7 @@ def a_python_server_is_governed_by_clock_and_cus(m):
     wait_for("no worker is left", lambda: model(m)["workers"] == 0)
     wait_for("the card as found", lambda: m.baseline() == found)
     daemon.terminate()
-    check(daemon.wait(10) == 0, "a clean stop exits 0")
+    check(daemon.wait(PATIENCE_S) == 0, "a clean stop exits 0")
     print(f"{total['ended']} requests: {seen} (simulated)")
 
 
@@ -177,7 +175,7 @@ def a_python_server_on_two_cards_follows_on_both(m):
     server = Server(m, "--cards", "0,1", "--count", CLIENT, "--rate", "60", socket=m.worker_socket)
     server.wait_until_ready()
     for bdf in BDF[:2]:
-        wait_for(f"fewer CUs on {bdf}", lambda b=bdf: is_masked(m, b), timeout=40)
+        wait_for(f"fewer CUs on {bdf}", lambda b=bdf: is_masked(m, b))
         judged_rightly(m, server, bdf)
     server.ends_well()
     wait_for("both cards as found", lambda: [m.baseline(i) for i in range(2)] == found)
@@ -211,7 +209,7 @@ def a_program_beside_the_server_may_count_for_it(m):
     thread = threading.Thread(target=count, args=(names["serve"], stop))
     thread.start()
     try:
-        wait_for("fewer CUs", lambda: model(m)["input"] == "ok" and is_masked(m), timeout=40)
+        wait_for("fewer CUs", lambda: model(m)["input"] == "ok" and is_masked(m))
         follows, counts = workers_of(m)
         check(follows[0]["pid"] == server.process.pid and counts[0]["pid"] == os.getpid(), counts)
         check(follows[0]["clock_alone"] is None and counts[0]["clock_alone"] is None, counts)
