@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from support.machine import BUILD, Failure, check, case, main, wait_for  # noqa: E402
+from support.machine import BUILD, case, check, main, undisturbed, wait_for  # noqa: E402
 
 CLIENT = os.path.join(BUILD, "tests", "hsa", "hip-times")
 DEVICE = "/sys/class/drm/card0/device"
@@ -55,10 +55,6 @@ def rate(cus, others):
     return min(s for s, n in zip(shares, used) if n) / min(n for n in used if n)
 
 
-class Off(Failure):
-    """A kernel's time that is not the formula's."""
-
-
 class Kernel:
     def __init__(self, text, cus):
         self.start, self.end = text
@@ -83,20 +79,7 @@ def check_all(kernels, clocks=((0, 1725),)):
     for k in kernels:
         p = progress(k, kernels, clocks)
         print(f"{k.end - k.start} ns on {len(k.cus)} CUs: {p:.4f}")
-        if abs(p - 1) > TOLERANCE:
-            raise Off(f"a kernel of {k.end - k.start} ns came to {p:.4f}")
-
-
-def undisturbed(function, runs=3):
-    """The least disturbed of a few runs is judged: a host that holds up one of the threads between
-    the moment that it takes for its kernel and its word on it disturbs one run, a fault all."""
-    for left in reversed(range(runs)):
-        try:
-            return function()
-        except Off as e:
-            if left == 0:
-                raise
-            print(f"{e}: once more")
+        check(abs(p - 1) <= TOLERANCE, f"a kernel of {k.end - k.start} ns came to {p:.4f}")
 
 
 def start(count, masks):
@@ -179,8 +162,7 @@ def run_over_a_switch(machine):
     kernels = finish(process, ["all"])
     fields = machine.writes()[before].split("\t")
     switch_ns = int(fields[1]) + SWITCH_NS
-    if not any(k.start < switch_ns < k.end for k in kernels):
-        raise Off("the switch came in no kernel")
+    check(any(k.start < switch_ns < k.end for k in kernels), "the switch came in mid-kernel")
     check_all(kernels, ((0, 1725), (switch_ns, 925)))
 
 

@@ -86,7 +86,8 @@ def kernels_per_second(m, child):
     return (last["kernels"] - first["kernels"]) / ((until - since) / 1e9)
 
 
-@case()
+# Slowed down, so that it is the card that counts and not how fast the host launches.
+@case(sim=["--time-scale", "4"])
 def masks_reach_the_queues_and_go_with_the_publisher(m):
     publisher = Publisher(m)
     app = start_app(m, "--streams", "1", "--kernels", "400", "--bytes", str(1 << 20),

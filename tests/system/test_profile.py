@@ -418,8 +418,8 @@ def run_on_terminal(command_line, columns=200, stop_at=None):
     child = subprocess.Popen(command_line, stdin=slave, stdout=slave, stderr=slave)
     os.close(slave)
     drawn = b""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and select.select([master], [], [], 60)[0]:
+    deadline = time.monotonic() + 2 * PATIENCE_S
+    while time.monotonic() < deadline and select.select([master], [], [], PATIENCE_S)[0]:
         try:
             data = os.read(master, 65536)
         except OSError:  # the other side has closed
@@ -465,7 +465,8 @@ def a_bar_on_a_narrow_terminal_leaves_nothing_behind(m):
     check(status == 1, drawn)
     bars = re.findall(r"\x1b\[K(\[[#.]{24}\][^\r]*)", drawn)
     check(len(bars) >= 6 and all(len(b) < 60 for b in bars), f"bars of one line: {bars}")
-    lines = [line for line in screen(drawn) if line]
+    # A busy host may have made a cell unstable: notes may stay.
+    lines = [line for line in screen(drawn) if line and not line.endswith("measured again")]
     check(all(line.startswith("cofris-profile: ") for line in lines), f"only the log stays: {lines}")
     check("cofris-profile: Stopped by SIGINT" in lines, f"whole: {lines}")
 
