@@ -8,7 +8,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
-from machine import BDF, BIN, case, check, main, needs_hip, wait_for  # noqa: E402
+from machine import BDF, BIN, PATIENCE_S, case, check, main, needs_hip, wait_for  # noqa: E402
 
 RATED_RPS = 246  # R of resnet50 on the MI50's plant
 # Load in steps, held long enough that each counts; no step is more than a third of R.
@@ -206,7 +206,7 @@ def limits_until_the_end(m, workers):
                 limits.append(card["soft_high_mhz"])
         return all(w.poll() is not None for w in workers)
 
-    wait_for("the end of the load", ended, timeout=60, period=0.05)
+    wait_for("the end of the load", ended, period=0.05)
     check(all(w.returncode == 0 for w in workers), "the workers exit 0")
     return seen
 
