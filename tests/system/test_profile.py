@@ -17,7 +17,7 @@ import termios
 import time
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
-from machine import BDF, BIN, PATIENCE_S, case, check, main, wait_for  # noqa: E402
+from machine import BDF, BIN, PATIENCE_S, case, check, main, undisturbed, wait_for  # noqa: E402
 
 QUICK = ["--grid", "quick", "--cell-time", "100ms", "--verify-time", "500ms", "--engine", "plant"]
 
@@ -70,12 +70,13 @@ def profiler_folders(m):
     return [f for f in os.listdir(os.path.dirname(output(m))) if f.startswith("cofris-profile.")]
 
 
-@case()
-def a_quick_profile_agrees_with_the_plant_and_governs(m):
-    m.start_bus()
-    m.start_actuator()
-    found = m.baseline()
-    path = output(m)
+def table_command(path):
+    return [os.path.join(BIN, "cofris-profile"), "table", path]
+
+
+def profile_and_compare(m, truth_path):
+    """A quick profile, held against the plant's own truth; its summary."""
+    found, path = m.baseline(), output(m)
     began = time.monotonic()
     result = profile(m, "--cell-time", "400ms", "--json")
     check(result.returncode == 0, result.stderr)
@@ -88,7 +89,6 @@ def a_quick_profile_agrees_with_the_plant_and_governs(m):
     check(m.baseline() == found, "the card is as found")
     check(not os.path.exists(path + ".partial"), "nothing is left of the partial file")
 
-    truth_path = m.surface()
     truth = {shape_of(c): c for c in rows(truth_path, "cell")}
     cells = rows(path, "cell")
     whole = [c for c in cells if shape_of(c)[1:] == (4, 15)]
@@ -106,17 +106,28 @@ def a_quick_profile_agrees_with_the_plant_and_governs(m):
     ratio = float(header(path)["t0_ns"]) / float(header(truth_path)["t0_ns"])
     check(abs(ratio - 1) < 0.1, f"T0: {ratio}")
     check(header(path)["source"] == "simulated", "says that it is simulated")
-
-    view = [os.path.join(BIN, "cofris-profile"), "table", path]
-    table = json.loads(m.capture([*view, "--json"]).stdout)
-    true_levels = json.loads(m.capture([*view[:2], truth_path, "--json"]).stdout)["levels"]
+    table = json.loads(m.capture([*table_command(path), "--json"]).stdout)
+    truth = json.loads(m.capture([*table_command(truth_path), "--json"]).stdout)
     for key, mhz in (("idle_w", [930, 1386, 1725]),
                      ("active_idle_w", [930, 1143, 1386, 1606, 1725])):
         measured = [level for level in table["levels"] if level[key] is not None]
         check([level["mhz"] for level in measured] == mhz, f"{key} at its clocks: {measured}")
         for level in measured:
-            true_w = next(t[key] for t in true_levels if t["mhz"] == level["mhz"])
+            true_w = next(t[key] for t in truth["levels"] if t["mhz"] == level["mhz"])
             check(abs(level[key] - true_w) < max(2, 0.03 * true_w), f"{key}: {level}, {true_w}")
+    return summary
+
+
+@case()
+def a_quick_profile_agrees_with_the_plant_and_governs(m):
+    m.start_bus()
+    m.start_actuator()
+    path, truth_path = output(m), m.surface()
+    # A host that stops the worker for a moment lowers what the sensor shows of the card.
+    summary = undisturbed(lambda: profile_and_compare(m, truth_path))
+
+    view = table_command(path)
+    table = json.loads(m.capture([*view, "--json"]).stdout)
     text = m.capture(view).stdout
     check(re.search(r"^active idle: [0-9.]+ W at 930 MHz, ", text, re.MULTILINE), text)
     check(not table["modelled"] and "modelled" not in text, "without gating nothing is modelled")

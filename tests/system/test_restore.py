@@ -25,7 +25,10 @@ def under_load(m, rate=40, model="resnet50", **options):
 
 
 def served(m):
-    with open(os.path.join(m.dir, "report.csv")) as f:
+    path = os.path.join(m.dir, "report.csv")
+    if not os.path.exists(path):  # the worker has yet to begin
+        return 0
+    with open(path) as f:
         return sum(line.rstrip().endswith(",ok") for line in f)
 
 
