@@ -32,7 +32,6 @@ const struct disturbance disturbances_all[] = {
 		.event = {.kelvin = 65},
 		WITHIN,
 		.power_vs_maximum = 1,
-		.missed = MISSED(RECOVERY),
 	},
 	{
 		.name = "hot-untold",
@@ -43,7 +42,6 @@ const struct disturbance disturbances_all[] = {
 		.event = {.kelvin = 65, .silent = true},
 		WITHIN,
 		.power_vs_maximum = 1,
-		.missed = MISSED(RECOVERY),
 	},
 	{
 		.name = "throttled",
@@ -116,7 +114,6 @@ const struct disturbance disturbances_all[] = {
 		VARYING,
 		.poll_ns = POLL(100),
 		WITHIN,
-		.missed = MISSED(RECOVERY) | MISSED(END_POWER),
 	},
 	{
 		.name = "poll-1s",
