@@ -190,9 +190,11 @@ static void set_row(const struct search *s, const struct row_search *r, struct t
 	double f = s->options->factor;
 	uint32_t option = choice(s, r), chosen = option == UINT32_MAX ? m->baseline : option;
 	const struct menu_option *o = &m->options[chosen];
+	struct place last = {m->n_rates - 1, m->n_rates - 1, 0};
 	struct menu_point p;
 
-	point_at(m, chosen, &r->at, &p);
+	/* Beyond what this card can do, B is as at the most that the profile's can. */
+	point_at(m, chosen, r->at.after < m->n_rates ? &r->at : &last, &p);
 	row->cell = o->cell;
 	row->max_mhz = m->clocks[o->clock].max_mhz;
 	row->shape = o->shape;
@@ -202,8 +204,9 @@ static void set_row(const struct search *s, const struct row_search *r, struct t
 	row->wait_ns = MIN(f, 1.0) * (double)p.wait_ns;
 	row->flags = (row->flags & ~(uint32_t)TABLE_ROW_BASELINE) |
 		     (option == UINT32_MAX ? TABLE_ROW_BASELINE : 0u);
+	/* Nor does the menu keep what is far beyond the SLO. */
 	if (isinf(p.tail_ns)) {
-		row->power_w = response_menu_busy_w(m, chosen);
+		row->power_w = s->table->baseline.power_w;
 		row->tail_ns = f * s->table->baseline.tail_ns;
 		row->tail_upper_ns = f * s->table->baseline.tail_upper_ns;
 		return;
