@@ -243,6 +243,7 @@ static void model_pace(struct governor *g, uint32_t i, const struct response_tab
 
 	if (!m->policy->paced)
 		return;
+	m->pacer.together = false;
 	plan->row = pacer_step(&m->pacer, t, input->now_ns, plan->row, &dwelling);
 	if (dwelling)
 		plan->reason = governor_first_reason(plan->reason, GOVERNOR_REASON_DWELL);

@@ -315,17 +315,6 @@ static uint32_t row_in(const struct response_table *old, const struct response_t
 	return planner_lookup(table, old->rows[row].rate_rps);
 }
 
-/* Rows that were held for a while are not given up because of a reload. */
-static struct several_hold hold_in(const struct response_table *old,
-				   const struct response_table *table, struct several_hold h)
-{
-	if (!old || !table)
-		return (struct several_hold){0};
-	h.row = row_in(old, table, h.row);
-	h.peak = row_in(old, table, h.peak);
-	return h;
-}
-
 /* The new menu's option for what the old one's means to card and workers. */
 static uint32_t option_in(const struct response_menu *old, const struct response_menu *menu,
 			  uint32_t option)
@@ -419,7 +408,6 @@ void governor_inherit(struct governor *g, const struct governor *old)
 				row_in(o->table, c->table, old->models[j].pacer.row);
 			g->models[i].pacer.peak =
 				row_in(o->table, c->table, old->models[j].pacer.peak);
-			g->several.holds[i] = hold_in(o->table, c->table, old->several.holds[j]);
 		}
 	}
 }
