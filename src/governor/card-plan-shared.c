@@ -3,20 +3,15 @@
  * and uncore and CUs on meanwhile; sharing all of them, models only wait for each other while they
  * run at the same time. Services take
  *
- *	1 + SHARE * sum of the others' u_j
+ *	1 + share * sum of the others' u_j
  *
- * times as long, u_j being the share of the time that one is busy in this company. 1 would be that
- * of kernels which fill the card, each with the same part of it; those that leave CUs free, or have
- * little to do beside being launched, are slowed down less. Launch by launch (plant/share.h),
- * pairs of ten models slow each other down by 0.03 (shufflenet beside itself) to 1.3 (bert-base
- * beside vgg19); what a pair has beyond SHARE the margins of tails and boosts have to hold. */
+ * times as long, u_j being the share of the time that one is busy in this company, and share the
+ * model's own (stretch.h). */
 #include "governor/card-plan-internal.h"
 #include <math.h>
 
 /* What is busy depends on how slow it is, and the other way round; it grows to where it stays. */
 #define ROUNDS 6
-
-#define SHARE 0.6
 
 struct company {
 	const struct card_plan_request *request;
@@ -31,7 +26,7 @@ static double stretch(const struct company *c, uint32_t i)
 
 	for (uint32_t j = 0; j < c->n; j++)
 		if (j != i)
-			sum += SHARE * c->busy[j];
+			sum += c->models[i].asked->share * c->busy[j];
 	return sum;
 }
 

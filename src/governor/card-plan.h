@@ -54,6 +54,7 @@ struct card_plan_model {
 	double factor;	   /* service time over the profile's, 1 */
 	double limit_ns;   /* the tail has to be within: SLO, or headroom * SLO */
 	double late_cost;  /* of table_options; 0: power alone */
+	double share;	   /* of others' busy time on the same CUs that its services last longer */
 	uint32_t priority; /* larger is more important */
 	bool may_mask, may_batch;
 	uint32_t in_force; /* option, or UINT32_MAX */

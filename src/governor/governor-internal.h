@@ -12,6 +12,7 @@
 #include "governor/pacer.h"
 #include "governor/policy.h"
 #include "governor/several.h"
+#include "governor/stretch.h"
 #include "governor/thermal.h"
 
 struct model {
@@ -30,6 +31,7 @@ struct model {
 	union policy_state state;
 	struct cap_factor cap_factor;
 	struct governor_check check;
+	struct stretch stretch; /* by other models on the same CUs */
 	/* Of its menu: ordered in this step, and in the one before; UINT32_MAX: unknown. */
 	uint32_t option, option_before;
 };
@@ -70,6 +72,8 @@ struct policy_plan governor_model_want(struct governor *g, uint32_t i,
 				       const struct governor_input *input);
 /* governor-several.c. Whether all active models, more than one, can be planned for together. */
 bool governor_several_can(const struct governor *g, const struct governor_input *input);
+/* Learns from the interval that has just ended how much they slow each other down. */
+void governor_several_learn(struct governor *g, const struct governor_input *input);
 /* False: there is no such plan. */
 bool governor_several_decide(struct governor *g, const struct governor_input *input,
 			     struct governor_decision *ret);

@@ -42,6 +42,7 @@ void governor_model_reset(struct model *m)
 	forget(m);
 	pacer_init(&m->pacer);
 	boost_init(&m->boost);
+	stretch_init(&m->stretch);
 	m->rate_rps = 0;
 	m->doubted = m->in_force = false;
 	m->plan = (struct policy_plan){.row = PACER_ROW_BASELINE};

@@ -27,6 +27,58 @@ bool governor_several_can(const struct governor *g, const struct governor_input 
 	return n > 1;
 }
 
+/* ---- what is learnt ---- */
+
+/* Whether all ran without masks, each alone in its batches, as planned and all the time. */
+static bool ran_on_all_cus(const struct governor *g, const struct governor_input *input)
+{
+	const struct several *s = &g->several;
+
+	if (!s->planned || s->boosting || input->early || input->flags != 0 ||
+	    input->interval_ns / 4 < g->config.poll_ns / 5 || g->previous.action != GOVERNOR_SET ||
+	    g->previous.max_mhz != s->plan.max_mhz || input->applied_max_mhz != g->previous.max_mhz)
+		return false;
+	for (uint32_t k = 0; k < s->n; k++) {
+		const struct governor_model_input *in = &input->models[s->models[k]];
+		const struct response_menu *menu = s->asked.models[k].menu;
+		uint32_t option = s->plan.models[k].option;
+
+		/* After a reload the menu may be another one. */
+		if (!menu || option >= menu->n_options || !menu->options[option].full ||
+		    menu->options[option].batch != 1 || in->workers != 1 ||
+		    in->state != GOVERNOR_INPUT_OK || !in->whole_interval || !in->acknowledged)
+			return false;
+	}
+	return true;
+}
+
+void governor_several_learn(struct governor *g, const struct governor_input *input)
+{
+	const struct several *s = &g->several;
+	double busy[CARD_PLAN_MAX_MODELS], all_busy = 0;
+
+	if (!ran_on_all_cus(g, input))
+		return;
+	for (uint32_t k = 0; k < s->n; k++) {
+		busy[k] = MIN((double)input->models[s->models[k]].busy_ns /
+				      (double)input->interval_ns,
+			      1.0);
+		all_busy += busy[k];
+	}
+	for (uint32_t k = 0; k < s->n; k++) {
+		const struct governor_model_input *in = &input->models[s->models[k]];
+		const struct card_plan_model *asked = &s->asked.models[k];
+		double alone_ns = (double)in->executions * asked->factor *
+				  asked->menu->options[s->plan.models[k].option].service_ns;
+
+		if (in->executions > 0)
+			stretch_learn(&g->models[s->models[k]].stretch,
+				      (double)input->interval_ns / (double)NSEC_PER_SEC,
+				      (double)in->executions, all_busy - busy[k],
+				      (double)in->busy_ns / alone_ns);
+	}
+}
+
 /* ---- what is asked ---- */
 
 /* The row that is planned for. Beyond the table counts as its last, unless it is by the mean. */
@@ -69,6 +121,7 @@ static struct card_plan_model ask_for(const struct governor *g, uint32_t i,
 		.factor = 1,
 		.limit_ns = headroom * (double)c->menu->slo_ns,
 		.late_cost = c->late_cost,
+		.share = g->models[i].stretch.share,
 		.priority = c->priority,
 		.may_mask = true,
 		.may_batch = input->models[i].batch_follows,
@@ -79,7 +132,7 @@ static struct card_plan_model ask_for(const struct governor *g, uint32_t i,
 static bool same_model(const struct card_plan_model *a, const struct card_plan_model *b)
 {
 	return a->menu == b->menu && a->demand_rps == b->demand_rps && a->factor == b->factor &&
-	       a->limit_ns == b->limit_ns && a->late_cost == b->late_cost &&
+	       a->limit_ns == b->limit_ns && a->late_cost == b->late_cost && a->share == b->share &&
 	       a->priority == b->priority && a->may_batch == b->may_batch;
 }
 

@@ -298,6 +298,7 @@ void governor_step(struct governor *g, const struct governor_input *input,
 		governor_model_estimate(g, i, input);
 	governor_cap_learn(g, input, active.n == 1 ? active.last : UINT32_MAX);
 	governor_check_step(g, input, active.n == 1 ? active.last : UINT32_MAX);
+	governor_several_learn(g, input);
 	governor_decide(g, input, ret);
 	ret->changed = !g->decided || differs(ret, &g->previous);
 	g->previous = *ret;

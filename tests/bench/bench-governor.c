@@ -150,6 +150,7 @@ static void new_demands(struct card_plan_request *q, const struct card_plan *bef
 			.factor = 1,
 			.limit_ns = (double)menus[i]->slo_ns,
 			.late_cost = TABLE_LATE_COST,
+			.share = 0.6,
 			.priority = 100,
 			.may_mask = true,
 			.may_batch = true,
