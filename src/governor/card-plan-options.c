@@ -52,12 +52,9 @@ static void match_clocks(const struct governor_config *card, struct plan_model *
 	}
 }
 
-static bool may_choose(const struct card_plan_request *q, const struct card_plan_model *m,
-		       const struct menu_option *o)
+static bool may_choose(const struct card_plan_model *m, uint32_t option)
 {
-	if (q->n == 1 && !m->may_mask && !o->full)
-		return false;
-	return m->may_batch || o->batch == baseline(m->menu)->batch;
+	return response_menu_may_choose(m->menu, option, m->may_mask, m->may_batch);
 }
 
 /* At the lowest rate load may rise at once. Beside others a boost of the clock has to do. */
@@ -72,7 +69,7 @@ static void set_row0(const struct card_plan_request *q, struct plan_model *m)
 		if (menu->options[i].cell != menu->row0_cell)
 			continue;
 		m->least_capacity_rps = menu->options[i].capacity_rps;
-		if (may_choose(q, m->asked, &menu->options[i]))
+		if (may_choose(m->asked, i))
 			m->only = i;
 	}
 }
@@ -231,7 +228,7 @@ bool plan_evaluate(const struct card_plan_request *q, const struct plan_rooms *r
 
 	ret->n_se = ret->parts = ret->halves = ret->thirds = 0;
 	ret->units = 0;
-	if (!may_choose(q, m->asked, o) || (q->n > 1 && !set_room(rooms, o, ret)))
+	if (!may_choose(m->asked, option) || (q->n > 1 && !set_room(rooms, o, ret)))
 		return false;
 	return evaluate(q, m, option, stretch(m, o), ret);
 }
@@ -242,7 +239,7 @@ bool plan_evaluate_shared(const struct card_plan_request *q, const struct plan_m
 	const struct menu_option *o = &m->menu->options[option];
 
 	*ret = (struct plan_choice){0};
-	return o->full && may_choose(q, m->asked, o) && evaluate(q, m, option, stretched, ret);
+	return o->full && may_choose(m->asked, option) && evaluate(q, m, option, stretched, ret);
 }
 
 static double static_power_w(const struct plan_clock *c, const struct plan_choice *choices,

@@ -209,8 +209,7 @@ static void find_extremes(struct branching *b, double *ret_cus, double *ret_neg_
 		double cus = INFINITY, neg_log = 0;
 
 		for (uint32_t j = 0; j < l->n; j++) {
-			l->choices[j].neg_log = -log(l->choices[j].idle_share);
-			cus = MIN(cus, l->choices[j].ungated_cus);
+			cus = MIN(cus, (double)l->choices[j].ungated_cus);
 			neg_log = MAX(neg_log, l->choices[j].neg_log);
 		}
 		*ret_cus += cus;
@@ -364,27 +363,6 @@ static void descend(struct branching *b, const struct branch *at)
 	}
 }
 
-/* Whatever room there is: many a clock needs no more. */
-static double least_cost_w(const struct plan_search *s)
-{
-	double cost_w = 0, idle_share = 1, cus = s->clock.always_cus;
-
-	for (uint32_t i = 0; i < s->n; i++) {
-		const struct plan_list *l = &s->lists[i];
-		double most_idle = 0, least_cus = INFINITY;
-
-		for (uint32_t j = 0; j < l->n; j++) {
-			most_idle = MAX(most_idle, l->choices[j].idle_share);
-			least_cus = MIN(least_cus, l->choices[j].ungated_cus);
-		}
-		cost_w += l->least_w;
-		idle_share *= most_idle;
-		cus += least_cus;
-	}
-	return s->clock.idle_w + cost_w +
-	       (1 - idle_share) * (s->clock.uncore_w + MIN(cus, s->clock.most_cus) * s->clock.cu_w);
-}
-
 void plan_search_clock(struct plan_search *s)
 {
 	const struct plan_rooms *rooms = &s->rooms;
@@ -395,8 +373,6 @@ void plan_search_clock(struct plan_search *s)
 	b.s = s;
 	b.n = s->n;
 	b.units = root.left.units;
-	if (least_cost_w(s) >= s->best_w - PLAN_SAME_W)
-		return;
 	order_models(&b);
 	bound_split(&b);
 	if (isinf(b.cost_w[0][b.units]))

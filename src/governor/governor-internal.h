@@ -45,6 +45,7 @@ struct governor {
 	struct governor_decision previous;
 	struct model models[GOVERNOR_MAX_MODELS];
 	struct several several;
+	struct card_planner *planner; /* NULL: at most one model has a menu */
 };
 
 /* A step without its estimate. */

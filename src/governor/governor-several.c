@@ -167,7 +167,7 @@ static bool plan_together(struct governor *g, struct card_plan_request *q, const
 		return true;
 	for (uint32_t i = 0; s->planned && same_models && i < q->n; i++)
 		q->models[i].in_force = s->plan.models[i].option;
-	s->planned = card_plan_make(q, &plan) >= 0;
+	s->planned = card_plan_make(q, g->planner, &plan) >= 0;
 	if (!s->planned)
 		return false;
 	if (!same_models || !same_configurations(&s->plan, &plan, q->n))

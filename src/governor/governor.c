@@ -72,9 +72,19 @@ static bool config_is_valid(const struct governor_config *c)
 	return true;
 }
 
+static bool several_have_menus(const struct governor_config *c)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < c->n_models; i++)
+		n += c->models[i].menu != NULL;
+	return n > 1;
+}
+
 int governor_new(const struct governor_config *config, struct governor **ret)
 {
-	struct governor *g;
+	_cleanup_(governor_freep) struct governor *g = NULL;
+	int r;
 
 	if (!config_is_valid(config))
 		return -EINVAL;
@@ -89,12 +99,19 @@ int governor_new(const struct governor_config *config, struct governor **ret)
 		governor_model_reset(&g->models[i]);
 		g->models[i].option = UINT32_MAX;
 	}
-	*ret = g;
+	if (several_have_menus(config)) {
+		r = card_planner_new(&g->planner);
+		if (r < 0)
+			return r;
+	}
+	*ret = TAKE_PTR(g);
 	return 0;
 }
 
 struct governor *governor_free(struct governor *g)
 {
+	if (g)
+		(void)card_planner_free(g->planner);
 	free(g);
 	return NULL;
 }
