@@ -44,6 +44,7 @@ struct plan_model {
 	double gives_way_w; /* what that counts; 0: power is all that matters */
 	double unserved_w;  /* if it is not served at all, likewise */
 	uint8_t clocks[SURFACE_MAX_LEVELS];
+	uint16_t first[SURFACE_MAX_LEVELS + 1]; /* option of each of the menu's clocks */
 };
 
 /* An option at the demand in hand: a cache line. */
@@ -65,6 +66,7 @@ struct plan_choice {
 /* The least of all choices of a list, each by itself. */
 struct plan_least {
 	double cost_w, busy, cus;
+	double work; /* share of the time, times share of the card */
 	uint32_t units, halves, thirds;
 	uint32_t taken_cus; /* of the shape; 0 where units tell it better */
 };
@@ -127,9 +129,6 @@ bool plan_evaluate(const struct card_plan_request *q, const struct plan_rooms *r
 bool plan_evaluate_shared(const struct card_plan_request *q, const struct plan_model *m,
 			  uint32_t option, double stretched, struct plan_choice *ret);
 void plan_model_init(const struct card_plan_request *q, uint32_t index, struct plan_model *ret);
-/* The first of the menu's options of a clock, and the first of the next. */
-void plan_clock_options(const struct response_menu *m, uint32_t clock, uint32_t *ret_first,
-			uint32_t *ret_end);
 /* Power of choices, one for each model. */
 double plan_power_w(const struct plan_clock *c, const struct plan_choice *choices, uint32_t n);
 double plan_cost_w(const struct plan_clock *c, const struct plan_choice *choices, uint32_t n);

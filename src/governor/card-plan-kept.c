@@ -113,30 +113,32 @@ static bool bound_of(const struct planning *p, uint32_t i, uint32_t level, struc
 {
 	const struct plan_model *m = &p->models[i];
 	const struct response_menu *menu = m->menu;
-	double energy_j = INFINITY, capacity_rps = 0;
-	uint32_t first, end, cus = UINT32_MAX;
+	double energy_j = INFINITY, capacity_rps = 0, cus_s = INFINITY;
+	uint32_t clock = m->clocks[level], cus = UINT32_MAX;
 
-	plan_clock_options(menu, m->clocks[level], &first, &end);
-	for (uint32_t option = first; option < end; option++) {
+	for (uint32_t option = m->first[clock]; option < m->first[clock + 1]; option++) {
 		const struct menu_option *o = &menu->options[option];
+		uint32_t own_cus = cu_shape_cus(o->shape);
 
-		if (o->capacity_rps < m->rate_rps && !m->may_give_way)
+		if ((o->capacity_rps < m->rate_rps && !m->may_give_way) || (o->full && p->n > 1))
 			continue;
 		energy_j = MIN(energy_j, o->energy_j);
 		capacity_rps = MAX(capacity_rps, o->capacity_rps);
-		cus = MIN(cus, cu_shape_cus(o->shape));
+		cus_s = MIN(cus_s, own_cus / o->capacity_rps);
+		cus = MIN(cus, own_cus);
 	}
 	if (cus == UINT32_MAX)
 		return false;
 	/* Less than what more CUs are worth. */
 	*ret = (struct plan_least){.cost_w = m->rate_rps * energy_j - 1e-3,
 				   .busy = MIN(m->rate_rps / capacity_rps, 1.0),
+				   .work = m->rate_rps * cus_s / menu->n_cus,
 				   .cus = cus,
 				   .taken_cus = cus};
 	/* A model that gives way may be served nothing. */
 	if (m->may_give_way) {
 		ret->cost_w = MIN(ret->cost_w, 0.0);
-		ret->busy = 0;
+		ret->busy = ret->work = 0;
 	}
 	return true;
 }
@@ -180,12 +182,11 @@ static void fill(struct planning *p, uint32_t i, uint32_t level)
 {
 	const struct plan_model *m = &p->models[i];
 	struct plan_list *l = &p->lists[i];
-	uint32_t first, end;
+	uint32_t first = m->first[m->clocks[level]], end = m->first[m->clocks[level] + 1];
 
 	l->n = 0;
 	l->least_w = INFINITY;
 	l->capped = isfinite(p->cap_w);
-	plan_clock_options(m->menu, m->clocks[level], &first, &end);
 	prefetch(m, first, end);
 	for (uint32_t option = first; option < end; option++) {
 		struct plan_choice c;
@@ -197,19 +198,27 @@ static void fill(struct planning *p, uint32_t i, uint32_t level)
 		l->choices[j].neg_log = -log(l->choices[j].idle_share);
 }
 
-static struct plan_least least_in(const struct plan_list *l)
+static struct plan_least least_in(const struct plan_rooms *rooms, const struct plan_list *l)
 {
-	struct plan_least least = {l->least_w, 1, INFINITY, UINT32_MAX, UINT32_MAX, UINT32_MAX, 0};
+	struct plan_least least = {.cost_w = l->least_w,
+				   .busy = 1,
+				   .cus = INFINITY,
+				   .work = INFINITY,
+				   .units = UINT32_MAX,
+				   .halves = UINT32_MAX,
+				   .thirds = UINT32_MAX};
 
 	for (uint32_t i = 0; i < l->n; i++) {
 		const struct plan_choice *c = &l->choices[i];
 
 		least.busy = MIN(least.busy, 1 - c->idle_share);
+		least.work = MIN(least.work, (1 - c->idle_share) * c->units);
 		least.cus = MIN(least.cus, (double)c->ungated_cus);
 		least.units = MIN(least.units, (uint32_t)c->units);
 		least.halves = MIN(least.halves, (uint32_t)c->halves);
 		least.thirds = MIN(least.thirds, (uint32_t)c->thirds);
 	}
+	least.work /= rooms->n_se * rooms->parts;
 	return least;
 }
 
@@ -224,7 +233,7 @@ bool plan_kept_least(struct planning *p, uint32_t i, uint32_t level, struct plan
 		return k->lists[level].n > 0;
 	}
 	fill(p, i, level);
-	*ret = least_in(l);
+	*ret = least_in(&p->rooms, l);
 	if (!k || l->n > KEPT_CHOICES)
 		return l->n > 0;
 	to = &k->lists[level];

@@ -27,19 +27,34 @@ bool plan_clock_of(const struct planning *p, uint32_t level, struct plan_clock *
 	return true;
 }
 
+/* The share of the time that one of them is busy, at least. Beside what each would be with the most
+ * CUs, a model that is busy for u_i has s_i of the card, u_i s_i no less than its work w_i, and the
+ * s_i together are no more than 1: so the sum of u_i is no less than the square of the sum of
+ * sqrt(w_i), and the product of 1 - u_i no more than exp(-sum of u_i). */
+static double least_busy(const struct planning *p, const struct plan_least *least)
+{
+	double idle_share = 1, roots = 0;
+
+	for (uint32_t i = 0; i < p->n; i++) {
+		idle_share *= 1 - least[i].busy;
+		roots += sqrt(least[i].work);
+	}
+	return p->n > 1 ? MAX(1 - idle_share, 1 - exp(-roots * roots)) : 1 - idle_share;
+}
+
 /* From below, for all plans at this clock. */
 static double bound_w(const struct planning *p, const struct plan_clock *clock,
 		      const struct plan_least *least)
 {
-	double cost_w = 0, idle_share = 1, cus = 0;
+	double cost_w = 0, cus = 0;
 
 	for (uint32_t i = 0; i < p->n; i++) {
 		cost_w += least[i].cost_w;
-		idle_share *= 1 - least[i].busy;
 		cus += least[i].cus;
 	}
 	cus = clock->adds_up ? cus : clock->always_cus;
-	return clock->idle_w + (1 - idle_share) * (clock->uncore_w + cus * clock->cu_w) + cost_w;
+	return clock->idle_w + least_busy(p, least) * (clock->uncore_w + cus * clock->cu_w) +
+	       cost_w;
 }
 
 static bool may_pack(const struct planning *p, const struct plan_least *least)

@@ -57,6 +57,26 @@ static bool may_choose(const struct card_plan_model *m, uint32_t option)
 	return response_menu_may_choose(m->menu, option, m->may_mask, m->may_batch);
 }
 
+/* Cells are sorted by clock first. */
+static void find_clocks(struct plan_model *m)
+{
+	const struct response_menu *menu = m->menu;
+
+	for (uint32_t clock = 0; clock <= menu->n_clocks; clock++) {
+		uint32_t low = clock > 0 ? m->first[clock - 1] : 0, high = menu->n_options;
+
+		while (low < high) {
+			uint32_t middle = low + (high - low) / 2;
+
+			if (menu->options[middle].clock < clock)
+				low = middle + 1;
+			else
+				high = middle;
+		}
+		m->first[clock] = (uint16_t)low;
+	}
+}
+
 /* At the lowest rate load may rise at once. Beside others a boost of the clock has to do. */
 static void set_row0(const struct card_plan_request *q, struct plan_model *m)
 {
@@ -88,30 +108,8 @@ void plan_model_init(const struct card_plan_request *q, uint32_t index, struct p
 	ret->late_w = asked->late_cost * response_menu_busy_w(menu, menu->baseline) *
 		      ret->rate_rps / menu->rated_rps;
 	match_clocks(q->card, ret);
+	find_clocks(ret);
 	set_row0(q, ret);
-}
-
-void plan_clock_options(const struct response_menu *m, uint32_t clock, uint32_t *ret_first,
-			uint32_t *ret_end)
-{
-	uint32_t bounds[2];
-
-	/* Cells are sorted by clock first. */
-	for (uint32_t i = 0; i < ARRAY_SIZE(bounds); i++) {
-		uint32_t low = 0, high = m->n_options;
-
-		while (low < high) {
-			uint32_t middle = low + (high - low) / 2;
-
-			if (m->options[middle].clock < clock + i)
-				low = middle + 1;
-			else
-				high = middle;
-		}
-		bounds[i] = low;
-	}
-	*ret_first = bounds[0];
-	*ret_end = bounds[1];
 }
 
 /* How much longer its services take because of the others. */

@@ -37,9 +37,8 @@ static double stretch(const struct company *c, uint32_t i)
 static void find_full(struct company *c, uint32_t i)
 {
 	const struct plan_model *m = &c->p->models[i];
-	uint32_t first, end;
+	uint32_t first = m->first[m->clocks[c->level]], end = m->first[m->clocks[c->level] + 1];
 
-	plan_clock_options(m->menu, m->clocks[c->level], &first, &end);
 	while (end > first && !m->menu->options[end - 1].full)
 		end--;
 	c->end[i] = c->first[i] = end;
