@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Boosts: when they begin and end, and whose wakes are believed. */
-#include "governor/boost.h"
 #include "base/units.h"
 #include "governor-bench.h"
+#include "governor/boost.h"
 #include "support/cmocka-includes.h"
 
 #define MS	   NSEC_PER_MSEC
@@ -143,7 +143,8 @@ static void test_nobody_boosts_where_nothing_is_gained_or_none_may_begin(void **
 	assert_false(wake(&s, 200 * MS));
 	assert_false(s.b.on);
 	assert_int_equal(s.again_ns, UINT64_MAX);
-	/* Nor is a wake from there a contradiction: it may be under way when the clock is raised. */
+	/* Nor is a wake from there a contradiction: it may be under way when the clock is raised.
+	 */
 	for (int i = 0; i < 100; i++)
 		assert_false(lie(&s, 200 * MS));
 	assert_int_equal(s.b.doubts, 0);
