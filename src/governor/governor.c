@@ -332,6 +332,11 @@ void governor_step(struct governor *g, const struct governor_input *input,
 	g->decided = true;
 }
 
+const struct boost *governor_boost(const struct governor *g, uint32_t model)
+{
+	return model < g->config.n_models ? &g->models[model].boost : NULL;
+}
+
 /* Inherit. */
 
 /* The new table's row for the rate that the old one's row was good for. */
