@@ -42,14 +42,25 @@ void governor_model_reset(struct model *m)
 	forget(m);
 	pacer_init(&m->pacer);
 	boost_init(&m->boost);
+	stretch_init(&m->stretch);
 	m->rate_rps = 0;
 	m->doubted = m->in_force = false;
 	m->plan = (struct policy_plan){.row = PACER_ROW_BASELINE};
 	m->state = (union policy_state){0};
 }
 
-/* Demand is learnt of whole polls, whatever looks there were between them: the bound of a count in
- * a fraction of one is far above any rate. */
+/* Demand is learnt of whole polls, whatever looks there were between them, and of several where
+ * they are shorter than this: the bound of a count in a short time is far above any rate. */
+#define LEARN_MIN_NS (500 * NSEC_PER_MSEC)
+
+/* What counts as whole: the last poll of it may be a little early. */
+static uint64_t learn_length_ns(uint64_t poll_ns)
+{
+	uint64_t n = poll_ns > 0 ? (LEARN_MIN_NS + poll_ns - 1) / poll_ns : 0;
+
+	return n * poll_ns - poll_ns / 4;
+}
+
 static enum demand_change learn(struct model *m, const struct governor_input *input,
 				const struct governor_model_input *in, uint64_t poll_ns)
 {
@@ -59,7 +70,7 @@ static enum demand_change learn(struct model *m, const struct governor_input *in
 	m->counted_ns += MIN(input->interval_ns, UINT64_MAX - m->counted_ns);
 	n = m->arrivals;
 	length_ns = m->counted_ns;
-	if (input->early || length_ns < poll_ns / 4 * 3) {
+	if (input->early || length_ns < learn_length_ns(poll_ns)) {
 		if (demand_update_early(&m->sure, n, length_ns) == DEMAND_SAME)
 			return DEMAND_SAME;
 		m->keen = m->sure;
@@ -248,6 +259,7 @@ static void model_pace(struct governor *g, uint32_t i, const struct response_tab
 
 	if (!m->policy->paced)
 		return;
+	m->pacer.together = false;
 	plan->row = pacer_step(&m->pacer, t, input->now_ns, plan->row, &dwelling);
 	if (dwelling)
 		plan->reason = governor_first_reason(plan->reason, GOVERNOR_REASON_DWELL);
