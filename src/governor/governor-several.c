@@ -156,6 +156,15 @@ static bool same_configurations(const struct card_plan *a, const struct card_pla
 	return i == n;
 }
 
+static void follow_on(struct card_plan_model *m, const struct card_plan_model *before,
+		      uint32_t option)
+{
+	m->in_force = option;
+	if (m->menu == before->menu && option < m->menu->n_options &&
+	    m->demand_rps > before->demand_rps)
+		m->least_capacity_rps = m->menu->options[option].capacity_rps;
+}
+
 static bool plan_together(struct governor *g, struct card_plan_request *q, const uint32_t *models,
 			  uint64_t now_ns)
 {
@@ -166,7 +175,7 @@ static bool plan_together(struct governor *g, struct card_plan_request *q, const
 	if (s->planned && same_models && same_request(&s->asked, q))
 		return true;
 	for (uint32_t i = 0; s->planned && same_models && i < q->n; i++)
-		q->models[i].in_force = s->plan.models[i].option;
+		follow_on(&q->models[i], &s->asked.models[i], s->plan.models[i].option);
 	s->planned = card_plan_make(q, g->planner, &plan) >= 0;
 	if (!s->planned)
 		return false;

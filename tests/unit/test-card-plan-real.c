@@ -160,39 +160,48 @@ static void test_what_is_kept_is_never_seen(void **state _unused_)
 /* ---- more is more ---- */
 
 struct seen {
-	unsigned int steps, smaller, less_power;
-	double most_less_w;
+	unsigned int steps, rises, masked, let_go;
 };
 
-/* Steps one model's demand upwards, everything else as it is. */
+static void assert_serves_all(const struct setup *s, const struct card_plan *plan)
+{
+	for (uint32_t k = 0; k < s->q.n; k++) {
+		assert_true(plan->models[k].tail_ns <= s->q.models[k].limit_ns);
+		assert_true(plan->models[k].capacity_rps * TABLE_MAX_UTILISATION * (1 + 1e-6) >=
+			    s->q.models[k].demand_rps);
+	}
+}
+
+/* Steps one model's demand upwards, everything else as it is, each plan following on the last. */
 static void raise_demand(struct setup *s, uint32_t i, struct seen *seen)
 {
-	const struct response_menu *m = s->menus[i];
+	struct card_plan_model *raised = &s->q.models[i];
+	const struct response_menu *m = raised->menu;
 	struct card_plan plan, before = {.fits = false};
 
-	for (uint32_t row = 0; row < m->n_rates; row += 2) {
-		s->q.models[i].demand_rps = m->rate_rps[row] / s->q.models[i].factor;
+	/* Alone and at the lowest rate what has to survive a step is chosen. */
+	for (uint32_t row = 1; row < m->n_rates; row++) {
+		raised->demand_rps = m->rate_rps[row] / raised->factor;
 		assert_int_equal(card_plan_make(&s->q, NULL, &plan), 0);
 		assert_true(plan.exact);
-		if (!plan.fits) {
-			/* Nor is more demand any easier to serve, however it is planned for. */
-			before.fits = false;
-			continue;
-		}
-		for (uint32_t k = 0; k < s->q.n; k++) {
-			assert_true(plan.models[k].tail_ns <= s->q.models[k].limit_ns);
-			assert_true(plan.models[k].capacity_rps * TABLE_MAX_UTILISATION *
-					    (1 + 1e-6) >=
-				    s->q.models[k].demand_rps);
-		}
-		if (before.fits) {
+		/* What cannot be served does not become possible by more demand. */
+		assert_true(before.fits || row == 1 || !plan.fits);
+		if (!plan.fits)
+			return;
+		assert_serves_all(s, &plan);
+		if (before.fits &&
+		    m->options[plan.models[i].option].capacity_rps < raised->least_capacity_rps) {
+			/* Only together with less capacity all SLOs can be held. */
+			seen->let_go++;
+		} else if (before.fits) {
 			assert_true(plan.cost_w >= before.cost_w - 1e-6);
+			assert_true(plan.power_w >= before.power_w - 1e-6);
 			seen->steps++;
-			seen->smaller += plan.models[i].capacity_rps <
-					 before.models[i].capacity_rps * (1 - 1e-9);
-			seen->less_power += plan.power_w < before.power_w - 1e-6;
-			seen->most_less_w = fmax(seen->most_less_w, before.power_w - plan.power_w);
+			seen->rises += m->options[plan.models[i].option].capacity_rps >
+				       raised->least_capacity_rps;
+			seen->masked += !m->options[plan.models[i].option].full;
 		}
+		raised->least_capacity_rps = m->options[plan.models[i].option].capacity_rps;
 		before = plan;
 	}
 }
@@ -202,19 +211,35 @@ static void test_more_demand_is_never_planned_for_with_less(void **state _unused
 	uint64_t seed = SEED + 2;
 	struct seen seen = {0};
 
-	for (unsigned int round = 0; round < 60; round++) {
+	for (unsigned int round = 0; round < 100; round++) {
 		uint32_t n = 1 + (uint32_t)(bench_uniform(&seed) * 4);
 		struct setup s;
 
-		random_mi50(&s, n, 3, 1, &seed);
+		random_mi50(&s, n, 5, 1, &seed);
 		s.q.may_share = round % 2;
 		raise_demand(&s, (uint32_t)(bench_uniform(&seed) * n), &seen);
 		end(&s);
 	}
-	print_message(
-		"%u steps, %u with a smaller capacity, %u with less power, by %.3f W at most\n",
-		seen.steps, seen.smaller, seen.less_power, seen.most_less_w);
-	assert_true(seen.steps > 100);
+	print_message("%u steps, %u to a larger capacity, %u under masks, %u with less after all\n",
+		      seen.steps, seen.rises, seen.masked, seen.let_go);
+	assert_true(seen.steps > 300 && seen.rises > 30 && seen.masked > 30);
+	assert_true(seen.let_go <= seen.steps / 100);
+}
+
+/* Where all SLOs can only be held with less capacity, there is less. */
+static void test_a_capacity_that_nobody_has_is_let_go(void **state _unused_)
+{
+	struct card_plan plan, free_plan;
+	struct setup s;
+
+	mi50(&s, 3, 0.4);
+	assert_int_equal(card_plan_make(&s.q, NULL, &free_plan), 0);
+	assert_true(free_plan.fits);
+	for (uint32_t i = 0; i < s.q.n; i++)
+		s.q.models[i].least_capacity_rps = 1e9;
+	assert_int_equal(card_plan_make(&s.q, NULL, &plan), 0);
+	assert_memory_equal(&plan, &free_plan, sizeof(plan));
+	end(&s);
 }
 
 int main(void)
@@ -223,6 +248,7 @@ int main(void)
 		cmocka_unit_test(test_equals_a_search_through_everything_on_an_mi50),
 		cmocka_unit_test(test_what_is_kept_is_never_seen),
 		cmocka_unit_test(test_more_demand_is_never_planned_for_with_less),
+		cmocka_unit_test(test_a_capacity_that_nobody_has_is_let_go),
 	};
 
 	print_message("seed %llu\n", (unsigned long long)SEED);
