@@ -290,6 +290,23 @@ static void describe(struct governor *g, uint32_t k, const struct governor_input
 	ret->reason = governor_first_reason(ret->reason, d->reason);
 }
 
+/* Whether a model would be left with a few CUs because of a demand that nobody has seen, without
+ * being less important: all have all CUs then, at full speed. */
+static bool gives_way_to_a_guess(const struct governor *g, const struct governor_decision *d)
+{
+	const struct several *s = &g->several;
+	bool guess = false, equal = true;
+
+	for (uint32_t k = 0; k < s->n; k++) {
+		enum governor_reason why = d->models[s->models[k]].reason;
+
+		guess |= why == GOVERNOR_REASON_MISSING_INPUT ||
+			 why == GOVERNOR_REASON_FIRST_INTERVAL;
+		equal &= s->asked.models[k].priority == s->asked.models[0].priority;
+	}
+	return guess && equal && !s->plan.fits && g->config.power_cap_uw == 0;
+}
+
 bool governor_several_decide(struct governor *g, const struct governor_input *input,
 			     struct governor_decision *ret)
 {
@@ -315,7 +332,7 @@ bool governor_several_decide(struct governor *g, const struct governor_input *in
 		models[q.n] = i;
 		q.models[q.n++] = ask_for(g, i, input, rate_of(t, d->row, plan.demand_rps));
 	}
-	if (!plan_together(g, &q, models, input->now_ns))
+	if (!plan_together(g, &q, models, input->now_ns) || gives_way_to_a_guess(g, ret))
 		return false;
 	ret->max_mhz = g->several.plan.max_mhz;
 	ret->predicted_power_w = g->several.plan.power_w;
