@@ -118,7 +118,7 @@ static struct card_plan_model ask_for(const struct governor *g, uint32_t i,
 	return (struct card_plan_model){
 		.menu = c->menu,
 		.demand_rps = demand_rps,
-		.factor = 1,
+		.factor = governor_factor_beside_others(g, i),
 		.limit_ns = headroom * (double)c->menu->slo_ns,
 		.late_cost = c->late_cost,
 		.share = g->models[i].stretch.share,

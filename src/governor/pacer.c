@@ -147,6 +147,12 @@ void pacer_force_baseline(struct pacer *p, uint64_t now_ns)
 	pacer_expect_change(p, now_ns);
 }
 
+void pacer_add_change(struct pacer *p, uint64_t now_ns)
+{
+	if (p->started && !p->boosting)
+		count_change(p, now_ns);
+}
+
 bool pacer_may_boost(const struct pacer *p, uint64_t now_ns)
 {
 	return !p->steady || recent_changes(p, now_ns) + 3 <= PACER_CHANGES;

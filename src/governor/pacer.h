@@ -51,5 +51,7 @@ uint32_t pacer_step(struct pacer *p, const struct response_table *t, uint64_t no
 /* B is in force on top of the row, or no more. */
 bool pacer_may_boost(const struct pacer *p, uint64_t now_ns);
 void pacer_boost(struct pacer *p, uint64_t now_ns, bool on);
+/* The row's configuration has become another one. */
+void pacer_add_change(struct pacer *p, uint64_t now_ns);
 /* B for now, for another reason than demand. */
 void pacer_force_baseline(struct pacer *p, uint64_t now_ns);
