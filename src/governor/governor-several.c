@@ -181,7 +181,7 @@ static bool plan_together(struct governor *g, struct card_plan_request *q, const
 		return false;
 	if (!same_models || !same_configurations(&s->plan, &plan, q->n))
 		for (uint32_t i = 0; i < q->n; i++)
-			pacer_changed(&g->models[models[i]].pacer, now_ns);
+			pacer_add_change(&g->models[models[i]].pacer, now_ns);
 	s->plan = plan;
 	s->asked = *q;
 	s->n = q->n;
@@ -291,20 +291,24 @@ static void describe(struct governor *g, uint32_t k, const struct governor_input
 }
 
 /* Whether a model would be left with a few CUs because of a demand that nobody has seen, without
- * being less important: all have all CUs then, at full speed. */
-static bool gives_way_to_a_guess(const struct governor *g, const struct governor_decision *d)
+ * being less important, and why: all have all CUs then, at full speed. */
+static enum governor_reason gives_way_to_a_guess(const struct governor *g,
+						 const struct governor_decision *d)
 {
+	enum governor_reason guess = GOVERNOR_REASON_NONE;
 	const struct several *s = &g->several;
-	bool guess = false, equal = true;
 
+	if (s->plan.fits || g->config.power_cap_uw > 0)
+		return GOVERNOR_REASON_NONE;
 	for (uint32_t k = 0; k < s->n; k++) {
 		enum governor_reason why = d->models[s->models[k]].reason;
 
-		guess |= why == GOVERNOR_REASON_MISSING_INPUT ||
-			 why == GOVERNOR_REASON_FIRST_INTERVAL;
-		equal &= s->asked.models[k].priority == s->asked.models[0].priority;
+		if (s->asked.models[k].priority != s->asked.models[0].priority)
+			return GOVERNOR_REASON_NONE;
+		if (why == GOVERNOR_REASON_MISSING_INPUT || why == GOVERNOR_REASON_FIRST_INTERVAL)
+			guess = governor_first_reason(guess, why);
 	}
-	return guess && equal && !s->plan.fits && g->config.power_cap_uw == 0;
+	return guess;
 }
 
 bool governor_several_decide(struct governor *g, const struct governor_input *input,
@@ -332,7 +336,10 @@ bool governor_several_decide(struct governor *g, const struct governor_input *in
 		models[q.n] = i;
 		q.models[q.n++] = ask_for(g, i, input, rate_of(t, d->row, plan.demand_rps));
 	}
-	if (!plan_together(g, &q, models, input->now_ns) || gives_way_to_a_guess(g, ret))
+	if (!plan_together(g, &q, models, input->now_ns))
+		return false;
+	ret->reason = gives_way_to_a_guess(g, ret);
+	if (ret->reason != GOVERNOR_REASON_NONE)
 		return false;
 	ret->max_mhz = g->several.plan.max_mhz;
 	ret->predicted_power_w = g->several.plan.power_w;

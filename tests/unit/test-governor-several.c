@@ -230,7 +230,7 @@ static void test_nobody_gives_way_to_a_guess(void **state)
 		for (uint32_t i = 0; i < MODELS && important == 0; i++)
 			assert_int_equal(cu_shape_cus(c->decision.models[i].shape), 0);
 		if (important == 0) {
-			assert_reason(c->decision.reason, GOVERNOR_REASON_SEVERAL_MODELS);
+			assert_reason(c->decision.reason, GOVERNOR_REASON_MISSING_INPUT);
 			assert_int_equal(c->decision.max_mhz, TOP_MHZ);
 		} else {
 			assert_true(c->decision.models[0].tail_ns <= (double)c->menus[0]->slo_ns);
