@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Several models on a card: where all of them can be planned for by menu and follow masks, the
- * planner chooses for all together. Demands are held before the plan, not configurations after it,
- * as what one model wants moves the others; and the plan is only made again when one has changed.
- * In danger the clock goes up for all at once, and the masks stay. */
+/* Several models on a card: where all of them can be planned for by menu the planner chooses for
+ * all together, and where one does not follow masks, for all without. Demands are held before the
+ * plan, not configurations after it, as what one model wants moves the others; and the plan is only
+ * made again when one has changed. In danger the clock goes up for all at once, and the masks stay.
+ */
 #include "base/units.h"
 #include "governor/governor-internal.h"
 #include "governor/guard.h"
@@ -21,7 +22,7 @@ bool governor_several_can(const struct governor *g, const struct governor_input 
 		if (!governor_is_active(in))
 			continue;
 		if (++n > CARD_PLAN_MAX_MODELS || !g->models[i].policy->plans || !c->menu ||
-		    !c->table || !c->use_mask || !in->mask_follows || in->mask_unknown)
+		    !c->table || in->mask_unknown)
 			return false;
 	}
 	return n > 1;
@@ -123,7 +124,7 @@ static struct card_plan_model ask_for(const struct governor *g, uint32_t i,
 		.late_cost = c->late_cost,
 		.share = g->models[i].stretch.share,
 		.priority = c->priority,
-		.may_mask = true,
+		.may_mask = c->use_mask && input->models[i].mask_follows,
 		.may_batch = input->models[i].batch_follows,
 		.in_force = UINT32_MAX,
 	};
@@ -133,7 +134,8 @@ static bool same_model(const struct card_plan_model *a, const struct card_plan_m
 {
 	return a->menu == b->menu && a->demand_rps == b->demand_rps && a->factor == b->factor &&
 	       a->limit_ns == b->limit_ns && a->late_cost == b->late_cost && a->share == b->share &&
-	       a->priority == b->priority && a->may_batch == b->may_batch;
+	       a->priority == b->priority && a->may_mask == b->may_mask &&
+	       a->may_batch == b->may_batch;
 }
 
 static bool same_request(const struct card_plan_request *a, const struct card_plan_request *b)

@@ -161,20 +161,17 @@ static void test_models_of_a_card_are_planned_for_together(void **state)
 static void test_what_cannot_be_planned_for_together_runs_at_full_speed(void **state)
 {
 	(void)state;
-	for (unsigned int what = 0; what < 6; what++) {
+	for (unsigned int what = 0; what < 4; what++) {
 		struct card *c = card_new();
 
 		if (what == 1)
 			c->config.models[1].menu = NULL;
 		if (what == 2)
 			c->config.models[1].policy = "frequency";
-		if (what == 3)
-			c->config.models[1].use_mask = false;
 		start(c);
 		load(c, 0, 0.1);
 		load(c, 1, 0.1);
-		c->input.models[1].mask_follows = what != 4;
-		c->input.models[1].mask_unknown = what == 5;
+		c->input.models[1].mask_unknown = what == 3;
 		steps(c, 10);
 		if (what == 0) {
 			assert_true(c->decision.max_mhz < TOP_MHZ);
@@ -184,6 +181,35 @@ static void test_what_cannot_be_planned_for_together_runs_at_full_speed(void **s
 			assert_int_equal(cu_shape_cus(c->decision.models[0].shape), 0);
 			assert_true(isnan(c->decision.predicted_power_w));
 		}
+		card_end(c);
+	}
+}
+
+/* One that may not be masked, or does not follow: all on all CUs, as long as all SLOs hold so. */
+static void test_without_masks_all_cus_are_shared(void **state)
+{
+	(void)state;
+	for (unsigned int what = 0; what < 2; what++) {
+		struct card *c = card_new();
+
+		c->config.models[1].use_mask = what == 1;
+		start(c);
+		load(c, 0, 0.1);
+		load(c, 1, 0.1);
+		c->input.models[1].mask_follows = what == 0;
+		steps(c, 20);
+		assert_reason(c->decision.reason, GOVERNOR_REASON_DEMAND);
+		assert_true(c->decision.max_mhz < TOP_MHZ && c->decision.predicted_power_w > 0);
+		for (uint32_t i = 0; i < 2; i++) {
+			assert_int_equal(cu_shape_cus(c->decision.models[i].shape), 0);
+			assert_true(c->decision.models[i].tail_ns <= (double)c->menus[i]->slo_ns);
+		}
+		load(c, 0, 1.2);
+		load(c, 1, 1.2);
+		c->input.models[1].mask_follows = what == 0;
+		steps(c, 4);
+		assert_reason(c->decision.reason, GOVERNOR_REASON_SEVERAL_MODELS);
+		assert_int_equal(c->decision.max_mhz, TOP_MHZ);
 		card_end(c);
 	}
 }
@@ -443,6 +469,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_models_of_a_card_are_planned_for_together),
 		cmocka_unit_test(test_what_cannot_be_planned_for_together_runs_at_full_speed),
+		cmocka_unit_test(test_without_masks_all_cus_are_shared),
 		cmocka_unit_test(test_doubt_about_one_model_is_its_rated_rate_alone),
 		cmocka_unit_test(test_nobody_gives_way_to_a_guess),
 		cmocka_unit_test(test_danger_raises_the_clock_for_all_and_leaves_the_masks),
