@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The governor in virtual time: scenarios with a queue, the table of precedence, determinism. */
 #include "governor-bench.h"
+#include "governor/demand.h"
 #include "governor/policy.h"
 #include <errno.h>
 #include <setjmp.h>
@@ -309,6 +310,42 @@ static void test_shorter_polls_know_the_demand_as_well(void **state)
 	assert_true(often->decision.models[0].demand_rps > 900);
 	bench_end(often);
 	bench_end(seldom);
+}
+
+static void step_to(struct bench *b, struct demand *sure, double mean, uint64_t *seed)
+{
+	uint64_t n = arrivals(mean, seed);
+
+	b->input.models[0] = active_input(n);
+	step(b);
+	demand_update(sure, n, b->config.poll_ns);
+}
+
+/* A step from one constant load to another is no sign of a load that moves: the margin stays wide,
+ * and with it the rows are those of that load from the beginning. Where it did move, a step is one
+ * more move. */
+static void test_a_step_from_constant_load_keeps_the_wide_margin(void **state)
+{
+	struct bench *b = bench_new(1000, 1, 0);
+	struct demand sure;
+	uint64_t seed = 3;
+
+	(void)state;
+	print_message("seed 3\n");
+	demand_init(&sure, &demand_sure);
+	for (unsigned int i = 0; i < 200; i++)
+		step_to(b, &sure, 5, &seed);
+	for (unsigned int i = 0; i < 200; i++) {
+		step_to(b, &sure, 250, &seed);
+		assert_true(b->decision.models[0].demand_rps == demand_bound_rps(&sure));
+	}
+	for (unsigned int i = 0; i < 200; i++)
+		step_to(b, &sure, i / 16 % 2 ? 150 : 250, &seed);
+	for (unsigned int i = 0; i < 100; i++) {
+		step_to(b, &sure, 400, &seed);
+		assert_true(b->decision.models[0].demand_rps < demand_bound_rps(&sure));
+	}
+	bench_end(b);
 }
 
 static void test_going_down_waits_and_going_up_does_not(void **state)
@@ -972,6 +1009,7 @@ int main(void)
 		cmocka_unit_test(test_constant_load_changes_at_most_four_times_a_minute),
 		cmocka_unit_test(test_constant_load_is_served_in_time_below_full_speed),
 		cmocka_unit_test(test_shorter_polls_know_the_demand_as_well),
+		cmocka_unit_test(test_a_step_from_constant_load_keeps_the_wide_margin),
 		cmocka_unit_test(test_going_down_waits_and_going_up_does_not),
 		cmocka_unit_test(test_a_waiting_row_says_dwell),
 		cmocka_unit_test(test_an_old_request_raises_to_full_speed_for_a_while),
