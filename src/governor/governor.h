@@ -140,6 +140,8 @@ struct governor_model_decision {
 	uint64_t max_wait_ns;
 	uint64_t boost_wait_ns; /* UINT64_MAX: none */
 	double tail_ns;		/* predicted */
+	double service_factor;	/* service times over the profile's, as far as they are known */
+	double planned_factor;	/* that is planned for: with a margin; 1 without a menu */
 	uint32_t stale;		/* its profile does not describe the card: enum governor_stale */
 	enum governor_reason reason;
 };
