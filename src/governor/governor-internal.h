@@ -28,6 +28,7 @@ struct model {
 	struct pacer pacer;
 	struct boost boost;
 	uint64_t arrivals, counted_ns; /* since demand was last told of them */
+	uint64_t polled, polled_ns;    /* since the last poll */
 	struct policy_plan plan;       /* of the last poll */
 	double rate_rps;	       /* last measured */
 	bool doubted;		       /* its demand was not known in the last step */

@@ -29,6 +29,7 @@ static void forget(struct model *m)
 	demand_init(&m->sure, &demand_sure);
 	constancy_init(&m->constancy);
 	m->arrivals = m->counted_ns = 0;
+	m->polled = m->polled_ns = 0;
 }
 
 const struct demand *governor_model_demand(const struct model *m)
@@ -70,6 +71,18 @@ static enum demand_change note_change(struct model *m, enum demand_change change
 	return change;
 }
 
+/* The rate of the poll that has just ended, whatever looks there were in it. */
+static void measure(struct model *m, const struct governor_input *input,
+		    const struct governor_model_input *in, uint64_t poll_ns)
+{
+	m->polled += MIN(in->arrivals, UINT64_MAX - m->polled);
+	m->polled_ns += MIN(input->interval_ns, UINT64_MAX - m->polled_ns);
+	if (input->early || m->polled_ns < poll_ns / 4 * 3)
+		return;
+	m->rate_rps = (double)m->polled * (double)NSEC_PER_SEC / (double)m->polled_ns;
+	m->polled = m->polled_ns = 0;
+}
+
 static enum demand_change learn(struct model *m, const struct governor_input *input,
 				const struct governor_model_input *in, uint64_t poll_ns)
 {
@@ -88,7 +101,6 @@ static enum demand_change learn(struct model *m, const struct governor_input *in
 		return note_change(m, DEMAND_ROSE);
 	}
 	m->arrivals = m->counted_ns = 0;
-	m->rate_rps = (double)n * (double)NSEC_PER_SEC / (double)length_ns;
 	constancy_add(&m->constancy, (double)n, (double)length_ns / (double)NSEC_PER_SEC);
 	(void)demand_update(&m->keen, n, length_ns);
 	return note_change(m, demand_update(&m->sure, n, length_ns));
@@ -111,6 +123,8 @@ void governor_model_estimate(struct governor *g, uint32_t i, const struct govern
 		m->rate_rps =
 			(double)in->arrivals * (double)NSEC_PER_SEC / (double)input->interval_ns;
 	}
+	if (why == GOVERNOR_REASON_NONE)
+		measure(m, input, in, g->config.poll_ns);
 	if (why == GOVERNOR_REASON_NONE && learn(m, input, in, g->config.poll_ns) != DEMAND_SAME)
 		pacer_expect_change(&m->pacer, input->now_ns);
 	if (why == GOVERNOR_REASON_NONE && m->doubted)
