@@ -53,7 +53,6 @@ static void calm(struct governor *g, struct governor_input *input)
 		steady = g->models[i].pacer.steady;
 		pacer_init(&g->models[i].pacer);
 		g->models[i].pacer.steady = steady;
-		g->several.holds[i] = (struct several_hold){0};
 	}
 }
 

@@ -13,6 +13,7 @@
 #include "governor/policy.h"
 #include "governor/service-factor.h"
 #include "governor/several.h"
+#include "governor/stretch.h"
 #include "governor/thermal.h"
 
 /* The tables of a card whose service times are not the profile's. */
@@ -39,6 +40,7 @@ struct model {
 	struct service_factor service_factor;
 	struct factored *factored; /* instead of the configuration's tables; NULL: none */
 	double planned_factor;	   /* that they are for */
+	struct stretch stretch;	   /* by other models on the same CUs */
 	/* Of its menu: ordered in this step, and in the one before; UINT32_MAX: unknown. */
 	uint32_t option, option_before;
 };
@@ -52,7 +54,8 @@ struct governor {
 	struct governor_decision previous;
 	struct model models[GOVERNOR_MAX_MODELS];
 	struct several several;
-	struct factored factored[]; /* of the models that have such, in their order */
+	struct card_planner *planner; /* NULL: at most one model has a menu */
+	struct factored factored[];   /* of the models that have such, in their order */
 };
 
 /* A step without its estimate. */
@@ -80,6 +83,8 @@ struct policy_plan governor_model_want(struct governor *g, uint32_t i,
 				       const struct governor_input *input);
 /* governor-several.c. Whether all active models, more than one, can be planned for together. */
 bool governor_several_can(const struct governor *g, const struct governor_input *input);
+/* Learns from the interval that has just ended how much they slow each other down. */
+void governor_several_learn(struct governor *g, const struct governor_input *input);
 /* False: there is no such plan. */
 bool governor_several_decide(struct governor *g, const struct governor_input *input,
 			     struct governor_decision *ret);

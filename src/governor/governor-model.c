@@ -42,6 +42,7 @@ void governor_model_reset(struct model *m)
 	forget(m);
 	pacer_init(&m->pacer);
 	boost_init(&m->boost);
+	stretch_init(&m->stretch);
 	m->rate_rps = 0;
 	m->doubted = m->in_force = false;
 	m->plan = (struct policy_plan){.row = PACER_ROW_BASELINE};
@@ -258,6 +259,7 @@ static void model_pace(struct governor *g, uint32_t i, const struct response_tab
 
 	if (!m->policy->paced)
 		return;
+	m->pacer.together = false;
 	plan->row = pacer_step(&m->pacer, t, input->now_ns, plan->row, &dwelling);
 	if (dwelling)
 		plan->reason = governor_first_reason(plan->reason, GOVERNOR_REASON_DWELL);

@@ -72,10 +72,20 @@ static bool config_is_valid(const struct governor_config *c)
 	return true;
 }
 
+static bool several_have_menus(const struct governor_config *c)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < c->n_models; i++)
+		n += c->models[i].menu != NULL;
+	return n > 1;
+}
+
 int governor_new(const struct governor_config *config, struct governor **ret)
 {
+	_cleanup_(governor_freep) struct governor *g = NULL;
 	uint32_t n_factored = 0;
-	struct governor *g;
+	int r;
 
 	if (!config_is_valid(config))
 		return -EINVAL;
@@ -97,12 +107,19 @@ int governor_new(const struct governor_config *config, struct governor **ret)
 					     ? &g->factored[n_factored++]
 					     : NULL);
 	}
-	*ret = g;
+	if (several_have_menus(config)) {
+		r = card_planner_new(&g->planner);
+		if (r < 0)
+			return r;
+	}
+	*ret = TAKE_PTR(g);
 	return 0;
 }
 
 struct governor *governor_free(struct governor *g)
 {
+	if (g)
+		(void)card_planner_free(g->planner);
 	free(g);
 	return NULL;
 }
@@ -308,10 +325,16 @@ void governor_step(struct governor *g, const struct governor_input *input,
 	governor_cap_learn(g, input, active.n == 1 ? active.last : UINT32_MAX);
 	governor_check_step(g, input, active.n == 1 ? active.last : UINT32_MAX);
 	governor_factor_step(g, input, active.n == 1 ? active.last : UINT32_MAX);
+	governor_several_learn(g, input);
 	governor_decide(g, input, ret);
 	ret->changed = !g->decided || differs(ret, &g->previous);
 	g->previous = *ret;
 	g->decided = true;
+}
+
+const struct boost *governor_boost(const struct governor *g, uint32_t model)
+{
+	return model < g->config.n_models ? &g->models[model].boost : NULL;
 }
 
 /* Inherit. */
@@ -323,17 +346,6 @@ static uint32_t row_in(const struct response_table *old, const struct response_t
 	if (!old || !table || row >= old->n_rows)
 		return PACER_ROW_BASELINE;
 	return planner_lookup(table, old->rows[row].rate_rps);
-}
-
-/* Rows that were held for a while are not given up because of a reload. */
-static struct several_hold hold_in(const struct response_table *old,
-				   const struct response_table *table, struct several_hold h)
-{
-	if (!old || !table)
-		return (struct several_hold){0};
-	h.row = row_in(old, table, h.row);
-	h.peak = row_in(old, table, h.peak);
-	return h;
 }
 
 /* The new menu's option for what the old one's means to card and workers. */
@@ -432,7 +444,6 @@ void governor_inherit(struct governor *g, const struct governor *old)
 				row_in(o->table, c->table, old->models[j].pacer.row);
 			g->models[i].pacer.peak =
 				row_in(o->table, c->table, old->models[j].pacer.peak);
-			g->several.holds[i] = hold_in(o->table, c->table, old->several.holds[j]);
 		}
 	}
 }

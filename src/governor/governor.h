@@ -176,6 +176,10 @@ void governor_step(struct governor *g, const struct governor_input *input,
 struct self_check;
 const struct self_check *governor_self_check(const struct governor *g, uint32_t model);
 
+/* Whose wakes are believed (boost.h); NULL beyond the models. */
+struct boost;
+const struct boost *governor_boost(const struct governor *g, uint32_t model);
+
 /* Takes over what can be kept (demand, dwell) from a governor with another configuration, matched
  * by model name: for a reload. */
 void governor_inherit(struct governor *g, const struct governor *old);

@@ -157,6 +157,88 @@ def a_punched_page_is_missing_input_not_zero_load(m):
     still_fine(m, daemon, worker)
 
 
+class Liar:
+    """A worker without a request, that beats, and wakes the daemon as if one had waited long."""
+
+    def __init__(self, m):
+        self.socket = connect(m)
+        self.socket.send(hello())
+        kind, _, (self.memory, self.eventfd) = receive(self.socket)
+        check(kind == WELCOME, "welcome")
+        self.beats = 0
+
+    def beat(self):
+        self.beats += 1
+        os.pwrite(self.memory, struct.pack("<Q", self.beats), 4096)
+
+    def wake(self):
+        os.write(self.eventfd, struct.pack("<Q", 1))
+
+    def leave(self):
+        self.socket.close()
+        os.close(self.memory)
+        os.close(self.eventfd)
+
+
+@case()
+def a_worker_that_wakes_for_nothing_is_named_and_ignored(m):
+    m.setup()
+    liar = Liar(m)
+
+    def model():
+        liar.beat()
+        return m.status()["gpus"][0]["models"][0]
+
+    def limit():
+        liar.beat()
+        return m.card()["soft_high_mhz"]
+
+    wait_for("a lower clock", lambda: limit() < 1725)
+    check(model()["wakes_ignored"] is None, "believed at first")
+    liar.wake()
+    wait_for("a boost", lambda: limit() == 1725, period=0.001)
+
+    def lie():
+        liar.wake()
+        return model()["wakes_ignored"]
+
+    blamed = wait_for("disbelief", lie, timeout=30)
+    check(blamed == {"pid": os.getpid(), "instance": "hostile"}, f"it is named: {blamed}")
+    worker = m.status()["gpus"][0]["worker_list"][0]
+    check(worker["doubt"] == "its wakes contradict its counts", f"in the list: {worker}")
+    text = m.capture([os.path.join(BIN, "cofrisctl"), "--bus", m.bus_address, "status"]).stdout
+    check(f"pid {os.getpid()} (hostile)" in text, f"and in words: {text}")
+    wait_for("the lower clock", lambda: limit() < 1725)
+    for _ in range(20):
+        liar.wake()
+        check(limit() < 1725, "its wakes count no more")
+    check(m.log("cofrisd").count("wakes count no more") == 1, "the journal says so once")
+    liar.leave()
+    wait_for("no worker", lambda: m.status()["gpus"][0]["models"][0]["input"] == "no-worker")
+    m.start_worker("--rate", "40", "--duration", "600s")
+    wait_for("others are believed", lambda: m.status()["gpus"][0]["models"][0]["workers"] == 1
+             and m.status()["gpus"][0]["models"][0]["wakes_ignored"] is None)
+
+
+@case()
+def a_worker_with_invalid_counts_is_named(m):
+    daemon, worker = governed(m)
+    liar = Liar(m)
+
+    def doubt():
+        liar.beat()
+        found = {w["pid"]: w["doubt"] for w in m.status()["gpus"][0]["worker_list"]}
+        return found.get(os.getpid())
+
+    # The first shard's page, full of counts that contradict each other.
+    os.pwrite(liar.memory, b"\7" * 4096, 8192)
+    wait_for("doubt", lambda: doubt() == "its counts are invalid")
+    check(m.log("cofrisd").count(f"pid {os.getpid()} ('hostile')") == 1, "and once in the journal")
+    liar.leave()
+    wait_for("its counts gone", lambda: m.status()["gpus"][0]["models"][0]["workers"] == 1)
+    still_fine(m, daemon, worker)
+
+
 @case()
 def three_hundred_connections_leave_the_daemon_alone(m):
     daemon, worker = governed(m)
