@@ -124,7 +124,7 @@ static void consider_row0(const struct search *s, uint32_t option, struct row_se
 
 	if (o->batch > m->options[m->baseline].batch ||
 	    o->service_ns * s->options->factor >
-		    s->table->rows[0].service_ns * (1 + RATE_TOLERANCE))
+		    s->table->rows[0].service_ns * (1 + MENU_TABLE_ROW0_SLACK))
 		return;
 	new.cost_w = new.power_w = power_at(m, option, &r->at);
 	survival_at(m, option, &r->at, &survival);
