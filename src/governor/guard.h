@@ -14,6 +14,8 @@ bool guard_in_danger(double slo_ns, double service_ns, const struct governor_mod
 uint64_t guard_wait_ns(double slo_ns, double service_ns, double fastest_ns);
 /* The wait at the start of an execution from which a boost is useful: whoever waited longer than
  * SLO - service time of the row - service time of B has no room left for one more service at full
- * speed, which is what it takes to raise the clock and serve on. UINT64_MAX where nothing can be
- * gained: at B's clock and mask already, or if no service times are known. */
+ * speed, which is what it takes to raise the clock and serve on. In rows for less than half of the
+ * rated rate room is left for up to three, but half of what the SLO leaves may always be waited.
+ * UINT64_MAX where nothing can be gained: at B's clock and mask already, or if no service times
+ * are known. */
 uint64_t guard_boost_wait_ns(const struct response_table *t, uint32_t row);
