@@ -130,6 +130,8 @@ void governor_model_estimate(struct governor *g, uint32_t i, const struct govern
 	if (why == GOVERNOR_REASON_NONE && m->doubted)
 		pacer_end_doubt(&m->pacer, input->now_ns);
 	m->pacer.steady = constancy_holds(&m->constancy);
+	demand_expect_dispersion(&m->sure,
+				 m->pacer.steady ? constancy_dispersion(&m->constancy) : 1);
 	m->doubted = why != GOVERNOR_REASON_NONE || !demand_known(&m->keen);
 }
 

@@ -11,6 +11,7 @@ cofris_test(test-governor-property SOURCES test-governor-property.c USES cofris-
 cofris_test(test-governor-demand SOURCES test-governor-demand.c USES cofris-governor LABELS unit)
 cofris_test(test-governor-explain SOURCES test-governor-explain.c USES cofris-governor LABELS unit)
 cofris_test(test-boost SOURCES test-boost.c USES cofris-governor LABELS unit)
+cofris_test(test-constancy SOURCES test-constancy.c USES cofris-governor LABELS unit)
 cofris_test(test-policies SOURCES test-policies.c USES cofris-governor LABELS unit)
 cofris_test(test-governor-memory SOURCES test-governor-memory.c USES cofris-governor LABELS unit)
 target_link_options(test-governor-memory PRIVATE
