@@ -12,6 +12,7 @@
 #include "governor/pacer.h"
 #include "governor/policy.h"
 #include "governor/several.h"
+#include "governor/switch-time.h"
 #include "governor/thermal.h"
 
 struct model {
@@ -20,6 +21,9 @@ struct model {
 	struct demand keen, sure; /* where demand moves, and where it is constant */
 	struct pacer pacer;
 	struct boost boost;
+	struct switch_time switch_time;
+	uint64_t woken_ns;	       /* the last wake; 0: none yet */
+	uint64_t tried_ns;	       /* the last boost began */
 	uint64_t arrivals, counted_ns; /* since demand was last told of them */
 	struct policy_plan plan;       /* of the last poll */
 	double rate_rps;	       /* last measured */

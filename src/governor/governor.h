@@ -31,6 +31,7 @@ struct governor_model_config {
 	uint32_t max_batch; /* largest that a policy may order beyond its table; 0 counts as 1 */
 	uint32_t priority;  /* larger is more important; 100 */
 	bool use_mask;	    /* cu_mask = auto */
+	bool never_boosts;  /* to see what boosts are worth */
 };
 
 struct governor_config {

@@ -20,3 +20,4 @@ cofris_test(test-cap-factor SOURCES test-cap-factor.c USES cofris-governor LABEL
 foreach(part IN ITEMS governor-check self-check)
   cofris_test(test-${part} SOURCES test-${part}.c USES cofris-governor LABELS unit)
 endforeach()
+cofris_test(test-switch-time SOURCES test-switch-time.c USES cofris-governor LABELS unit)
