@@ -120,6 +120,7 @@ wait_for() { # DESCRIPTION COMMAND...
 		sleep 0.05
 	done
 }
+now_ms() { echo $(($(date +%s%N) / 1000000)); }
 stat() { "$bin/cofris-sim" stat --json; }
 state() { stat | jq -cS '.cards[0] | {perf_level, cap_uw, soft_low_mhz, soft_high_mhz}'; }
 is_as_found() { [ "$(state)" = "$found" ]; }
@@ -210,12 +211,14 @@ second_line() {
 watch_run() {
 	printf '%6s %8s %6s %4s %12s %12s %14s   (%s)\n' time rps MHz CUs 'W governed' 'W twin' \
 		'p95/SLO ms' "$note"
-	second=0
 	: >"$out/run.tsv"
 	previous=$before
+	begin_ms=$(now_ms)
 	while kill -0 "$worker" 2>/dev/null; do
-		sleep 1
-		second=$((second + 1))
+		# Where the host is too busy, a second is left out.
+		left_ms=$((1000 - ($(now_ms) - begin_ms) % 1000))
+		sleep "$((left_ms / 1000)).$(printf %03d $((left_ms % 1000)))"
+		second=$((($(now_ms) - begin_ms) / 1000))
 		now=$(stat)
 		status=$("$bin/cofrisctl" --bus "$bus" status --json) || continue
 		second_line >"$run/line" || continue

@@ -77,6 +77,7 @@ static const struct column worker_columns[] = {
 	{"QUEUES", "queues_changed", cell_integer, SCOLS_FL_RIGHT},
 	{"TOOK US", "apply_ns", cell_us, SCOLS_FL_RIGHT},
 	{"CLOCK ALONE", "clock_alone", cell_text, 0},
+	{"DOUBT", "doubt", cell_text, 0},
 };
 
 static int print_workers(const json_t *gpus)
@@ -162,6 +163,19 @@ static void print_stale(const json_t *gpu, const json_t *model)
 		       number_of(s, "stale_for_s") / 60, text_of(model, "name"));
 }
 
+static void print_wakes_ignored(const json_t *gpu, const json_t *model)
+{
+	const json_t *who = json_object_get(model, "wakes_ignored");
+
+	if (!json_is_object(who))
+		return;
+	(void)printf("%s: model %s: no boosts at a worker's wake: its counts contradict them",
+		     text_of(gpu, "bdf"), text_of(model, "name"));
+	if (json_is_integer(json_object_get(who, "pid")))
+		(void)printf(": pid %d (%s)", (int)number_of(who, "pid"), text_of(who, "instance"));
+	(void)putchar('\n');
+}
+
 /* What needs attention, in words, below the table. */
 static void print_remarks(const json_t *gpu)
 {
@@ -189,6 +203,7 @@ static void print_remarks(const json_t *gpu)
 		if (json_is_string(json_object_get(model, "masks_off")))
 			(void)printf("%s: model %s: by clock alone: %s\n", text_of(gpu, "bdf"),
 				     text_of(model, "name"), text_of(model, "masks_off"));
+		print_wakes_ignored(gpu, model);
 		print_stale(gpu, model);
 	}
 }

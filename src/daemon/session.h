@@ -12,6 +12,9 @@ struct session_directive {
 	struct cu_shape shape; /* {0, 0}: all CUs */
 	struct cu_mask mask;   /* n_bits of 0: all CUs */
 };
+/* Why a worker is not believed (doubts.h). */
+enum session_doubt { SESSION_BELIEVED, SESSION_SILENT, SESSION_INVALID, SESSION_WAKES };
+
 /* As many as are remembered; a worker that is further behind than that is known to be so. */
 #define SESSION_DIRECTIVES 8
 
@@ -31,6 +34,9 @@ struct session {
 	bool counts; /* requests; otherwise it only follows */
 	char cgroup[CGROUP_MAX];
 	struct meter meter;
+	enum session_doubt doubt; /* by the last poll's counts */
+	uint32_t doubted_wakes;	  /* that its counts contradicted */
+	bool logged_invalid;
 	uint32_t n_directives; /* ever */
 	struct session_directive directives[SESSION_DIRECTIVES];
 };

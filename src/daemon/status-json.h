@@ -23,5 +23,7 @@ char *status_dump(json_t *root);
 
 /* The card's workers, each with what it has been told and what it has acknowledged. */
 json_t *status_workers(const struct unit *u);
+/* Whom a model's wakes are ignored for, or null. */
+json_t *status_wakes_ignored(const struct unit *u, uint32_t model);
 /* Adds how a model's profile compares with the card. */
 void status_add_check(const struct unit *u, uint32_t model, json_t *json);

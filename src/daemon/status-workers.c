@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/units.h"
+#include "daemon/doubts.h"
 #include "daemon/masks.h"
 #include "daemon/status-json.h"
 #include <inttypes.h>
@@ -80,6 +81,7 @@ static json_t *worker_json(const struct unit *u, const struct session *s)
 				  status_integer_if(applied, sample->applied_ns));
 	(void)json_object_set_new(worker, "clock_alone",
 				  status_text(masks_reason_text(masks_reason(u, s))));
+	(void)json_object_set_new(worker, "doubt", status_text(doubts_text(s)));
 	return worker;
 }
 
@@ -92,4 +94,14 @@ json_t *status_workers(const struct unit *u)
 	if (session_on(s, u))
 		(void)json_array_append_new(array, worker_json(u, s));
 	return array;
+}
+
+json_t *status_wakes_ignored(const struct unit *u, uint32_t model)
+{
+	const struct unit_doubts *d = doubts_wakes_ignored(u, model);
+
+	if (!d)
+		return json_null();
+	return json_pack("{s:o, s:o}", "pid", status_integer_if(d->pid > 0, (uint64_t)d->pid),
+			 "instance", status_text(d->pid > 0 ? d->instance : NULL));
 }

@@ -167,6 +167,7 @@ void unit_plan_take(struct unit *u, const struct config_gpu *g, struct unit_plan
 	free(u->masks);
 	u->masks = calloc(MAX(plan->n_models, 1u), sizeof(*u->masks));
 	(void)memset(u->logged_inputs, 0, sizeof(u->logged_inputs));
+	(void)memset(u->doubts, 0, sizeof(u->doubts));
 	(void)memset(u->logged_stale, 0, sizeof(u->logged_stale));
 	TAILQ_FOREACH(s, &u->manager->sessions, entry)
 	if (s->unit == u)

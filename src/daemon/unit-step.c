@@ -3,6 +3,7 @@
  * decision, and what is logged of it. */
 #include "base/log.h"
 #include "base/units.h"
+#include "daemon/doubts.h"
 #include "daemon/group.h"
 #include "daemon/masks.h"
 #include "daemon/unit-internal.h"
@@ -337,6 +338,7 @@ void unit_step(struct unit *u, uint64_t now_ns, bool early)
 		return;
 	governor_step(u->plan->governor, &u->input, &u->decision);
 	u->decided = u->stepped = true;
+	doubts_judge(u);
 	if (early)
 		return;
 	for (uint32_t i = 0; i < u->plan->n_models; i++)

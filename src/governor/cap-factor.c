@@ -24,13 +24,15 @@ double cap_factor_get(const struct cap_factor *f)
 	return f->factor > 0 ? f->factor : 1;
 }
 
+/* The interval after an order counts, and is not learnt from: it began with the option before. */
 static bool is_settled(struct cap_factor *f, const struct cap_factor_input *in)
 {
-	bool same = in->option == f->option && in->option != UINT32_MAX && in->held;
+	bool known = in->option != UINT32_MAX && in->held;
+	bool same = known && in->option == f->option;
 
 	f->option = in->option;
-	f->settled_ns = same ? f->settled_ns + in->interval_ns : 0;
-	return f->settled_ns > SETTLED_NS;
+	f->settled_ns = known ? (same ? f->settled_ns : 0) + in->interval_ns : 0;
+	return same && f->settled_ns >= SETTLED_NS;
 }
 
 static void window_reset(struct cap_factor *f)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a card really draws over what its profile says, learnt while a model works under a known
- * option: by the mean of windows of some seconds, slowly down, as what was too much once will be
- * again; and at once where a reading is above the cap, whatever the share of time that it worked.
+ * option: by the mean of windows of some seconds in which it hardly paused, more slowly down than
+ * up, as what was too much once may be again; and at once where a reading is above the cap,
+ * whatever the share of time that it worked.
  */
 #pragma once
 

@@ -39,14 +39,6 @@ uint32_t cap_plan_option_of(const struct response_menu *m, uint32_t cell)
 	return low < m->n_options && m->options[low].cell == cell ? low : UINT32_MAX;
 }
 
-static bool may_choose(const struct cap_question *q, uint32_t option)
-{
-	const struct menu_option *o = &q->menu->options[option];
-
-	return (o->full || q->may_mask) &&
-	       (q->may_batch || o->batch == q->menu->options[q->menu->baseline].batch);
-}
-
 /* The first rate that holds the demand; n_rates beyond the last. */
 static uint32_t rate_of(const struct cap_question *q)
 {
@@ -128,7 +120,8 @@ static uint32_t least(const struct choosing *c)
 	for (uint32_t i = 0; i < c->q->menu->n_options; i++) {
 		double cost;
 
-		if (!may_choose(c->q, i) || (c->passes && !c->passes(c, i)))
+		if (!response_menu_may_choose(c->q->menu, i, c->q->may_mask, c->q->may_batch) ||
+		    (c->passes && !c->passes(c, i)))
 			continue;
 		cost = with_tie(c, i, c->cost(c, i));
 		if (cost < least_cost) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Between card-plan.c (what each model may choose), card-plan-search.c (the best choice at one
- * clock) and card-plan-options.c (what an option means for a demand). */
+/* Between card-plan.c (a plan from the best masks and the best without), card-plan-sacrifice.c (who
+ * gives way), card-plan-level.c (one clock after the other), card-plan-kept.c (what each model may
+ * choose at a clock), card-plan-search.c (the best choice at one clock), card-plan-shared.c
+ * (without masks) and card-plan-options.c (what an option means for a demand). */
 #pragma once
 
 #include "governor/card-plan.h"
@@ -11,6 +13,10 @@
 /* Branches that a plan may take: some 20 ms. The best until then is taken. A hundred times what
  * plans of cards known take without gated CUs. */
 #define PLAN_MAX_BRANCHES 400000
+/* Of memory load that others have: the steps that it is rounded up to. */
+#define PLAN_LOAD_STEPS 32
+/* Below it costs are the same. */
+#define PLAN_SAME_W 1e-7
 
 /* XCCs are alike, and a shape has the same part in each: all is counted in one. */
 struct plan_rooms {
@@ -38,21 +44,31 @@ struct plan_model {
 	double gives_way_w; /* what that counts; 0: power is all that matters */
 	double unserved_w;  /* if it is not served at all, likewise */
 	uint8_t clocks[SURFACE_MAX_LEVELS];
+	uint16_t first[SURFACE_MAX_LEVELS + 1]; /* option of each of the menu's clocks */
 };
 
-/* An option at the demand in hand. */
+/* An option at the demand in hand: a cache line. */
 struct plan_choice {
-	uint32_t option;
+	double own_w, cost_w; /* rate * energy; and what is late or not served */
+	double idle_share;    /* 1 - u */
+	double factor;	      /* of its service times: the card's and the others' */
+	double neg_log;	      /* -ln(idle_share) */
+	double linear_w;      /* of the search */
+	float tail_ns;	      /* INFINITY: not known */
+	float ungated_cus;    /* what it adds to them */
+	uint16_t option;
+	uint16_t units;		/* n_se * parts */
 	uint8_t n_se, parts;	/* the room it takes in an XCC: n_se times so many parts of an SE */
 	uint8_t halves, thirds; /* how many SEs it fills by more than half; more than a third, and
 				 * once more those by more than two thirds */
-	uint16_t units;		/* n_se * parts */
-	float tail_ns;		/* INFINITY: not known */
-	double factor;		/* of its service times: the card's and the others' */
-	double idle_share;	/* 1 - u */
-	double ungated_cus;	/* what it adds to them */
-	double own_w, cost_w;	/* rate * energy; and what is late or not served */
-	double neg_log, linear_w; /* of the search */
+};
+
+/* The least of all choices of a list, each by itself. */
+struct plan_least {
+	double cost_w, busy, cus;
+	double work; /* share of the time, times share of the card */
+	uint32_t units, halves, thirds;
+	uint32_t taken_cus; /* of the shape; 0 where units tell it better */
 };
 
 struct plan_list {
@@ -80,6 +96,29 @@ struct plan_search {
 	struct plan_choice best[CARD_PLAN_MAX_MODELS];
 };
 
+/* Choices of all models at one level, or none. */
+struct plan_found {
+	bool found;
+	uint32_t level;
+	struct plan_clock clock;
+	double cost_w;
+	struct plan_choice choices[CARD_PLAN_MAX_MODELS];
+};
+
+struct planning {
+	const struct card_plan_request *request;
+	struct card_planner *kept; /* NULL: nothing is */
+	struct plan_rooms rooms;
+	double cap_w;
+	uint32_t n;
+	struct plan_model models[CARD_PLAN_MAX_MODELS]; /* by name */
+	uint32_t heavy[CARD_PLAN_MAX_MODELS];		/* those with the most load first */
+	bool masks;					/* all may be masked */
+	uint32_t level;					/* of the best */
+	struct plan_search search;
+	struct plan_list lists[CARD_PLAN_MAX_MODELS];
+};
+
 /* card-plan-options.c */
 
 /* The option of model m at this demand, or false if it is not one: cannot be masked so, no batches,
@@ -90,9 +129,6 @@ bool plan_evaluate(const struct card_plan_request *q, const struct plan_rooms *r
 bool plan_evaluate_shared(const struct card_plan_request *q, const struct plan_model *m,
 			  uint32_t option, double stretched, struct plan_choice *ret);
 void plan_model_init(const struct card_plan_request *q, uint32_t index, struct plan_model *ret);
-/* The first of the menu's options of a clock, and the first of the next. */
-void plan_clock_options(const struct response_menu *m, uint32_t clock, uint32_t *ret_first,
-			uint32_t *ret_end);
 /* Power of choices, one for each model. */
 double plan_power_w(const struct plan_clock *c, const struct plan_choice *choices, uint32_t n);
 double plan_cost_w(const struct plan_clock *c, const struct plan_choice *choices, uint32_t n);
@@ -103,13 +139,37 @@ double plan_cost_w(const struct plan_clock *c, const struct plan_choice *choices
 bool plan_packs(const struct plan_rooms *rooms, const struct plan_choice *choices, uint32_t n);
 /* Adds a choice unless another is never worse, and takes away those that it is never worse than. */
 void plan_list_add(struct plan_list *l, const struct plan_choice *c);
-/* Below it costs are the same. */
-#define PLAN_SAME_W 1e-7
 /* Finds the choices of least cost at a clock, if they cost less than best_w. */
 void plan_search_clock(struct plan_search *s);
 
+/* card-plan-kept.c */
+
+/* Before a plan: what is kept of a model for another question is forgotten. */
+void plan_kept_begin(struct planning *p);
+/* A bound of all choices of model i at this level, from its options or from the list if that is
+ * kept; false: there is none. */
+bool plan_kept_bound(struct planning *p, uint32_t i, uint32_t level, struct plan_least *ret);
+/* The least of the choices of model i at this level, exactly; false: there is none. */
+bool plan_kept_least(struct planning *p, uint32_t i, uint32_t level, struct plan_least *ret);
+/* p->lists[i], after plan_kept_least() of the same level. */
+void plan_kept_list(struct planning *p, uint32_t i, uint32_t level);
+
+/* card-plan-level.c */
+
+bool plan_clock_of(const struct planning *p, uint32_t level, struct plan_clock *ret);
+/* The best masks for those who give way and those who do not, if they cost less than below_w; false
+ * if there are none. In p->search and p->level. */
+bool plan_solve(struct planning *p, double below_w);
+
+/* card-plan-sacrifice.c */
+
+double plan_share_of_card(const struct plan_model *m);
+/* The best masks where not all SLOs can be held, or nothing is inside the cap: models give way in
+ * their order. Asked before anything of the plan's models is. */
+void plan_let_give_way(struct planning *p);
+void plan_let_cap_go(struct planning *p);
+
 /* card-plan-shared.c */
 
-/* All models on all CUs at a level of the card's; false if one is not inside its SLO so. */
-bool plan_shared(const struct card_plan_request *q, const struct plan_model *models, uint32_t n,
-		 uint32_t level, const struct plan_clock *clock, struct plan_choice *ret);
+/* The best of all models on all CUs over the card's levels. */
+void plan_shared(const struct planning *p, struct plan_found *ret);

@@ -52,12 +52,29 @@ static void match_clocks(const struct governor_config *card, struct plan_model *
 	}
 }
 
-static bool may_choose(const struct card_plan_request *q, const struct card_plan_model *m,
-		       const struct menu_option *o)
+static bool may_choose(const struct card_plan_model *m, uint32_t option)
 {
-	if (q->n == 1 && !m->may_mask && !o->full)
-		return false;
-	return m->may_batch || o->batch == baseline(m->menu)->batch;
+	return response_menu_may_choose(m->menu, option, m->may_mask, m->may_batch);
+}
+
+/* Cells are sorted by clock first. */
+static void find_clocks(struct plan_model *m)
+{
+	const struct response_menu *menu = m->menu;
+
+	for (uint32_t clock = 0; clock <= menu->n_clocks; clock++) {
+		uint32_t low = clock > 0 ? m->first[clock - 1] : 0, high = menu->n_options;
+
+		while (low < high) {
+			uint32_t middle = low + (high - low) / 2;
+
+			if (menu->options[middle].clock < clock)
+				low = middle + 1;
+			else
+				high = middle;
+		}
+		m->first[clock] = (uint16_t)low;
+	}
 }
 
 /* At the lowest rate load may rise at once. Beside others a boost of the clock has to do. */
@@ -72,7 +89,7 @@ static void set_row0(const struct card_plan_request *q, struct plan_model *m)
 		if (menu->options[i].cell != menu->row0_cell)
 			continue;
 		m->least_capacity_rps = menu->options[i].capacity_rps;
-		if (may_choose(q, m->asked, &menu->options[i]))
+		if (may_choose(m->asked, i))
 			m->only = i;
 	}
 }
@@ -91,30 +108,8 @@ void plan_model_init(const struct card_plan_request *q, uint32_t index, struct p
 	ret->late_w = asked->late_cost * response_menu_busy_w(menu, menu->baseline) *
 		      ret->rate_rps / menu->rated_rps;
 	match_clocks(q->card, ret);
+	find_clocks(ret);
 	set_row0(q, ret);
-}
-
-void plan_clock_options(const struct response_menu *m, uint32_t clock, uint32_t *ret_first,
-			uint32_t *ret_end)
-{
-	uint32_t bounds[2];
-
-	/* Cells are sorted by clock first. */
-	for (uint32_t i = 0; i < ARRAY_SIZE(bounds); i++) {
-		uint32_t low = 0, high = m->n_options;
-
-		while (low < high) {
-			uint32_t middle = low + (high - low) / 2;
-
-			if (m->options[middle].clock < clock + i)
-				low = middle + 1;
-			else
-				high = middle;
-		}
-		bounds[i] = low;
-	}
-	*ret_first = bounds[0];
-	*ret_end = bounds[1];
 }
 
 /* How much longer its services take because of the others. */
@@ -231,7 +226,7 @@ bool plan_evaluate(const struct card_plan_request *q, const struct plan_rooms *r
 
 	ret->n_se = ret->parts = ret->halves = ret->thirds = 0;
 	ret->units = 0;
-	if (!may_choose(q, m->asked, o) || (q->n > 1 && !set_room(rooms, o, ret)))
+	if (!may_choose(m->asked, option) || (q->n > 1 && !set_room(rooms, o, ret)))
 		return false;
 	return evaluate(q, m, option, stretch(m, o), ret);
 }
@@ -242,7 +237,7 @@ bool plan_evaluate_shared(const struct card_plan_request *q, const struct plan_m
 	const struct menu_option *o = &m->menu->options[option];
 
 	*ret = (struct plan_choice){0};
-	return o->full && may_choose(q, m->asked, o) && evaluate(q, m, option, stretched, ret);
+	return o->full && may_choose(m->asked, option) && evaluate(q, m, option, stretched, ret);
 }
 
 static double static_power_w(const struct plan_clock *c, const struct plan_choice *choices,

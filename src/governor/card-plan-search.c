@@ -19,22 +19,30 @@
 #include <stddef.h>
 #include <string.h>
 
+/* Tables of so many cells are as tight as larger ones: large shapes are of as many SEs as there
+ * are, and cells of that many units. */
+#define FEW_UNITS 24
+#define MAX_CELLS 40
+
+/* Of a packing, before the one who packs masks is asked, which takes some 10 us. */
+#define PACK_STEPS 2000
+
 struct room {
 	uint32_t units, halves, thirds;
 };
 
 struct branching {
 	struct plan_search *s;
-	uint32_t n, units;
+	uint32_t n, grain, cells;
 	double base_w;	 /* of the linear bound */
 	double uncore_w; /* B0 */
 	uint32_t order[CARD_PLAN_MAX_MODELS];
 	struct room need[CARD_PLAN_MAX_MODELS + 1]; /* of the models from here on, at least */
-	/* Of these models in so many units; INFINITY (or 0): it cannot be. */
-	double linear_w[CARD_PLAN_MAX_MODELS + 1][PLAN_MAX_UNITS + 1];
-	double cost_w[CARD_PLAN_MAX_MODELS + 1][PLAN_MAX_UNITS + 1];
-	double idle_share[CARD_PLAN_MAX_MODELS + 1][PLAN_MAX_UNITS + 1];
-	double own_w[CARD_PLAN_MAX_MODELS + 1][PLAN_MAX_UNITS + 1]; /* with a cap alone */
+	/* Of these models in so many cells of grain units; INFINITY (or 0): it cannot be. */
+	double linear_w[CARD_PLAN_MAX_MODELS + 1][MAX_CELLS + 1];
+	double cost_w[CARD_PLAN_MAX_MODELS + 1][MAX_CELLS + 1];
+	double idle_share[CARD_PLAN_MAX_MODELS + 1][MAX_CELLS + 1];
+	double own_w[CARD_PLAN_MAX_MODELS + 1][MAX_CELLS + 1]; /* with a cap alone */
 	struct plan_choice chosen[CARD_PLAN_MAX_MODELS];
 };
 
@@ -116,8 +124,46 @@ static bool packs_tightly(const struct plan_rooms *rooms, const struct plan_choi
 	return true;
 }
 
+struct packing {
+	uint32_t n_se, n, steps;
+	const struct plan_choice *choices;
+	const uint8_t *order;
+	uint8_t left[CU_MAX_SE];
+};
+
+/* Whether an SE with as much left has been tried in place of this one. */
+static bool was_tried(const struct packing *k, uint32_t from, uint32_t se)
+{
+	for (uint32_t i = from; i < se; i++)
+		if (k->left[i] == k->left[se])
+			return true;
+	return false;
+}
+
+/* The choice at this place of the order still needs so many SEs, of those from this one on. */
+static bool packs_from(struct packing *k, uint32_t at, uint32_t from, uint32_t missing)
+{
+	uint32_t parts;
+
+	if (missing == 0)
+		return ++at == k->n || packs_from(k, at, 0, k->choices[k->order[at]].n_se);
+	parts = k->choices[k->order[at]].parts;
+	for (uint32_t se = from; se + missing <= k->n_se; se++) {
+		if (k->left[se] < parts || was_tried(k, from, se))
+			continue;
+		if (++k->steps > PACK_STEPS)
+			return false;
+		k->left[se] = (uint8_t)(k->left[se] - parts);
+		if (packs_from(k, at, se + 1, missing - 1))
+			return true;
+		k->left[se] = (uint8_t)(k->left[se] + parts);
+	}
+	return false;
+}
+
 bool plan_packs(const struct plan_rooms *rooms, const struct plan_choice *choices, uint32_t n)
 {
+	struct packing k = {.n_se = rooms->n_se, .n = n, .choices = choices};
 	struct cu_shape shapes[CARD_PLAN_MAX_MODELS];
 	struct cu_mask masks[CARD_PLAN_MAX_MODELS];
 	uint8_t order[CARD_PLAN_MAX_MODELS];
@@ -133,6 +179,13 @@ bool plan_packs(const struct plan_rooms *rooms, const struct plan_choice *choice
 	}
 	if (packs_tightly(rooms, choices, order, n))
 		return true;
+	k.order = order;
+	memset(k.left, (int)rooms->parts, rooms->n_se);
+	if (packs_from(&k, 0, 0, choices[order[0]].n_se))
+		return true;
+	/* All has been tried, unless there was too much of it. */
+	if (k.steps <= PACK_STEPS)
+		return false;
 	xcc = cu_topology_even(rooms->n_se, rooms->parts);
 	return cu_masks_pack(&xcc, shapes, n, /* first_se= */ 0, masks) >= 0;
 }
@@ -145,36 +198,44 @@ static const struct plan_list *list_at(const struct branching *b, uint32_t depth
 }
 
 /* The least of all sums of own costs in so much room, from those of the models after. */
-static void bound_least(const struct plan_list *l, uint32_t units, size_t member,
-			const double *after, double *ret)
+static void bound_least(const struct branching *b, const struct plan_list *l, size_t member,
+			const double *restrict after, double *restrict ret)
 {
-	for (uint32_t left = 0; left <= units; left++)
+	for (uint32_t left = 0; left <= b->cells; left++)
 		ret[left] = INFINITY;
 	for (uint32_t i = 0; i < l->n; i++) {
 		const struct plan_choice *c = &l->choices[i];
 		double own = *(const double *)((const char *)c + member);
+		uint32_t taken = c->units / b->grain;
 
-		for (uint32_t left = c->units; left <= units; left++)
-			ret[left] = MIN(ret[left], own + after[left - c->units]);
+		for (uint32_t left = taken; left <= b->cells; left++) {
+			double sum = own + after[left - taken];
+
+			ret[left] = sum < ret[left] ? sum : ret[left];
+		}
 	}
 }
 
-static void bound_idle_share(const struct plan_list *l, uint32_t units, const double *after,
-			     double *ret)
+static void bound_idle_share(const struct branching *b, const struct plan_list *l,
+			     const double *restrict after, double *restrict ret)
 {
-	memset(ret, 0, (units + 1) * sizeof(*ret));
+	memset(ret, 0, (b->cells + 1) * sizeof(*ret));
 	for (uint32_t i = 0; i < l->n; i++) {
 		const struct plan_choice *c = &l->choices[i];
+		uint32_t taken = c->units / b->grain;
 
-		for (uint32_t left = c->units; left <= units; left++)
-			ret[left] = MAX(ret[left], c->idle_share * after[left - c->units]);
+		for (uint32_t left = taken; left <= b->cells; left++) {
+			double share = c->idle_share * after[left - taken];
+
+			ret[left] = share > ret[left] ? share : ret[left];
+		}
 	}
 }
 
 static void bound_split(struct branching *b)
 {
 	memset(&b->need[b->n], 0, sizeof(b->need[b->n]));
-	for (uint32_t left = 0; left <= b->units; left++) {
+	for (uint32_t left = 0; left <= b->cells; left++) {
 		b->linear_w[b->n][left] = b->cost_w[b->n][left] = b->own_w[b->n][left] = 0;
 		b->idle_share[b->n][left] = 1;
 	}
@@ -190,12 +251,12 @@ static void bound_split(struct branching *b)
 		b->need[i] = (struct room){b->need[i + 1].units + least.units,
 					   b->need[i + 1].halves + least.halves,
 					   b->need[i + 1].thirds + least.thirds};
-		bound_least(l, b->units, offsetof(struct plan_choice, cost_w), b->cost_w[i + 1],
+		bound_least(b, l, offsetof(struct plan_choice, cost_w), b->cost_w[i + 1],
 			    b->cost_w[i]);
-		bound_idle_share(l, b->units, b->idle_share[i + 1], b->idle_share[i]);
+		bound_idle_share(b, l, b->idle_share[i + 1], b->idle_share[i]);
 		if (isfinite(b->s->cap_w))
-			bound_least(l, b->units, offsetof(struct plan_choice, own_w),
-				    b->own_w[i + 1], b->own_w[i]);
+			bound_least(b, l, offsetof(struct plan_choice, own_w), b->own_w[i + 1],
+				    b->own_w[i]);
 	}
 }
 
@@ -209,8 +270,7 @@ static void find_extremes(struct branching *b, double *ret_cus, double *ret_neg_
 		double cus = INFINITY, neg_log = 0;
 
 		for (uint32_t j = 0; j < l->n; j++) {
-			l->choices[j].neg_log = -log(l->choices[j].idle_share);
-			cus = MIN(cus, l->choices[j].ungated_cus);
+			cus = MIN(cus, (double)l->choices[j].ungated_cus);
 			neg_log = MAX(neg_log, l->choices[j].neg_log);
 		}
 		*ret_cus += cus;
@@ -244,7 +304,7 @@ static void sort_by_linear(struct plan_list *l)
 static void bound_linear(struct branching *b)
 {
 	const struct plan_clock *c = &b->s->clock;
-	double busy0 = 1 - b->idle_share[0][b->units], low = -log1p(-busy0), cus0, high, slope,
+	double busy0 = 1 - b->idle_share[0][b->cells], low = -log1p(-busy0), cus0, high, slope,
 	       cu_w;
 
 	find_extremes(b, &cus0, &high);
@@ -260,7 +320,7 @@ static void bound_linear(struct branching *b)
 						 b->uncore_w * slope * l->choices[j].neg_log +
 						 cu_w * l->choices[j].ungated_cus;
 		sort_by_linear(l);
-		bound_least(l, b->units, offsetof(struct plan_choice, linear_w), b->linear_w[i + 1],
+		bound_least(b, l, offsetof(struct plan_choice, linear_w), b->linear_w[i + 1],
 			    b->linear_w[i]);
 	}
 }
@@ -308,24 +368,30 @@ static void leaf(struct branching *b)
 	memcpy(s->best, in_order, b->n * sizeof(in_order[0]));
 }
 
+static uint32_t cell_of(const struct branching *b, uint32_t units)
+{
+	return b->grain > 1 ? units / b->grain : units;
+}
+
 static bool is_hopeless(const struct branching *b, const struct branch *at)
 {
 	const struct room *left = &at->left, *need = &b->need[at->depth];
 	const struct plan_search *s = b->s;
+	uint32_t cell;
 	double static_w;
 
 	if (left->units < need->units || left->halves < need->halves || left->thirds < need->thirds)
 		return true;
+	cell = cell_of(b, left->units);
 	static_w = s->clock.idle_w +
-		   b->uncore_w * (1 - at->idle_share * b->idle_share[at->depth][left->units]);
-	return static_w + at->cost_w + b->cost_w[at->depth][left->units] >=
-		       s->best_w - PLAN_SAME_W ||
-	       (isfinite(s->cap_w) &&
-		static_w + at->own_w + b->own_w[at->depth][left->units] > s->cap_w);
+		   b->uncore_w * (1 - at->idle_share * b->idle_share[at->depth][cell]);
+	return static_w + at->cost_w + b->cost_w[at->depth][cell] >= s->best_w - PLAN_SAME_W ||
+	       (isfinite(s->cap_w) && static_w + at->own_w + b->own_w[at->depth][cell] > s->cap_w);
 }
 
 static void descend(struct branching *b, const struct branch *at)
 {
+	uint32_t cell = cell_of(b, at->left.units);
 	const struct plan_list *l;
 
 	if (at->depth == b->n) {
@@ -342,11 +408,12 @@ static void descend(struct branching *b, const struct branch *at)
 		struct branch next;
 
 		/* The choices after it are dearer still. */
-		if (linear_w + after[at->left.units] >= b->s->best_w - PLAN_SAME_W)
+		if (linear_w + after[cell] >= b->s->best_w - PLAN_SAME_W)
 			return;
 		if (c->units > at->left.units || c->halves > at->left.halves ||
 		    c->thirds > at->left.thirds ||
-		    linear_w + after[at->left.units - c->units] >= b->s->best_w - PLAN_SAME_W)
+		    linear_w + after[cell_of(b, at->left.units - c->units)] >=
+			    b->s->best_w - PLAN_SAME_W)
 			continue;
 		next = (struct branch){
 			.depth = at->depth + 1,
@@ -364,27 +431,6 @@ static void descend(struct branching *b, const struct branch *at)
 	}
 }
 
-/* Whatever room there is: many a clock needs no more. */
-static double least_cost_w(const struct plan_search *s)
-{
-	double cost_w = 0, idle_share = 1, cus = s->clock.always_cus;
-
-	for (uint32_t i = 0; i < s->n; i++) {
-		const struct plan_list *l = &s->lists[i];
-		double most_idle = 0, least_cus = INFINITY;
-
-		for (uint32_t j = 0; j < l->n; j++) {
-			most_idle = MAX(most_idle, l->choices[j].idle_share);
-			least_cus = MIN(least_cus, l->choices[j].ungated_cus);
-		}
-		cost_w += l->least_w;
-		idle_share *= most_idle;
-		cus += least_cus;
-	}
-	return s->clock.idle_w + cost_w +
-	       (1 - idle_share) * (s->clock.uncore_w + MIN(cus, s->clock.most_cus) * s->clock.cu_w);
-}
-
 void plan_search_clock(struct plan_search *s)
 {
 	const struct plan_rooms *rooms = &s->rooms;
@@ -394,12 +440,11 @@ void plan_search_clock(struct plan_search *s)
 
 	b.s = s;
 	b.n = s->n;
-	b.units = root.left.units;
-	if (least_cost_w(s) >= s->best_w - PLAN_SAME_W)
-		return;
+	b.grain = root.left.units > FEW_UNITS ? rooms->n_se : 1;
+	b.cells = root.left.units / b.grain;
 	order_models(&b);
 	bound_split(&b);
-	if (isinf(b.cost_w[0][b.units]))
+	if (isinf(b.cost_w[0][b.cells]))
 		return;
 	bound_linear(&b);
 	root.linear_w = b.base_w;

@@ -2,7 +2,7 @@
 /* The planner: for all models of a card together, one clock limit, and a shape and a batch for
  * each, so that every model is inside its SLO at its demand and the plan has the least cost:
  * predicted power, and what is late at late_cost (table.h). Pure, bounded, no allocation; takes
- * some 150 KiB of stack.
+ * some 100 KiB of stack.
  *
  * Power of several models on disjoint masks, u_i being the share of the time that one is busy:
  *
@@ -29,11 +29,12 @@
  *
  * With may_share all models on all CUs, without masks, is a plan as well, for services that the
  * others make longer (card-plan-shared.c). It is taken where it costs less than masks apart, and
- * before a model gives way.
+ * before a model gives way; where one of several models may not be masked it is the only plan.
  *
- * Exact (up to PLAN_MAX_BRANCHES, beyond which the best so far is taken, and models may give way
- * that need not): no other choice of these has less cost; where it is the same, more CUs are taken,
- * and what is in force stays in force while nothing beats it by more than CARD_PLAN_TIE_W.
+ * Exact: no other choice of these has less cost; where it is the same, more CUs are taken. What is
+ * in force stays in force while nothing beats it by more than CARD_PLAN_TIE_W. Beyond
+ * PLAN_MAX_BRANCHES (some 20 ms) the best so far is taken, models may give way that need not, and
+ * the plan says that it is not exact. No plan of the cards known without gated CUs comes near.
  *
  * Under a power cap: among the plans inside it the one of least cost if one holds all SLOs.
  * If none does, models give way in the order of their priority, the least important first, equal
@@ -54,6 +55,7 @@ struct card_plan_model {
 	double factor;	   /* service time over the profile's, 1 */
 	double limit_ns;   /* the tail has to be within: SLO, or headroom * SLO */
 	double late_cost;  /* of table_options; 0: power alone */
+	double share;	   /* of others' busy time on the same CUs that its services last longer */
 	uint32_t priority; /* larger is more important */
 	bool may_mask, may_batch;
 	uint32_t in_force; /* option, or UINT32_MAX */
@@ -75,17 +77,27 @@ struct card_plan_choice {
 };
 
 struct card_plan {
-	bool fits; /* every model is inside its SLO, and the card inside its cap */
+	bool fits;  /* every model is inside its SLO, and the card inside its cap */
+	bool exact; /* nothing else costs less */
 	uint32_t max_mhz;
 	double power_w; /* predicted */
 	double cost_w;	/* power, and what is late */
 	struct card_plan_choice models[CARD_PLAN_MAX_MODELS];
 };
 
-/* 0; -EINVAL for n of 0 or above the limit, or menus of other cards; -ENOSPC where masks cannot be
- * had for all (a model that may not be masked beside another): the whole card at full speed is what
- * is left. */
-int card_plan_make(const struct card_plan_request *request, struct card_plan *ret);
+/* What is kept between plans of one card, as mostly one model's demand has changed: some 300 KiB.
+ * The same plan comes of any, or none. */
+struct card_planner;
+/* 0 or -ENOMEM. */
+int card_planner_new(struct card_planner **ret);
+struct card_planner *card_planner_free(struct card_planner *k);
+DEFINE_CLEANUP(struct card_planner *, card_planner_free)
+
+/* kept: of earlier plans of the same card; NULL: none. 0; -EINVAL for n of 0 or above the limit, or
+ * menus of other cards; -ENOSPC where there is no plan (a model that may not be masked beside
+ * another, and not all CUs for all either): the whole card at full speed is what is left. */
+int card_plan_make(const struct card_plan_request *request, struct card_planner *kept,
+		   struct card_plan *ret);
 /* Predicted power of given options at these demands, W; NaN if one cannot sustain its demand, or if
  * they are not all of one clock. */
 double card_plan_power_w(const struct card_plan_request *request, const uint32_t *options);

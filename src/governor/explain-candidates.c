@@ -4,10 +4,12 @@
 #include "governor/cap-plan.h"
 #include "governor/explain-internal.h"
 #include "governor/planner.h"
+#include "response/menu-table.h"
 #include <math.h>
 
 /* Power differences below are ties (docs/evaluation.md). */
-#define TIE_W 1.0
+#define TIE_W	       1.0
+#define RATE_TOLERANCE 1e-9
 
 struct search {
 	const struct explain_question *q;
@@ -56,23 +58,31 @@ static uint32_t find_setting(const struct search *s, const struct explain_settin
 	return UINT32_MAX;
 }
 
+static double last_rps(const struct response_menu *m)
+{
+	return m->rate_rps[m->n_rates - 1];
+}
+
 /* All but the verdict. */
 static struct explain_candidate option_at(const struct search *s, uint32_t option)
 {
 	const struct menu_option *o = &s->menu->options[option];
-	const struct menu_point *p = response_menu_point(s->menu, option, s->rate);
-	double f = s->e->factor;
-	struct explain_candidate c = {
+	double f = s->e->factor, rate_rps = s->menu->rate_rps[s->rate];
+	struct explain_candidate c;
+	struct menu_point p;
+
+	menu_point_at(s->menu, option, MIN(f * rate_rps, last_rps(s->menu)), &p);
+	c = (struct explain_candidate){
 		.number = option,
 		.max_mhz = s->menu->clocks[o->clock].max_mhz,
 		.shape = o->shape,
 		.full = o->full,
 		.batch = o->batch,
-		.rate_rps = s->menu->rate_rps[s->rate] / f,
-		.power_w = p->power_w,
-		.tail_ns = f * p->tail_ns,
-		.wait_ns = p->wait_ns,
-		.late = response_menu_late(p, s->e->slo_ns / f),
+		.rate_rps = rate_rps,
+		.power_w = p.power_w,
+		.tail_ns = f * p.tail_ns,
+		.wait_ns = p.wait_ns,
+		.late = response_menu_late(&p, s->e->slo_ns / f),
 		.baseline = option == s->menu->baseline,
 		.in_force = s->e->decided && is_setting(s, option, &s->e->in_force),
 	};
@@ -123,15 +133,15 @@ static enum explain_verdict judge_option(const struct search *s, const struct ex
 static void search_menu(struct search *s)
 {
 	const struct response_menu *m = s->menu;
-	double demand_rps = s->e->factor * s->e->demand_rps;
 
-	while (s->rate < m->n_rates && m->rate_rps[s->rate] < demand_rps)
+	while (s->rate < m->n_rates && m->rate_rps[s->rate] < s->e->demand_rps)
 		s->rate++;
 	s->overload = s->rate == m->n_rates;
 	s->rate = MIN(s->rate, m->n_rates - 1);
+	s->overload |= s->e->factor * m->rate_rps[s->rate] > last_rps(m) * (1 + RATE_TOLERANCE);
 	/* Row 0 is chosen by headroom in any case. */
 	s->by_cost = s->e->late_cost > 0 && s->rate > 0;
-	s->late_w = s->e->late_cost * response_menu_busy_w(m, m->baseline) * m->rate_rps[s->rate] /
+	s->late_w = s->e->late_cost * response_menu_busy_w(m, m->baseline) * m->rate_rps[s->rate] *
 		    s->e->factor / m->rated_rps;
 	s->chosen = find_setting(s, &s->e->choice);
 	if (s->chosen != UINT32_MAX)

@@ -53,7 +53,6 @@ static void calm(struct governor *g, struct governor_input *input)
 		steady = g->models[i].pacer.steady;
 		pacer_init(&g->models[i].pacer);
 		g->models[i].pacer.steady = steady;
-		g->several.holds[i] = (struct several_hold){0};
 	}
 }
 
@@ -123,7 +122,7 @@ static void set_objective(const struct governor *g, const struct response_table 
 	ret->headroom = governor_model_headroom(c);
 	ret->late_cost = c->late_cost;
 	ret->power_cap_uw = g->config.power_cap_uw;
-	ret->factor = 1;
+	ret->factor = g->models[ret->model].planned_factor;
 	ret->power_factor = cap_factor_get(&g->models[ret->model].cap_factor);
 	ret->row_rps = ret->slo_ns = ret->limit_ns = NAN;
 	if (!t)
@@ -177,7 +176,7 @@ int governor_explain(const struct governor *g, const struct governor_input *inpu
 	e.held = held_by(&e);
 	q.config = &g->config.models[model];
 	q.in = &calmed.models[model];
-	q.table = governor_model_table(q.config, q.in);
+	q.table = governor_model_table(g, model, q.in);
 	q.n_active = active_models(g, &calmed);
 	set_objective(g, q.table, &e);
 	explain_candidates(&q, &e);

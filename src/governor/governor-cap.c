@@ -49,7 +49,7 @@ static struct cap_question question(const struct governor *g, uint32_t i, double
 	return (struct cap_question){
 		.menu = g->config.models[i].menu,
 		.demand_rps = demand_rps,
-		.service_factor = 1,
+		.service_factor = g->models[i].planned_factor,
 		.power_factor = cap_factor_get(&g->models[i].cap_factor),
 		.late_cost = late_cost > 0 ? late_cost : TABLE_LATE_COST,
 		.cap_uw = g->config.power_cap_uw,
@@ -63,13 +63,15 @@ static uint64_t boost_wait_ns(const struct cap_question *q, const struct cap_cho
 	const struct response_menu *m = q->menu;
 	struct cap_question most = *q;
 	struct cap_choice boost;
-	double slo_ns = (double)m->slo_ns, service_ns = m->options[choice->option].service_ns;
+	double slo_ns = (double)m->slo_ns,
+	       service_ns = q->service_factor * m->options[choice->option].service_ns;
 
 	most.demand_rps = INFINITY;
 	cap_plan_choose(&most, &boost);
 	if (boost.option == choice->option || slo_ns <= service_ns)
 		return UINT64_MAX;
-	return guard_wait_ns(slo_ns, service_ns, m->options[boost.option].service_ns,
+	return guard_wait_ns(slo_ns, service_ns,
+			     q->service_factor * m->options[boost.option].service_ns,
 			     /* switch_ns= */ 0);
 }
 

@@ -234,6 +234,7 @@ static void check_model(struct governor *g, uint32_t i, const struct governor_in
 	const struct governor_model_input *in = &input->models[i];
 	struct governor_check *k = &g->models[i].check;
 
+	k->counted = sample;
 	follow(g, i, input);
 	if (k->n_steady == 0 || k->prediction.batch == 0)
 		return;
@@ -243,6 +244,7 @@ static void check_model(struct governor *g, uint32_t i, const struct governor_in
 	}
 	add_service(k, input, in, &sample);
 	add_power(k, input, in, &sample);
+	k->counted = sample;
 	self_check_feed(&k->check, &sample);
 }
 
@@ -263,7 +265,7 @@ void governor_check_describe(const struct governor *g, struct governor_decision 
 }
 
 /* Tables of one profile for any objective have this in common. */
-static bool same_profile(const struct response_table *a, const struct response_table *b)
+bool governor_same_profile(const struct response_table *a, const struct response_table *b)
 {
 	return a && b && a->baseline.service_ns == b->baseline.service_ns &&
 	       a->idle_power_w == b->idle_power_w;
@@ -273,7 +275,7 @@ void governor_check_inherit(struct governor_check *k, const struct response_tabl
 			    const struct response_table *table)
 {
 	k->n_steady = 0;
-	if (!same_profile(old, table))
+	if (!governor_same_profile(old, table))
 		self_check_init(&k->check);
 }
 

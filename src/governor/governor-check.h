@@ -31,7 +31,8 @@ struct governor_check {
 	struct self_check check;
 	struct check_configuration configuration;
 	struct check_prediction prediction;
-	uint32_t n_steady;	      /* intervals in a row that count, of that configuration */
-	uint32_t n_whole;	      /* of these, the last ones that are from poll to poll */
-	double before_w, before_busy; /* of the interval before the last one */
+	uint32_t n_steady;		  /* intervals in a row that count, of that configuration */
+	uint32_t n_whole;		  /* of these, the last ones that are from poll to poll */
+	double before_w, before_busy;	  /* of the interval before the last one */
+	struct self_check_sample counted; /* what the last one said, if it counted */
 };

@@ -11,9 +11,16 @@
 #include "governor/governor.h"
 #include "governor/pacer.h"
 #include "governor/policy.h"
+#include "governor/service-factor.h"
 #include "governor/several.h"
+#include "governor/stretch.h"
 #include "governor/switch-time.h"
 #include "governor/thermal.h"
+
+/* The tables of a card whose service times are not the profile's. */
+struct factored {
+	struct response_table table, clock_table;
+};
 
 struct model {
 	const struct policy *policy;
@@ -34,6 +41,10 @@ struct model {
 	union policy_state state;
 	struct cap_factor cap_factor;
 	struct governor_check check;
+	struct service_factor service_factor;
+	struct factored *factored; /* instead of the configuration's tables; NULL: none */
+	double planned_factor;	   /* that they are for */
+	struct stretch stretch;	   /* by other models on the same CUs */
 	/* Of its menu: ordered in this step, and in the one before; UINT32_MAX: unknown. */
 	uint32_t option, option_before;
 };
@@ -47,6 +58,8 @@ struct governor {
 	struct governor_decision previous;
 	struct model models[GOVERNOR_MAX_MODELS];
 	struct several several;
+	struct card_planner *planner; /* NULL: at most one model has a menu */
+	struct factored factored[];   /* of the models that have such, in their order */
 };
 
 /* A step without its estimate. */
@@ -74,11 +87,13 @@ struct policy_plan governor_model_want(struct governor *g, uint32_t i,
 				       const struct governor_input *input);
 /* governor-several.c. Whether all active models, more than one, can be planned for together. */
 bool governor_several_can(const struct governor *g, const struct governor_input *input);
+/* Learns from the interval that has just ended how much they slow each other down. */
+void governor_several_learn(struct governor *g, const struct governor_input *input);
 /* False: there is no such plan. */
 bool governor_several_decide(struct governor *g, const struct governor_input *input,
 			     struct governor_decision *ret);
 /* By what the masks that its workers follow allow; NULL: it has none. */
-const struct response_table *governor_model_table(const struct governor_model_config *c,
+const struct response_table *governor_model_table(const struct governor *g, uint32_t i,
 						  const struct governor_model_input *in);
 /* What a row means for the model's workers. */
 void governor_model_describe(const struct governor *g, uint32_t i,
@@ -108,5 +123,18 @@ void governor_check_describe(const struct governor *g, struct governor_decision 
 /* What was found of the old table's profile is kept if the new table is of the same one. */
 void governor_check_inherit(struct governor_check *k, const struct response_table *old,
 			    const struct response_table *table);
+bool governor_same_profile(const struct response_table *a, const struct response_table *b);
+/* governor-factor.c. Whether the model is planned for by a factor on its service times. */
+bool governor_factor_applies(const struct governor_model_config *c);
+/* room: NULL where it is not. */
+void governor_factor_init(struct governor *g, uint32_t i, struct factored *room);
+/* What was learnt is kept if it is of the same profile. */
+void governor_factor_inherit(struct governor *g, uint32_t i, struct factored *room, bool same);
+/* The interval that has just ended, before anything is decided, and after the check's part; only:
+ * as above. */
+void governor_factor_step(struct governor *g, const struct governor_input *input, uint32_t only);
+void governor_factor_describe(const struct governor *g, struct governor_decision *ret);
+/* Of a model that is not alone on its card, where nothing is learnt. */
+double governor_factor_beside_others(const struct governor *g, uint32_t i);
 /* Of two that apply the one to tell. */
 enum governor_reason governor_first_reason(enum governor_reason a, enum governor_reason b);

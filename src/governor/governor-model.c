@@ -46,14 +46,25 @@ void governor_model_reset(struct model *m)
 	forget(m);
 	pacer_init(&m->pacer);
 	boost_init(&m->boost);
+	stretch_init(&m->stretch);
 	m->rate_rps = 0;
 	m->doubted = m->in_force = false;
 	m->plan = (struct policy_plan){.row = PACER_ROW_BASELINE};
 	m->state = (union policy_state){0};
 }
 
-/* Demand is learnt of whole polls, whatever looks there were between them: the bound of a count in
- * a fraction of one is far above any rate. */
+/* Demand is learnt of whole polls, whatever looks there were between them, and of several where
+ * they are shorter than this: the bound of a count in a short time is far above any rate. */
+#define LEARN_MIN_NS (500 * NSEC_PER_MSEC)
+
+/* What counts as whole: the last poll of it may be a little early. */
+static uint64_t learn_length_ns(uint64_t poll_ns)
+{
+	uint64_t n = poll_ns > 0 ? (LEARN_MIN_NS + poll_ns - 1) / poll_ns : 0;
+
+	return n * poll_ns - poll_ns / 4;
+}
+
 static enum demand_change learn(struct model *m, const struct governor_input *input,
 				const struct governor_model_input *in, uint64_t poll_ns)
 {
@@ -63,7 +74,7 @@ static enum demand_change learn(struct model *m, const struct governor_input *in
 	m->counted_ns += MIN(input->interval_ns, UINT64_MAX - m->counted_ns);
 	n = m->arrivals;
 	length_ns = m->counted_ns;
-	if (input->early || length_ns < poll_ns / 4 * 3) {
+	if (input->early || length_ns < learn_length_ns(poll_ns)) {
 		if (demand_update_early(&m->sure, n, length_ns) == DEMAND_SAME)
 			return DEMAND_SAME;
 		m->keen = m->sure;
@@ -111,10 +122,15 @@ static bool may_mask(const struct governor_model_config *c, const struct governo
 }
 
 /* Under a mask that nobody can lift, the clock that goes with a mask is the better guess. */
-const struct response_table *governor_model_table(const struct governor_model_config *c,
+const struct response_table *governor_model_table(const struct governor *g, uint32_t i,
 						  const struct governor_model_input *in)
 {
-	return c->clock_table && !may_mask(c, in) && !in->mask_unknown ? c->clock_table : c->table;
+	const struct governor_model_config *c = &g->config.models[i];
+	const struct factored *f = g->models[i].factored;
+
+	if (c->clock_table && !may_mask(c, in) && !in->mask_unknown)
+		return f ? &f->clock_table : c->clock_table;
+	return f ? &f->table : c->table;
 }
 
 void governor_model_describe(const struct governor *g, uint32_t i,
@@ -122,14 +138,14 @@ void governor_model_describe(const struct governor *g, uint32_t i,
 			     struct governor_model_decision *d)
 {
 	const struct governor_model_config *config = &g->config.models[i];
-	const struct response_table *t = governor_model_table(config, in);
+	const struct response_table *t = governor_model_table(g, i, in);
 	const struct table_row *r;
 
 	d->row = row;
 	d->boost_wait_ns = UINT64_MAX;
 	if (!t)
 		return;
-	d->clock_alone = t == config->clock_table;
+	d->clock_alone = config->clock_table && !may_mask(config, in) && !in->mask_unknown;
 	r = planner_row(t, row);
 	if (row != PACER_ROW_BASELINE && may_mask(config, in) &&
 	    !cu_shape_equal(r->shape, g->full_shape))
@@ -147,8 +163,8 @@ static void policy_view_fill(struct governor *g, uint32_t i, const struct respon
 	struct model *m = &g->models[i];
 	const struct demand *demand = governor_model_demand(m);
 	/* A card that is so much slower than its profile serves what its profile's card serves at a
-	 * rate so much higher. */
-	double slowness = self_check_slowness(&m->check.check);
+	 * rate so much higher. Where a factor is planned for, the table has it. */
+	double slowness = m->factored ? 1 : self_check_slowness(&m->check.check);
 
 	*ret = (struct policy_view){
 		.table = t,
@@ -226,16 +242,11 @@ static void watch_services(struct model *m, const struct response_table *t,
 			   const struct governor_input *input,
 			   const struct governor_model_input *in)
 {
-	struct switch_time *s = &m->switch_time;
-
-	if (m->check.n_steady >= 2 && m->check.prediction.batch == t->baseline.batch)
-		switch_time_steady(s, (double)in->busy_ns,
-				   (double)in->executions * m->check.prediction.service_ns);
 	if (is_one_at_a_time(t, in, m->pacer.row) && !(input->flags & GOVERNOR_CARD_THROTTLED))
-		switch_time_executions(s, input->now_ns, input->interval_ns, in->busy_ns,
-				       in->executions);
+		switch_time_executions(&m->switch_time, input->now_ns, input->interval_ns,
+				       in->busy_ns, in->executions);
 	else
-		switch_time_drop(s);
+		switch_time_drop(&m->switch_time);
 }
 
 /* A boost has begun or ended. A worker wakes as an execution begins, and the daemon looks at that
@@ -245,14 +256,18 @@ static void watch_boost(struct model *m, const struct response_table *t,
 {
 	bool prompt = in->woken && input->early &&
 		      (m->woken_ns == 0 || input->now_ns - m->woken_ns > PROMPT_NS);
+	double factor;
 
 	if (!m->boost.on) {
 		switch_time_end(&m->switch_time, input->now_ns);
 		return;
 	}
 	m->tried_ns = input->now_ns;
-	switch_time_order(&m->switch_time, input->now_ns, planner_row(t, m->pacer.row)->service_ns,
-			  t->baseline.service_ns, prompt);
+	/* What is planned for is on the safe side; here it would be a longer time. */
+	factor = service_factor_get(&m->service_factor) / (m->factored ? m->planned_factor : 1);
+	switch_time_order(&m->switch_time, input->now_ns,
+			  factor * planner_row(t, m->pacer.row)->service_ns,
+			  factor * t->baseline.service_ns, prompt);
 }
 
 /* B on top of the row, or not. */
@@ -307,6 +322,7 @@ static void model_pace(struct governor *g, uint32_t i, const struct response_tab
 
 	if (!m->policy->paced)
 		return;
+	m->pacer.together = false;
 	plan->row = pacer_step(&m->pacer, t, input->now_ns, plan->row, &dwelling);
 	if (dwelling)
 		plan->reason = governor_first_reason(plan->reason, GOVERNOR_REASON_DWELL);
@@ -365,7 +381,7 @@ void governor_model_decide(struct governor *g, uint32_t i, const struct governor
 			   struct governor_decision *ret)
 {
 	const struct governor_model_input *in = &input->models[i];
-	const struct response_table *t = governor_model_table(&g->config.models[i], in);
+	const struct response_table *t = governor_model_table(g, i, in);
 	struct governor_model_decision *d = &ret->models[i];
 	struct model *m = &g->models[i];
 	struct policy_plan plan;

@@ -10,37 +10,6 @@
 #include <math.h>
 #include <string.h>
 
-/* As the pacer's: a mask change has to repay within ten seconds, and at constant load the estimate
- * wanders, which thirty seconds let pass. */
-#define HOLD_QUICK_NS (UINT64_C(10) * NSEC_PER_SEC)
-#define HOLD_SLOW_NS  (UINT64_C(30) * NSEC_PER_SEC)
-/* A fall below this part of the rate is no wandering. */
-#define FALL 0.7
-/* Long enough to drain any queue that an SLO allows at the highest clock. */
-#define BOOST_NS (UINT64_C(2) * NSEC_PER_SEC)
-
-void several_hold(struct several_hold *h, const struct response_table *t, uint64_t now_ns,
-		  uint32_t want)
-{
-	uint64_t dwell_ns;
-
-	if (!h->started || want >= h->row) {
-		*h = (struct several_hold){.started = true, .row = want};
-		return;
-	}
-	if (!h->waiting) {
-		h->waiting = true;
-		h->waiting_ns = now_ns;
-		h->peak = want;
-	}
-	h->peak = MAX(h->peak, want);
-	dwell_ns = planner_row(t, h->peak)->rate_rps < FALL * planner_row(t, h->row)->rate_rps
-			   ? HOLD_QUICK_NS
-			   : HOLD_SLOW_NS;
-	if (now_ns - h->waiting_ns >= dwell_ns)
-		*h = (struct several_hold){.started = true, .row = h->peak};
-}
-
 bool governor_several_can(const struct governor *g, const struct governor_input *input)
 {
 	uint32_t n = 0;
@@ -58,6 +27,58 @@ bool governor_several_can(const struct governor *g, const struct governor_input 
 	return n > 1;
 }
 
+/* ---- what is learnt ---- */
+
+/* Whether all ran without masks, each alone in its batches, as planned and all the time. */
+static bool ran_on_all_cus(const struct governor *g, const struct governor_input *input)
+{
+	const struct several *s = &g->several;
+
+	if (!s->planned || s->boosting || input->early || input->flags != 0 ||
+	    input->interval_ns / 4 < g->config.poll_ns / 5 || g->previous.action != GOVERNOR_SET ||
+	    g->previous.max_mhz != s->plan.max_mhz || input->applied_max_mhz != g->previous.max_mhz)
+		return false;
+	for (uint32_t k = 0; k < s->n; k++) {
+		const struct governor_model_input *in = &input->models[s->models[k]];
+		const struct response_menu *menu = s->asked.models[k].menu;
+		uint32_t option = s->plan.models[k].option;
+
+		/* After a reload the menu may be another one. */
+		if (!menu || option >= menu->n_options || !menu->options[option].full ||
+		    menu->options[option].batch != 1 || in->workers != 1 ||
+		    in->state != GOVERNOR_INPUT_OK || !in->whole_interval || !in->acknowledged)
+			return false;
+	}
+	return true;
+}
+
+void governor_several_learn(struct governor *g, const struct governor_input *input)
+{
+	const struct several *s = &g->several;
+	double busy[CARD_PLAN_MAX_MODELS], all_busy = 0;
+
+	if (!ran_on_all_cus(g, input))
+		return;
+	for (uint32_t k = 0; k < s->n; k++) {
+		busy[k] = MIN((double)input->models[s->models[k]].busy_ns /
+				      (double)input->interval_ns,
+			      1.0);
+		all_busy += busy[k];
+	}
+	for (uint32_t k = 0; k < s->n; k++) {
+		const struct governor_model_input *in = &input->models[s->models[k]];
+		const struct card_plan_model *asked = &s->asked.models[k];
+		double alone_ns = (double)in->executions * asked->factor *
+				  asked->menu->options[s->plan.models[k].option].service_ns;
+
+		if (in->executions > 0)
+			stretch_learn(&g->models[s->models[k]].stretch,
+				      (double)input->interval_ns / (double)NSEC_PER_SEC,
+				      (double)in->executions, all_busy - busy[k],
+				      (double)in->busy_ns / alone_ns);
+	}
+}
+
 /* ---- what is asked ---- */
 
 /* The row that is planned for. Beyond the table counts as its last, unless it is by the mean. */
@@ -65,17 +86,22 @@ static uint32_t row_to_plan(struct governor *g, uint32_t i, const struct governo
 			    struct policy_plan *plan)
 {
 	const struct response_table *t = g->config.models[i].table;
-	struct several_hold *h = &g->several.holds[i];
-	uint32_t want = plan->row;
+	struct pacer *p = &g->models[i].pacer;
+	uint32_t want = plan->row, row;
+	bool dwelling;
 
 	if (want >= t->n_rows && plan->reason != GOVERNOR_REASON_OVERLOAD)
 		want = t->n_rows - 1;
-	if (g->models[i].asked)
-		return want;
-	several_hold(h, t, input->now_ns, want);
-	if (h->row > want)
+	p->together = true;
+	/* Full speed for another reason than demand was no demand, and overload has ended. */
+	if (p->row >= t->n_rows && want < t->n_rows) {
+		p->started &= g->several.planned;
+		p->row = t->n_rows - 1;
+	}
+	row = pacer_step(p, t, input->now_ns, want, &dwelling);
+	if (dwelling)
 		plan->reason = governor_first_reason(plan->reason, GOVERNOR_REASON_DWELL);
-	return h->row;
+	return row;
 }
 
 static double rate_of(const struct response_table *t, uint32_t row, double demand_rps)
@@ -92,9 +118,10 @@ static struct card_plan_model ask_for(const struct governor *g, uint32_t i,
 	return (struct card_plan_model){
 		.menu = c->menu,
 		.demand_rps = demand_rps,
-		.factor = 1,
+		.factor = governor_factor_beside_others(g, i),
 		.limit_ns = headroom * (double)c->menu->slo_ns,
 		.late_cost = c->late_cost,
+		.share = g->models[i].stretch.share,
 		.priority = c->priority,
 		.may_mask = true,
 		.may_batch = input->models[i].batch_follows,
@@ -105,7 +132,7 @@ static struct card_plan_model ask_for(const struct governor *g, uint32_t i,
 static bool same_model(const struct card_plan_model *a, const struct card_plan_model *b)
 {
 	return a->menu == b->menu && a->demand_rps == b->demand_rps && a->factor == b->factor &&
-	       a->limit_ns == b->limit_ns && a->late_cost == b->late_cost &&
+	       a->limit_ns == b->limit_ns && a->late_cost == b->late_cost && a->share == b->share &&
 	       a->priority == b->priority && a->may_batch == b->may_batch;
 }
 
@@ -120,7 +147,17 @@ static bool same_request(const struct card_plan_request *a, const struct card_pl
 	return true;
 }
 
-static bool plan_together(struct governor *g, struct card_plan_request *q, const uint32_t *models)
+static bool same_configurations(const struct card_plan *a, const struct card_plan *b, uint32_t n)
+{
+	uint32_t i = 0;
+
+	while (i < n && a->models[i].option == b->models[i].option)
+		i++;
+	return i == n;
+}
+
+static bool plan_together(struct governor *g, struct card_plan_request *q, const uint32_t *models,
+			  uint64_t now_ns)
 {
 	struct several *s = &g->several;
 	bool same_models = s->n == q->n && memcmp(s->models, models, q->n * sizeof(*models)) == 0;
@@ -130,9 +167,12 @@ static bool plan_together(struct governor *g, struct card_plan_request *q, const
 		return true;
 	for (uint32_t i = 0; s->planned && same_models && i < q->n; i++)
 		q->models[i].in_force = s->plan.models[i].option;
-	s->planned = card_plan_make(q, &plan) >= 0;
+	s->planned = card_plan_make(q, g->planner, &plan) >= 0;
 	if (!s->planned)
 		return false;
+	if (!same_models || !same_configurations(&s->plan, &plan, q->n))
+		for (uint32_t i = 0; i < q->n; i++)
+			pacer_changed(&g->models[models[i]].pacer, now_ns);
 	s->plan = plan;
 	s->asked = *q;
 	s->n = q->n;
@@ -154,10 +194,11 @@ static double top_service_ns(const struct response_menu *m, const struct menu_op
 }
 
 /* See guard_boost_wait_ns(): here a boost is the highest clock under the same mask. */
-static uint64_t boost_wait_ns(const struct governor *g, uint32_t i, uint32_t option)
+static uint64_t boost_wait_ns(const struct governor *g, uint32_t k)
 {
-	const struct response_menu *m = g->config.models[i].menu;
-	const struct menu_option *o = &m->options[option];
+	const struct several *s = &g->several;
+	const struct response_menu *m = g->config.models[s->models[k]].menu;
+	const struct menu_option *o = &m->options[s->plan.models[k].option];
 
 	/* What is inside the cap at the highest clock is not known under these masks. */
 	if (o->clock == m->n_clocks - 1 || g->config.power_cap_uw > 0)
@@ -166,11 +207,31 @@ static uint64_t boost_wait_ns(const struct governor *g, uint32_t i, uint32_t opt
 			     /* switch_ns= */ 0);
 }
 
-static bool is_in_danger(const struct response_menu *m, uint32_t option,
-			 const struct governor_model_input *in)
+static bool model_boosts(struct governor *g, uint32_t k, const struct governor_input *input,
+			 uint64_t *ret_again_ns)
 {
-	return in->state == GOVERNOR_INPUT_OK && in->oldest_age_ns > 0 &&
-	       (double)in->oldest_age_ns + m->options[option].service_ns > (double)m->slo_ns;
+	const struct several *s = &g->several;
+	uint32_t i = s->models[k], option = s->plan.models[k].option;
+	const struct governor_model_input *in = &input->models[i];
+	const struct response_menu *menu = g->config.models[i].menu;
+	const struct menu_option *o = &menu->options[option];
+	struct model *m = &g->models[i];
+	struct boost_view view = {
+		.in = in,
+		.now_ns = input->now_ns,
+		.wait_ns = boost_wait_ns(g, k),
+		.service_ns = top_service_ns(menu, o),
+		.row_service_ns = o->service_ns,
+		.danger = guard_in_danger((double)menu->slo_ns, o->service_ns, in),
+		/* See governor_model_decide(). */
+		.may_begin = pacer_may_boost(&m->pacer, input->now_ns) ||
+			     in->oldest_age_ns / 4 > menu->slo_ns,
+	};
+
+	*ret_again_ns = UINT64_MAX;
+	if (in->state == GOVERNOR_INPUT_OK)
+		(void)boost_step(&m->boost, &view, ret_again_ns);
+	return m->boost.on;
 }
 
 static void boost(struct governor *g, const struct governor_input *input,
@@ -178,22 +239,19 @@ static void boost(struct governor *g, const struct governor_input *input,
 {
 	struct several *s = &g->several;
 
-	if (g->config.power_cap_uw > 0) {
-		s->boosting = false;
-		return;
-	}
-	for (uint32_t i = 0; i < s->n; i++) {
-		struct governor_model_decision *d = &ret->models[s->models[i]];
-		const struct governor_model_input *in = &input->models[s->models[i]];
+	s->boosting = false;
+	for (uint32_t k = 0; k < s->n; k++) {
+		struct governor_model_decision *d = &ret->models[s->models[k]];
+		uint64_t again_ns;
 
-		if (!in->woken &&
-		    !is_in_danger(s->asked.models[i].menu, s->plan.models[i].option, in))
+		if (!model_boosts(g, k, input, &again_ns))
 			continue;
 		s->boosting = true;
-		s->boost_until_ns = input->now_ns + BOOST_NS;
+		ret->again_ns = MIN(ret->again_ns, again_ns);
 		d->reason = governor_first_reason(d->reason, GOVERNOR_REASON_BACKLOG);
 	}
-	s->boosting = s->boosting && input->now_ns < s->boost_until_ns;
+	for (uint32_t k = 0; k < s->n; k++)
+		pacer_boost(&g->models[s->models[k]].pacer, input->now_ns, s->boosting);
 	if (!s->boosting)
 		return;
 	ret->max_mhz = g->config.level_mhz[g->config.n_levels - 1];
@@ -217,7 +275,7 @@ static void describe(struct governor *g, uint32_t k, const struct governor_input
 		d->max_batch = o->batch;
 		d->max_wait_ns = c->wait_ns > 0 ? (uint64_t)c->wait_ns : 0;
 	}
-	d->boost_wait_ns = boost_wait_ns(g, i, c->option);
+	d->boost_wait_ns = g->models[i].boost.disbelieved ? UINT64_MAX : boost_wait_ns(g, k);
 	d->tail_ns = isinf(c->tail_ns) ? NAN : c->tail_ns;
 	if (c->gives_way)
 		d->reason = governor_first_reason(d->reason, GOVERNOR_REASON_GIVES_WAY);
@@ -238,10 +296,8 @@ bool governor_several_decide(struct governor *g, const struct governor_input *in
 		struct governor_model_decision *d = &ret->models[i];
 		struct policy_plan plan;
 
-		if (!governor_is_active(&input->models[i])) {
-			g->several.holds[i] = (struct several_hold){0};
+		if (!governor_is_active(&input->models[i]))
 			continue;
-		}
 		plan = governor_model_want(g, i, t, input);
 		d->row = row_to_plan(g, i, input, &plan);
 		d->demand_rps = plan.demand_rps;
@@ -251,7 +307,7 @@ bool governor_several_decide(struct governor *g, const struct governor_input *in
 		models[q.n] = i;
 		q.models[q.n++] = ask_for(g, i, input, rate_of(t, d->row, plan.demand_rps));
 	}
-	if (!plan_together(g, &q, models))
+	if (!plan_together(g, &q, models, input->now_ns))
 		return false;
 	ret->max_mhz = g->several.plan.max_mhz;
 	ret->predicted_power_w = g->several.plan.power_w;

@@ -72,29 +72,54 @@ static bool config_is_valid(const struct governor_config *c)
 	return true;
 }
 
+static bool several_have_menus(const struct governor_config *c)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < c->n_models; i++)
+		n += c->models[i].menu != NULL;
+	return n > 1;
+}
+
 int governor_new(const struct governor_config *config, struct governor **ret)
 {
-	struct governor *g;
+	_cleanup_(governor_freep) struct governor *g = NULL;
+	uint32_t n_factored = 0;
+	int r;
 
 	if (!config_is_valid(config))
 		return -EINVAL;
-	g = calloc(1, sizeof(*g));
+	for (uint32_t i = 0; i < config->n_models; i++)
+		n_factored += governor_factor_applies(&config->models[i]);
+	g = calloc(1, sizeof(*g) + n_factored * sizeof(*g->factored));
 	if (!g)
 		return -ENOMEM;
 	g->config = *config;
 	g->full_shape = cu_shape_full(&config->topology);
+	n_factored = 0;
 	for (uint32_t i = 0; i < config->n_models; i++) {
 		g->models[i].policy = policy_find(config->models[i].policy);
 		g->config.models[i].policy = g->models[i].policy->name;
 		governor_model_reset(&g->models[i]);
 		g->models[i].option = UINT32_MAX;
+		governor_factor_init(g, i,
+				     governor_factor_applies(&config->models[i])
+					     ? &g->factored[n_factored++]
+					     : NULL);
 	}
-	*ret = g;
+	if (several_have_menus(config)) {
+		r = card_planner_new(&g->planner);
+		if (r < 0)
+			return r;
+	}
+	*ret = TAKE_PTR(g);
 	return 0;
 }
 
 struct governor *governor_free(struct governor *g)
 {
+	if (g)
+		(void)card_planner_free(g->planner);
 	free(g);
 	return NULL;
 }
@@ -282,6 +307,7 @@ void governor_decide(struct governor *g, const struct governor_input *input,
 
 	decision_begin(g, input, ret);
 	governor_check_describe(g, ret);
+	governor_factor_describe(g, ret);
 	ret->reason = precedence(input, &active, &ret->action);
 	if (!decide_by_plan(g, input, &active, ret))
 		decide_without_plan(g, input, &active, ret);
@@ -298,10 +324,17 @@ void governor_step(struct governor *g, const struct governor_input *input,
 		governor_model_estimate(g, i, input);
 	governor_cap_learn(g, input, active.n == 1 ? active.last : UINT32_MAX);
 	governor_check_step(g, input, active.n == 1 ? active.last : UINT32_MAX);
+	governor_factor_step(g, input, active.n == 1 ? active.last : UINT32_MAX);
+	governor_several_learn(g, input);
 	governor_decide(g, input, ret);
 	ret->changed = !g->decided || differs(ret, &g->previous);
 	g->previous = *ret;
 	g->decided = true;
+}
+
+const struct boost *governor_boost(const struct governor *g, uint32_t model)
+{
+	return model < g->config.n_models ? &g->models[model].boost : NULL;
 }
 
 /* Inherit. */
@@ -313,17 +346,6 @@ static uint32_t row_in(const struct response_table *old, const struct response_t
 	if (!old || !table || row >= old->n_rows)
 		return PACER_ROW_BASELINE;
 	return planner_lookup(table, old->rows[row].rate_rps);
-}
-
-/* Rows that were held for a while are not given up because of a reload. */
-static struct several_hold hold_in(const struct response_table *old,
-				   const struct response_table *table, struct several_hold h)
-{
-	if (!old || !table)
-		return (struct several_hold){0};
-	h.row = row_in(old, table, h.row);
-	h.peak = row_in(old, table, h.peak);
-	return h;
 }
 
 /* The new menu's option for what the old one's means to card and workers. */
@@ -401,12 +423,15 @@ void governor_inherit(struct governor *g, const struct governor *old)
 		for (uint32_t j = 0; j < old->config.n_models; j++) {
 			const struct governor_model_config *o = &old->config.models[j];
 			const struct policy *policy = g->models[i].policy;
+			struct factored *room = g->models[i].factored;
 
 			if (strcmp(c->name, o->name) != 0)
 				continue;
 			g->models[i] = old->models[j];
 			g->models[i].policy = policy;
 			governor_check_inherit(&g->models[i].check, o->table, c->table);
+			governor_factor_inherit(g, i, room,
+						governor_same_profile(o->table, c->table));
 			g->models[i].option = option_in(o->menu, c->menu, old->models[j].option);
 			g->models[i].cap_factor.option =
 				option_in(o->menu, c->menu, old->models[j].cap_factor.option);
@@ -419,7 +444,6 @@ void governor_inherit(struct governor *g, const struct governor *old)
 				row_in(o->table, c->table, old->models[j].pacer.row);
 			g->models[i].pacer.peak =
 				row_in(o->table, c->table, old->models[j].pacer.peak);
-			g->several.holds[i] = hold_in(o->table, c->table, old->several.holds[j]);
 		}
 	}
 }

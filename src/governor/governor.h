@@ -141,6 +141,8 @@ struct governor_model_decision {
 	uint64_t max_wait_ns;
 	uint64_t boost_wait_ns; /* UINT64_MAX: none */
 	double tail_ns;		/* predicted */
+	double service_factor;	/* service times over the profile's, as far as they are known */
+	double planned_factor;	/* that is planned for: with a margin; 1 without a menu */
 	uint32_t stale;		/* its profile does not describe the card: enum governor_stale */
 	enum governor_reason reason;
 };
@@ -174,6 +176,10 @@ void governor_step(struct governor *g, const struct governor_input *input,
 /* How a model's profile compares with the card (self-check.h); NULL beyond the models. */
 struct self_check;
 const struct self_check *governor_self_check(const struct governor *g, uint32_t model);
+
+/* Whose wakes are believed (boost.h); NULL beyond the models. */
+struct boost;
+const struct boost *governor_boost(const struct governor *g, uint32_t model);
 
 /* Takes over what can be kept (demand, dwell) from a governor with another configuration, matched
  * by model name: for a reload. */

@@ -7,12 +7,17 @@ static double observed_service_ns(const struct governor_model_input *in)
 	return in->executions > 0 ? (double)in->busy_ns / (double)in->executions : 0;
 }
 
+bool guard_in_danger(double slo_ns, double service_ns, const struct governor_model_input *in)
+{
+	double left_ns = MAX(service_ns, observed_service_ns(in));
+
+	return in->oldest_age_ns > 0 && (double)in->oldest_age_ns + left_ns > slo_ns;
+}
+
 bool guard_danger(const struct response_table *t, uint32_t row,
 		  const struct governor_model_input *in)
 {
-	double service_ns = MAX(planner_row(t, row)->service_ns, observed_service_ns(in));
-
-	return in->oldest_age_ns > 0 && (double)in->oldest_age_ns + service_ns > (double)t->slo_ns;
+	return guard_in_danger((double)t->slo_ns, planner_row(t, row)->service_ns, in);
 }
 
 uint64_t guard_wait_ns(double slo_ns, double service_ns, double fastest_ns, double switch_ns)

@@ -8,6 +8,8 @@
  * row it runs under, or the one observed if that is longer. */
 bool guard_danger(const struct response_table *t, uint32_t row,
 		  const struct governor_model_input *in);
+/* Likewise by the service time that is known of what it runs under. */
+bool guard_in_danger(double slo_ns, double service_ns, const struct governor_model_input *in);
 /* Of a request that is served in service_ns now, and would be in fastest_ns switch_ns after a boost
  * is ordered. UINT64_MAX: a boost comes too late in any case. */
 uint64_t guard_wait_ns(double slo_ns, double service_ns, double fastest_ns, double switch_ns);

@@ -51,6 +51,18 @@ static void count_change(struct pacer *p, uint64_t now_ns)
 	p->n_changes = MIN(p->n_changes + 1, (uint32_t)PACER_CHANGES);
 }
 
+void pacer_changed(struct pacer *p, uint64_t now_ns)
+{
+	/* Under a boost nobody sees it. */
+	if (!p->boosting)
+		count_change(p, now_ns);
+}
+
+static bool is_same(const struct pacer *p, const struct response_table *t, uint32_t a, uint32_t b)
+{
+	return !p->together && planner_same(t, a, b);
+}
+
 static void take(struct pacer *p, const struct response_table *t, uint64_t now_ns, uint32_t row)
 {
 	bool change = p->started && !planner_same(t, row, p->row);
@@ -58,9 +70,8 @@ static void take(struct pacer *p, const struct response_table *t, uint64_t now_n
 	p->started = true;
 	p->row = row;
 	p->waiting = false;
-	/* Under a boost nobody sees it. */
-	if (change && !p->boosting)
-		count_change(p, now_ns);
+	if (change && !p->together)
+		pacer_changed(p, now_ns);
 }
 
 static uint32_t recent_changes(const struct pacer *p, uint64_t now_ns)
@@ -96,7 +107,8 @@ static uint64_t dwell_ns(const struct pacer *p, const struct response_table *t)
 	const struct table_row *present = planner_row(t, p->row), *lower = planner_row(t, p->peak);
 	double saving = saving_w(t, present, lower);
 
-	if (!cu_shape_equal(present->shape, lower->shape) && saving < MASK_MIN_SAVING_W)
+	if (!p->together && !cu_shape_equal(present->shape, lower->shape) &&
+	    saving < MASK_MIN_SAVING_W)
 		return UINT64_MAX;
 	if (p->steady)
 		return p->quick ? DWELL_SETTLE_NS : DWELL_STEADY_NS;
@@ -105,7 +117,7 @@ static uint64_t dwell_ns(const struct pacer *p, const struct response_table *t)
 
 static void follow(struct pacer *p, const struct response_table *t, uint64_t now_ns, uint32_t want)
 {
-	if (!p->started || want >= p->row || planner_same(t, want, p->row)) {
+	if (!p->started || want >= p->row || is_same(p, t, want, p->row)) {
 		take(p, t, now_ns, want);
 	} else if (!p->waiting) {
 		p->waiting = true;
@@ -123,7 +135,7 @@ uint32_t pacer_step(struct pacer *p, const struct response_table *t, uint64_t no
 	follow(p, t, now_ns, want);
 	if (p->waiting && may_fall(p, now_ns) && now_ns - p->waiting_ns >= dwell_ns(p, t))
 		take(p, t, now_ns, p->peak);
-	*ret_dwelling = p->row > want && !planner_same(t, want, p->row);
+	*ret_dwelling = p->row > want && !is_same(p, t, want, p->row);
 	return p->row;
 }
 
@@ -133,6 +145,12 @@ void pacer_force_baseline(struct pacer *p, uint64_t now_ns)
 	p->row = PACER_ROW_BASELINE;
 	p->boosting = false;
 	pacer_expect_change(p, now_ns);
+}
+
+void pacer_add_change(struct pacer *p, uint64_t now_ns)
+{
+	if (p->started && !p->boosting)
+		count_change(p, now_ns);
 }
 
 bool pacer_may_boost(const struct pacer *p, uint64_t now_ns)

@@ -212,6 +212,8 @@ static const struct record_field out_fields[] = {
 	FIELD(max_wait_ns, RECORD_U64, UINT64_MAX),
 	FIELD(boost_wait_ns, RECORD_U64, UINT64_MAX),
 	FIELD(tail_ns, RECORD_DOUBLE, 0),
+	FIELD(service_factor, RECORD_DOUBLE, 0),
+	FIELD(planned_factor, RECORD_DOUBLE, 0),
 	FIELD(stale, RECORD_U32, UINT32_MAX),
 	NAMED(reason, GOVERNOR_REASON_MAX, reason_name),
 };

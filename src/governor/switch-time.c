@@ -5,12 +5,10 @@
 #include <math.h>
 
 /* Services spread by some percent: nearer to each other they are not told apart. */
-#define RATIO_LEAST 1.1
-/* Of steady service that the factor is of: half of it is forgotten at twice as much. */
-#define STEADY_NS	  5e9
-#define STEADY_LEAST_NS	  2e8
-#define FACTOR_MAX	  2.0
+#define RATIO_LEAST	  1.1
 #define EXECUTIONS_TO_SEE 2
+/* Longer than a lower clock takes, mostly. */
+#define LOWERED_NS (500 * NSEC_PER_MSEC)
 /* Between two steps nothing is left out; readings of the clock may differ. */
 #define GAP_MAX_NS NSEC_PER_MSEC
 
@@ -19,33 +17,15 @@ void switch_time_init(struct switch_time *s)
 	*s = (struct switch_time){0};
 }
 
-void switch_time_steady(struct switch_time *s, double busy_ns, double expected_ns)
-{
-	if (!(busy_ns > 0) || !(expected_ns > 0) || isinf(busy_ns) || isinf(expected_ns))
-		return;
-	s->observed_ns += busy_ns;
-	s->expected_ns += expected_ns;
-	if (s->expected_ns < 2 * STEADY_NS)
-		return;
-	s->observed_ns *= STEADY_NS / s->expected_ns;
-	s->expected_ns = STEADY_NS;
-}
-
-static double factor(const struct switch_time *s)
-{
-	if (s->expected_ns < STEADY_LEAST_NS)
-		return 1;
-	return CLAMP(s->observed_ns / s->expected_ns, 1 / FACTOR_MAX, FACTOR_MAX);
-}
-
 void switch_time_order(struct switch_time *s, uint64_t now_ns, double slow_ns, double fast_ns,
 		       bool prompt)
 {
 	s->watching = fast_ns > 0 && slow_ns >= RATIO_LEAST * fast_ns && !isinf(slow_ns) &&
-		      (s->ended_ns == 0 || now_ns - s->ended_ns >= SWITCH_TIME_MAX_NS);
+		      (s->lowered_ns == 0 || now_ns - s->lowered_ns >= LOWERED_NS);
+	s->felt = false;
 	s->ordered_ns = s->seen_ns = now_ns;
-	s->slow_ns = slow_ns * factor(s);
-	s->fast_ns = fast_ns * factor(s);
+	s->slow_ns = slow_ns;
+	s->fast_ns = fast_ns;
 	s->before_ns = prompt ? 0 : s->slow_ns / 2;
 	s->busy_ns = s->executions = 0;
 	s->last_ns = s->last_executions = 0;
@@ -99,6 +79,7 @@ static void count(struct switch_time *s)
 	s->busy_ns += s->last_ns;
 	s->executions += s->last_executions;
 	s->last_ns = s->last_executions = 0;
+	s->felt = fast;
 	if (fast)
 		keep(s, old_ns(s, s->busy_ns, s->executions), /* at_least= */ false);
 	else if (s->busy_ns >= SWITCH_TIME_MAX_NS)
@@ -137,7 +118,9 @@ void switch_time_executions(struct switch_time *s, uint64_t now_ns, uint64_t int
 void switch_time_end(struct switch_time *s, uint64_t now_ns)
 {
 	end(s);
-	s->ended_ns = now_ns;
+	if (s->felt)
+		s->lowered_ns = now_ns;
+	s->felt = false;
 }
 
 void switch_time_drop(struct switch_time *s)

@@ -17,8 +17,8 @@
  * where boosts end before they are felt, the estimate says at least how long they were.
  *
  * What comes at once counts as arrived: where a boost also lifts a mask, the time is less than the
- * clock's own. The profile's times are corrected by how much slower the card's steady services are.
- * Reports that contradict time itself are dropped, and no estimate is above a second. */
+ * clock's own. Reports that contradict time itself are dropped, and no estimate is above a second.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -35,12 +35,9 @@ struct switch_sample {
 };
 
 struct switch_time {
-	/* the services of a steady configuration against the profile's; forgotten */
-	double observed_ns, expected_ns;
-
 	/* since the order that is being watched */
-	bool watching;
-	uint64_t ended_ns;	      /* the last lower clock was ordered; 0: none yet */
+	bool watching, felt;
+	uint64_t lowered_ns; /* after one that was felt a lower clock was ordered; 0: never */
 	uint64_t ordered_ns, seen_ns; /* seen: what had ended by then has been told */
 	double slow_ns, fast_ns;
 	double before_ns;		 /* that the execution under way had run, on average */
@@ -52,11 +49,9 @@ struct switch_time {
 };
 
 void switch_time_init(struct switch_time *s);
-/* Executions of a configuration that has been in force all the time. */
-void switch_time_steady(struct switch_time *s, double busy_ns, double expected_ns);
-/* A higher clock is ordered now; service times are the profile's. Ignored where these are too close
- * to tell apart, and soon after a lower clock was ordered, which may not be in force yet. prompt:
- * as an execution began; else in the midst of one. */
+/* A higher clock is ordered now; service times are the card's. Ignored where these are too close
+ * to tell apart, and soon after one that was felt, as the lower clock may not be in force yet.
+ * prompt: as an execution began; else in the midst of one. */
 void switch_time_order(struct switch_time *s, uint64_t now_ns, double slow_ns, double fast_ns,
 		       bool prompt);
 /* What has ended in the next interval. */

@@ -218,6 +218,7 @@ static int run(struct job *j, enum run run)
 	o.n_arrivals = j->n_arrivals[requests];
 	o.governor = run == RUN_UNDISTURBED ? &j->after : &j->before;
 	o.trace_ticks = true;
+	o.writes_cap = true;
 	o.events = events;
 	o.n_events = run == RUN_UNDISTURBED ? 0 : fill_events(j, &j->after, events);
 	r = simulation_new(&o, &s);

@@ -32,7 +32,6 @@ const struct disturbance disturbances_all[] = {
 		.event = {.kelvin = 65},
 		WITHIN,
 		.power_vs_maximum = 1,
-		.missed = MISSED(RECOVERY),
 	},
 	{
 		.name = "hot-untold",
@@ -43,7 +42,6 @@ const struct disturbance disturbances_all[] = {
 		.event = {.kelvin = 65, .silent = true},
 		WITHIN,
 		.power_vs_maximum = 1,
-		.missed = MISSED(RECOVERY),
 	},
 	{
 		.name = "throttled",
@@ -116,7 +114,6 @@ const struct disturbance disturbances_all[] = {
 		VARYING,
 		.poll_ns = POLL(100),
 		WITHIN,
-		.missed = MISSED(RECOVERY) | MISSED(END_POWER),
 	},
 	{
 		.name = "poll-1s",
@@ -141,8 +138,14 @@ const struct disturbance disturbances_all[] = {
 		.cap = 0.5,
 		LATE,
 		.over_cap_s = 1,
+		/* For the 10 s left of the burst more comes than can be served inside the cap, so
+		 * each of them is late, which is 12 % of all; maximum goes on above the cap. Only
+		 * in the burst does the card work without a pause, and tells that it draws less
+		 * than its profile says. What is chosen afterwards is then another option than in
+		 * the run that was never told: of more CUs at a lower clock, or of more power, and
+		 * less is late. */
 		.missed = MISSED(EXCESS_LATE) | MISSED(RECOVERY) | MISSED(END_CLOCK) |
-			  MISSED(END_POWER) | MISSED(OVER_CAP),
+			  MISSED(END_POWER),
 	},
 	{
 		.name = "overload",

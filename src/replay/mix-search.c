@@ -134,7 +134,7 @@ static int find_packings(struct mix_search *s, uint8_t *shapes, uint32_t at, uin
 	uint32_t all = cu_topology_cus(&s->options.truth->device.topology), ungated;
 	int r = 0;
 
-	if (at == s->options.n_models) {
+	if (at == MIX_MAX_MODELS || at == s->options.n_models) {
 		ungated = pack(s, shapes);
 		return ungated > 0 ? permute(s, shapes, 0, ungated) : 0;
 	}
@@ -402,6 +402,8 @@ int mix_search_new(const struct mix_search_options *o, struct mix_search **ret)
 	uint8_t shapes[MIX_MAX_MODELS] = {0};
 	int r = 0;
 
+	if (o->n_models > MIX_MAX_MODELS)
+		return -EINVAL;
 	if (!s)
 		return -ENOMEM;
 	s->options = *o;

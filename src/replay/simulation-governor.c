@@ -293,24 +293,37 @@ static uint32_t level_of(const struct simulation *s, uint32_t max_mhz)
 	return level;
 }
 
+static void write_cap(struct simulation *s, uint64_t cap_uw)
+{
+	if (s->options.writes_cap)
+		plant_card_set_cap_uw(s->card, cap_uw > 0
+						       ? cap_uw
+						       : (uint64_t)llround(s->device.cap_w * 1e6));
+}
+
 /* The actuator leaves the baseline behind a write that failed. */
 static void fail_to_write(struct governing *g, struct simulation *s, uint64_t epoch)
 {
 	g->applied_mhz = 0;
 	g->readback_until_ns = s->now_ns + card_ns(g, READBACK_HOLD_NS);
 	simulation_card_limit(s, SIMULATION_AUTO);
+	write_cap(s, 0);
 	read_card(g, s);
 	sequence_clock_done(g->sequence, epoch, /* ok= */ false);
 	sequence_clock_found(g->sequence, &(struct sequence_clock){0});
 }
 
-static void write_clock(struct governing *g, struct simulation *s, uint32_t max_mhz, uint64_t epoch)
+static void write_clock(struct governing *g, struct simulation *s,
+			const struct sequence_clock *clock, uint64_t epoch)
 {
+	uint32_t max_mhz = clock->max_mhz;
+
 	if (simulation_event(s, SIMULATION_READBACK_FAILED, 0)) {
 		fail_to_write(g, s, epoch);
 		return;
 	}
 	g->applied_mhz = max_mhz;
+	write_cap(s, clock->power_cap_uw);
 	simulation_card_limit(s, max_mhz > 0 ? level_of(s, max_mhz) : SIMULATION_AUTO);
 	read_card(g, s);
 	sequence_clock_done(g->sequence, epoch, /* ok= */ true);
@@ -351,7 +364,7 @@ static void drive(struct governing *g, struct simulation *s)
 			g->drive_ns = MAX(card_ns(g, step.deadline_ns), s->now_ns + 1);
 			return;
 		case SEQUENCE_SET_CLOCK:
-			write_clock(g, s, step.clock.max_mhz, step.epoch);
+			write_clock(g, s, &step.clock, step.epoch);
 			break;
 		case SEQUENCE_DIRECT_WORKER:
 			send_directive(g, s, &step);

@@ -68,8 +68,9 @@ struct simulation_options {
 	uint64_t seed;		     /* of per-request jitter; the same under every policy */
 	double mask_change_us;	     /* what a mask change takes: queues x 55 us */
 	double directive_ms;	     /* from decision to acknowledgement, about 1.2 */
-	double cap_w; /* power cap in force on the card; 0: its own. A governor's is not written,
-		       * but over_cap_* are about it where this is 0 */
+	double cap_w;	 /* power cap in force on the card; 0: its own. A governor's is written only
+			  * if it is to be, but over_cap_* are about it where this is 0 */
+	bool writes_cap; /* the governor's cap is written with its clock, as the daemon does */
 	bool trace_ticks; /* keep the ticks */
 	const struct simulation_event *events;
 	uint32_t n_events;

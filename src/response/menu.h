@@ -91,6 +91,15 @@ static inline double response_menu_late(const struct menu_point *p, double limit
 	return isinf(p->tail_ns) ? 1 : tail_late(&p->survival, limit_ns);
 }
 
+/* Whether workers that follow masks, or batches, or neither, can run it. */
+static inline bool response_menu_may_choose(const struct response_menu *m, uint32_t option,
+					    bool may_mask, bool may_batch)
+{
+	const struct menu_option *o = &m->options[option];
+
+	return (o->full || may_mask) && (may_batch || o->batch == m->options[m->baseline].batch);
+}
+
 /* Power while busy with an option without a pause, in full batches, W. */
 double response_menu_busy_w(const struct response_menu *m, uint32_t option);
 

@@ -27,3 +27,16 @@ double tail_late(const struct tail_survival *s, double limit_ns)
 		i++;
 	return on_line(s, i, limit_ns);
 }
+
+double tail_latency_ns(const struct tail_survival *s, double share)
+{
+	int i = 0;
+	double part;
+
+	if (share >= tail_shares[0])
+		return s->ns[0] * (1 - share) / (1 - tail_shares[0]);
+	while (i < TAIL_SHARES - 2 && share <= tail_shares[i + 1])
+		i++;
+	part = log(share / tail_shares[i]) / log(tail_shares[i + 1] / tail_shares[i]);
+	return s->ns[i] + part * ((double)s->ns[i + 1] - s->ns[i]);
+}

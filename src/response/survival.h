@@ -15,3 +15,5 @@ struct tail_survival {
 /* The share of requests that take longer than limit_ns, 0 .. 1. Beyond the last share it goes on as
  * between the last two. */
 double tail_late(const struct tail_survival *s, double limit_ns);
+/* The other way round: the latency that a share of the requests exceeds. */
+double tail_latency_ns(const struct tail_survival *s, double share);

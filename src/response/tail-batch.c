@@ -5,79 +5,14 @@
  *
  * There are many such configurations, so at low load, where the scatter is small, fewer requests
  * are simulated than of single ones. */
+#include "response/tail-batch.h"
 #include "response/tail-histogram.h"
-#include "response/tail.h"
 #include <math.h>
 #include <string.h>
 
 #define LOW_LOAD     0.65
 #define LOW_REQUESTS (TAIL_REQUESTS / 4)
 #define LOW_WARM_UP  (TAIL_WARM_UP / 2)
-
-struct batching {
-	struct tail_lab *lab;
-	const struct tail_sizes *sizes;
-	uint32_t requests, warm_up, end; /* requests: in each replication */
-	double unit_ns, wait_ns;
-	/* [size][replication], or all of a size the same. */
-	float resampled[TAIL_MAX_SIZES][TAIL_REPLICATIONS][SURFACE_QUANTILES];
-	bool is_resampled;
-	uint32_t executions[TAIL_MAX_SIZES];
-};
-
-static uint32_t size_of(const struct tail_sizes *s, uint32_t n)
-{
-	uint32_t i = 0;
-
-	while (i + 1 < s->n && s->cells[i]->batch < n)
-		i++;
-	return i;
-}
-
-static double service_ns(const struct batching *b, uint32_t size, uint32_t request)
-{
-	float position = b->lab->service[request];
-
-	if (!b->is_resampled || request < b->warm_up)
-		return quantile_at(b->sizes->cells[size]->service_ns, position);
-	return quantile_at(b->resampled[size][(request - b->warm_up) / b->requests], position);
-}
-
-static double arrival_ns(const struct batching *b, uint32_t request)
-{
-	return b->lab->arrival[request] * b->unit_ns;
-}
-
-/* Into lab->sojourn, without the warm-up. */
-static void serve(struct batching *b)
-{
-	const struct surface_cell *own = b->sizes->cells[b->sizes->n - 1];
-	struct servers s = {.n = CLAMP(own->workers, 1u, (uint32_t)SURFACE_MAX_WORKERS)};
-
-	memset(b->executions, 0, sizeof(b->executions));
-	for (uint32_t i = 0; i < b->end;) {
-		/* Nothing comes after the last one: it need not be waited for. */
-		double full_ns = arrival_ns(b, MIN(i + own->batch, b->end) - 1);
-		double latest_ns = MIN(full_ns, arrival_ns(b, i) + b->wait_ns), done_ns;
-		struct service take;
-		uint32_t size;
-
-		/* Nobody comes between latest_ns and now who would not have been waited for. */
-		take = servers_take(&s, b->lab->arrival, b->unit_ns, i, TAIL_DRAWS, 1);
-		take.start_ns = MAX(take.start_ns, latest_ns);
-		while (take.n < own->batch && i + take.n < b->end &&
-		       arrival_ns(b, i + take.n) <= take.start_ns)
-			take.n++;
-		size = size_of(b->sizes, take.n);
-		done_ns = take.start_ns + service_ns(b, size, i);
-		s.free_at_ns[take.server] = done_ns;
-		b->executions[size] += i >= b->warm_up;
-		for (; take.n > 0; take.n--, i++)
-			if (i >= b->warm_up)
-				b->lab->sojourn[i - b->warm_up] =
-					(float)(done_ns - arrival_ns(b, i));
-	}
-}
 
 static void resample(struct batching *b)
 {
@@ -95,8 +30,8 @@ static void resample(struct batching *b)
 static void log_tails(struct batching *b, uint32_t percentile, double *ret)
 {
 	for (uint32_t r = 0; r < TAIL_REPLICATIONS; r++)
-		ret[r] = log(tail_of(b->lab, b->lab->sojourn + (size_t)r * b->requests,
-				     (int)b->requests, percentile));
+		ret[r] =
+			log(tail_of(b->lab, batching_sojourns(b, r), (int)b->requests, percentile));
 }
 
 static double bound_factor(const double *tails, const double *again, double samples)
@@ -131,6 +66,7 @@ static void start(struct tail_lab *lab, const struct tail_sizes *sizes, double r
 		  double wait_ns, struct batching *ret)
 {
 	bool low = rate_rps < LOW_LOAD * sizes->cells[sizes->n - 1]->capacity_rps;
+	double unit_ns;
 
 	ret->lab = lab;
 	ret->sizes = sizes;
@@ -138,7 +74,10 @@ static void start(struct tail_lab *lab, const struct tail_sizes *sizes, double r
 	ret->warm_up = low ? LOW_WARM_UP : TAIL_WARM_UP;
 	ret->end = ret->warm_up + TAIL_REPLICATIONS * ret->requests;
 	/* What was drawn is of mean 1 over all draws only. */
-	ret->unit_ns = 1e9 / rate_rps * ret->end / lab->arrival[ret->end - 1];
+	unit_ns = 1e9 / rate_rps * ret->end / lab->arrival[ret->end - 1];
+	for (uint32_t i = 0; i < ret->end; i++)
+		lab->arrival_ns[i] = lab->arrival[i] * unit_ns;
+	ret->arrival_ns = lab->arrival_ns;
 	ret->wait_ns = wait_ns;
 	ret->is_resampled = false;
 }
@@ -146,7 +85,8 @@ static void start(struct tail_lab *lab, const struct tail_sizes *sizes, double r
 static void count(const struct batching *b, struct tail_histogram *ret)
 {
 	tail_histogram_start(ret, (double)b->sizes->cells[0]->service_ns[SURFACE_QUANTILES / 2]);
-	tail_histogram_add_all(ret, b->lab->sojourn, counted(b));
+	for (uint32_t r = 0; r < TAIL_REPLICATIONS; r++)
+		tail_histogram_add_all(ret, batching_sojourns(b, r), b->requests);
 }
 
 /* The sojourns of a run are still there. */
@@ -157,7 +97,7 @@ static void set_bound(struct batching *b, uint32_t percentile, struct tail_batch
 
 	log_tails(b, percentile, tails);
 	resample(b);
-	serve(b);
+	batching_serve(b);
 	log_tails(b, percentile, again);
 	t->upper_ns = t->tail_ns * bound_factor(tails, again, samples);
 }
@@ -171,12 +111,12 @@ void tail_explore_batch(struct tail_lab *lab, const struct tail_sizes *sizes, do
 
 	start(lab, sizes, rate_rps, 0, &b);
 	rank = counted(&b) * percentile / 100;
-	serve(&b);
+	batching_serve(&b);
 	count(&b, &h);
 	*ret = (struct tail_batch){.slo_ns = slo_ns};
 	ret->wait_ns = b.wait_ns = MAX((slo_ns - tail_histogram_value(&h, rank)) / 2, 0.0);
 	if (b.wait_ns > 0) {
-		serve(&b);
+		batching_serve(&b);
 		count(&b, &h);
 	}
 	set_shares(&b, rate_rps, ret);
@@ -192,6 +132,6 @@ void tail_bound_batch(struct tail_lab *lab, const struct tail_sizes *sizes, doub
 	struct batching b;
 
 	start(lab, sizes, rate_rps, t->wait_ns, &b);
-	serve(&b);
+	batching_serve(&b);
 	set_bound(&b, percentile, t);
 }

@@ -29,6 +29,7 @@ struct tail_resampled {
 	float at[TAIL_REPLICATIONS][SURFACE_QUANTILES];
 };
 #define TAIL_KEPT 512 /* some 3 MB of them */
+#define TAIL_ROOM 64  /* between parts of a run */
 
 /* Random numbers drawn once, and work space. */
 struct tail_lab {
@@ -37,7 +38,9 @@ struct tail_lab {
 	float service[TAIL_DRAWS];  /* where among the quantiles, 0 .. 100 */
 	struct tail_resampled *kept[TAIL_KEPT], unkept;
 	uint32_t n_kept;
-	float sojourn[TAIL_REPLICATIONS * TAIL_REQUESTS];
+	double arrival_ns[TAIL_DRAWS]; /* at the rate in hand */
+	float sojourn[TAIL_DRAWS + TAIL_ROOM];
+	uint8_t marks[TAIL_DRAWS];
 	float scratch[TAIL_REPLICATIONS * TAIL_REQUESTS];
 };
 

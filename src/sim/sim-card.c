@@ -265,6 +265,7 @@ static bool slot_clear(struct sim_slot *s, uint64_t now_ns)
 	if (LOAD(s->sequence) & 1) {
 		/* Killed while it wrote: what is torn is not worth keeping. */
 		STORE(s->running_until_ns, 0);
+		STORE(s->load_since_ns, now_ns);
 		slot_write_end(s);
 	}
 	/* Queues of hardware end with their process; a request that a process has begun does not.
@@ -281,6 +282,7 @@ static bool slot_clear(struct sim_slot *s, uint64_t now_ns)
 	STORE(s->ungated_cu_ns, t.ungated_cu_ns);
 	STORE(s->flop_k, t.flop_k);
 	STORE(s->bytes, t.bytes);
+	STORE(s->load_since_ns, MAX(LOAD(s->load_since_ns), LOAD(s->running_until_ns)));
 	STORE(s->running_until_ns, 0);
 	STORE(s->load_until_ns, 0);
 	slot_write_end(s);
@@ -365,16 +367,18 @@ int sim_slot_load(struct sim_slot *s, uint64_t from_ns, struct sim_load *ret)
 {
 	for (unsigned int i = 0; i < SEQLOCK_TRIES; i++) {
 		uint32_t before = LOAD(s->sequence);
+		bool none;
 
 		ret->until_ns = MAX(LOAD(s->running_until_ns), LOAD(s->load_until_ns));
-		if (LOAD(s->pid) == 0 || ret->until_ns <= from_ns)
-			return -ENOENT;
+		none = LOAD(s->pid) == 0 || ret->until_ns <= from_ns;
 		ret->since_ns = LOAD(s->load_since_ns);
+		if (none)
+			ret->since_ns = MAX(ret->since_ns, ret->until_ns);
 		ret->gbps = (double)LOAD(s->demand_bytes_per_us) * 1e-3;
-		for (uint32_t k = 0; k < SIM_MAX_CUS; k++)
+		for (uint32_t k = 0; !none && k < SIM_MAX_CUS; k++)
 			ret->waves[k] = LOAD(s->load[k]);
 		if (!(before & 1) && LOAD(s->sequence) == before)
-			return 0;
+			return none ? -ENOENT : 0;
 	}
 	return -EAGAIN;
 }

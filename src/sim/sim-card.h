@@ -49,7 +49,8 @@ struct sim_slot {
 	_Atomic uint32_t running_cus; /* ungated CUs meanwhile */
 	_Atomic uint64_t flop_per_us, bytes_per_us;
 	/* What that work demands of the card since load_since_ns, which others share with: wave
-	 * slots of each CU by its mask bit, in 1/SIM_LOAD_ONE, and memory as if it were alone. */
+	 * slots of each CU by its mask bit, in 1/SIM_LOAD_ONE, and memory as if it were alone.
+	 * Where none runs, that is when it ended. */
 	_Atomic uint64_t load_since_ns, demand_bytes_per_us;
 	_Atomic uint64_t load_until_ns; /* later than running_until_ns: more of it is queued */
 	_Atomic uint16_t load[SIM_MAX_CUS];
@@ -142,7 +143,8 @@ struct sim_load {
 	double gbps;
 	uint16_t waves[SIM_MAX_CUS];
 };
-/* 0, -ENOENT for a slot without work at or after from_ns, -EAGAIN while its owner writes it. */
+/* 0, -ENOENT for a slot without work at or after from_ns, -EAGAIN while its owner writes it. With
+ * -ENOENT ret->since_ns is when the last of it ended. */
 int sim_slot_load(struct sim_slot *s, uint64_t from_ns, struct sim_load *ret);
 
 /* ---- executing work ---- */

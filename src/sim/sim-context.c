@@ -291,6 +291,8 @@ static void run_publish(struct sim_context *c, struct run *run, uint64_t now_ns,
 		a->load_since_ns = run->at_ns;
 		run->published_mask = true;
 	}
+	if (end_ns == 0)
+		a->load_since_ns = now_ns;
 	run->published_cus = ungated_cus(c, run->shape);
 	a->running_cus = run->published_cus;
 	a->flop_per_us = (uint64_t)(left * cost->flop / us);

@@ -19,7 +19,7 @@
 
 #define LEASE_NS (5 * NSEC_PER_SEC)
 #define BEAT_MS	 50
-#define GIVEN_UP (5 * NSEC_PER_SEC)
+#define GIVEN_UP (30 * NSEC_PER_SEC)
 
 static uint64_t monotonic_ns(void)
 {

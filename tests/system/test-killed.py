@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
-from machine import BIN, Machine, check, needs_hip, wait_for  # noqa: E402
+from machine import BIN, PATIENCE_S, Machine, check, needs_hip, wait_for  # noqa: E402
 
 ENGINE = sys.argv[1]
 
@@ -27,7 +27,7 @@ def inside():
                                 engine=ENGINE)
         wait_for("a governed card with work on it", lambda: m.card()["queues"] > 0
                  and m.card()["perf_level"] == "manual"
-                 and m.status()["gpus"][0]["state"] == "governed", timeout=30)
+                 and m.status()["gpus"][0]["state"] == "governed")
         with open(os.path.join(m.dir, "up"), "w"):
             pass
         check(worker.wait() == 0, f"the worker exits 0: {m.log('worker')}")
@@ -71,13 +71,13 @@ def run(victim):
         caller = start(folder, "forever" if victim else "once")
         if victim:
             wait_for("work in the machine", lambda: os.path.exists(f"{folder}/up")
-                     or caller.poll() is not None, timeout=60)
+                     or caller.poll() is not None, timeout=2 * PATIENCE_S)
             check(caller.poll() is None, "it is at work")
             simulator = children(caller.pid)[0]
             pid = {"caller": caller.pid, "simulator": simulator,
                    "command": children(simulator)[0]}[victim]
             os.kill(pid, signal.SIGKILL)
-        status = caller.wait(60)
+        status = caller.wait(PATIENCE_S)
         check(victim or status == 0, f"a clean run: {status}")
         wait_for(f"nothing lives after the {victim or 'clean run'}",
                  lambda: not live_processes(folder))

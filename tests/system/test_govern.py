@@ -9,7 +9,8 @@ import struct
 import sys
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
-from machine import BDF, BIN, SOURCE, case, check, main, wait_for  # noqa: E402
+from machine import (BDF, BIN, PATIENCE_S, SOURCE, case, check, main, wait_for,  # noqa: E402
+                     within)
 
 RATED_RPS = 200
 
@@ -26,10 +27,14 @@ def govern(machine, rate=40, backend="rsmi", **config):
     """Daemon and a worker under constant load, once the clock limit is below the highest."""
     actuator, daemon = machine.setup(backend=backend, **config)
     found = machine.baseline()
+    return actuator, daemon, governed_worker(machine, rate), found
+
+
+def governed_worker(machine, rate=40):
     worker = machine.start_worker("--rate", str(rate), "--duration", "600s", "--seed", "1")
     wait_for("a lower clock limit", lambda: machine.card()["perf_level"] == "manual"
              and machine.card()["soft_high_mhz"] < 1725)
-    return actuator, daemon, worker, found
+    return worker
 
 
 @case()
@@ -38,7 +43,7 @@ def lowers_the_clock_and_restores_on_stop(m):
     _, daemon, _, found = govern(m, rate=190)
     wait_for("the limit is verified", lambda: gpu(m)["verified"] == "verified")
     daemon.terminate()
-    check(daemon.wait(10) == 0, "a clean stop exits 0")
+    check(daemon.wait(PATIENCE_S) == 0, "a clean stop exits 0")
     wait_for("the card as found", lambda: m.baseline() == found)
 
 
@@ -46,7 +51,7 @@ def lowers_the_clock_and_restores_on_stop(m):
 def governs_over_the_sysfs_backend_too(m):
     _, daemon, _, found = govern(m, backend="sysfs")
     daemon.terminate()
-    check(daemon.wait(10) == 0, "a clean stop exits 0")
+    check(daemon.wait(PATIENCE_S) == 0, "a clean stop exits 0")
     wait_for("the card as found", lambda: m.baseline() == found)
 
 
@@ -58,7 +63,7 @@ def no_arrivals_for_a_minute_is_row_zero(m):
         f.write("t_s,load\n0,0\n599,0\n600,1\n")  # the worker stays for what comes at the end
     m.start_worker("--load", silence, "--rated-rps", "100")
     wait_for("row 0", lambda: model(m).get("row") == 0
-             and model(m)["reason"] == "idle", timeout=20)
+             and model(m)["reason"] == "idle")
     deadline = m.card()["device_ns"] + 60e9
     while m.card()["device_ns"] < deadline:
         check(model(m)["reason"] == "idle", "an idle worker stays in row 0")
@@ -67,31 +72,45 @@ def no_arrivals_for_a_minute_is_row_zero(m):
 
 @case()
 def last_worker_gone_is_baseline_within_two_ticks(m):
-    _, _, worker, found = govern(m)
-    worker.kill()
-    wait_for("baseline", lambda: m.baseline() == found, timeout=1.3)
+    m.setup()
+    found = m.baseline()
+    within(lambda: governed_worker(m).kill(), ("baseline", 1.3, lambda: m.baseline() == found))
     check(gpu(m)["models"][0]["workers"] == 0, "its counts are gone")
 
 
 @case()
 def a_killed_workers_counts_are_gone_within_one_tick(m):
-    _, _, worker, _ = govern(m)
+    m.setup()
     other = m.start_worker("--rate", "10", "--duration", "600s", "--seed", "2", name="worker2")
-    wait_for("two workers", lambda: model(m)["workers"] == 2)
-    worker.kill()
-    wait_for("one worker", lambda: model(m)["workers"] == 1, timeout=0.8)
-    wait_for("the other's rate alone", lambda: model(m)["rate_rps"] < 25, timeout=5)
+
+    def kill_another():
+        worker = governed_worker(m)
+        wait_for("two workers and their rate", lambda: model(m)["workers"] == 2
+                 and model(m)["rate_rps"] > 30)
+        worker.kill()
+
+    within(kill_another, ("one worker", 0.8, lambda: model(m)["workers"] == 1),
+           ("the other's rate alone", 5.8, lambda: model(m)["rate_rps"] < 25))
     check(other.poll() is None, "the other worker goes on")
 
 
 @case()
 def a_stopped_worker_counts_as_its_rated_rate(m):
     _, _, worker, _ = govern(m)
-    os.kill(worker.pid, signal.SIGSTOP)
-    wait_for("demand = R", lambda: model(m)["reason"] == "missing-input"
-             and model(m)["demand_rps"] >= model(m)["rated_rps"] * 0.999, timeout=1.9)
-    os.kill(worker.pid, signal.SIGCONT)
-    wait_for("its own demand again", lambda: model(m)["reason"] != "missing-input", timeout=10)
+
+    def stop():
+        worker.send_signal(signal.SIGCONT)
+        wait_for("its own demand", lambda: model(m)["reason"] != "missing-input")
+        worker.send_signal(signal.SIGSTOP)
+
+    def counts_as_rated():
+        now = model(m)
+        return (now["reason"] == "missing-input"
+                and now["demand_rps"] >= now["rated_rps"] * 0.999)
+
+    within(stop, ("demand = R", 1.9, counts_as_rated))
+    worker.send_signal(signal.SIGCONT)
+    wait_for("its own demand again", lambda: model(m)["reason"] != "missing-input")
 
 
 @case(count=2)
@@ -118,7 +137,7 @@ def a_foreign_process_with_queues_means_full_speed(m):
     wait_for("full speed", lambda: gpu(m)["reason"] == "foreign-load"
              and m.card()["soft_high_mhz"] == 1725)
     stranger.kill()
-    wait_for("governed again", lambda: gpu(m)["reason"] != "foreign-load", timeout=12)
+    wait_for("governed again", lambda: gpu(m)["reason"] != "foreign-load")
 
 
 @case()
@@ -154,12 +173,12 @@ def a_recording_gives_the_same_bytes_again(m):
     record = os.path.join(m.dir, "run", "record")
     daemon = m.start_daemon("--record", record)
     worker = m.start_worker("--rate", "60", "--duration", "600s")
-    wait_for("ten decisions", lambda: gpu(m)["decisions"] > 10, timeout=20)
+    wait_for("ten decisions", lambda: gpu(m)["decisions"] > 10)
     check(cofrisctl(m, "cap", "120W").returncode == 0, "a cap in between")
-    wait_for("twenty decisions", lambda: gpu(m)["decisions"] > 20, timeout=20)
+    wait_for("twenty decisions", lambda: gpu(m)["decisions"] > 20)
     worker.kill()
     daemon.terminate()
-    check(daemon.wait(10) == 0, "a clean stop exits 0")
+    check(daemon.wait(PATIENCE_S) == 0, "a clean stop exits 0")
     result = m.capture([os.path.join(BIN, "cofris-replay"), "--inputs", record, "--json"])
     check(json.loads(result.stdout)["differing"] == 0, result.stdout)
     with open(record) as f:
@@ -200,7 +219,7 @@ def an_operators_power_cap_is_obeyed_and_given_back(m):
     wait_for("time above it", lambda: gpu(m)["cap"]["over_ms"] > 0
              and gpu(m)["cap"]["over_most_w"] > 0)
     daemon.terminate()
-    check(daemon.wait(10) == 0, "a clean stop exits 0")
+    check(daemon.wait(PATIENCE_S) == 0, "a clean stop exits 0")
     wait_for("the card as found", lambda: m.baseline() == found)
 
 
@@ -254,12 +273,10 @@ def hello_over(cards):
     return (text + b"".join(struct.pack("13s3x", bdf.encode()) for bdf in cards)).ljust(416, b"\0")
 
 
-@case(count=2)
-def a_worker_over_two_cards_makes_them_a_clock_group(m):
-    m.setup(gpu="*")
-    found = [m.baseline(0), m.baseline(1)]
+def govern_a_group(m):
+    """Until both cards show that they are one group; then it hangs up."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
-        s.settimeout(5)
+        s.settimeout(PATIENCE_S)
         s.connect(m.worker_socket)
         s.send(hello_over(BDF[:2]))
         _, fds, _, _ = socket.recv_fds(s, 4096, 2)
@@ -278,7 +295,14 @@ def a_worker_over_two_cards_makes_them_a_clock_group(m):
         check(all(g["models"][0]["workers"] == 1 for g in gpus), "the worker counts on both")
         for fd in fds:
             os.close(fd)
-    wait_for("both as found", lambda: [m.baseline(0), m.baseline(1)] == found, timeout=1.5)
+
+
+@case(count=2)
+def a_worker_over_two_cards_makes_them_a_clock_group(m):
+    m.setup(gpu="*")
+    found = [m.baseline(0), m.baseline(1)]
+    within(lambda: govern_a_group(m),
+           ("both as found", 1.5, lambda: [m.baseline(0), m.baseline(1)] == found))
     check(all(g["group"] == [] for g in m.status()["gpus"]), "the group is gone")
 
 
@@ -286,13 +310,13 @@ def serve_shufflenet(m, **config):
     """Near its rated rate, where 30 CUs are measured to draw clearly less than 60."""
     m.setup(model="shufflenet", **config)
     m.start_worker("--rate", "400", "--duration", "600s", model="shufflenet")
-    wait_for("thirty decisions", lambda: gpu(m)["decisions"] > 30, timeout=30)
+    wait_for("thirty decisions", lambda: gpu(m)["decisions"] > 30)
 
 
 @case()
 def a_mask_that_saves_measured_power_is_taken_without_gating(m):
     serve_shufflenet(m)
-    wait_for("30 CUs", lambda: m.card()["fewest_cus"] == 30 and model(m)["acknowledged"], timeout=30)
+    wait_for("30 CUs", lambda: m.card()["fewest_cus"] == 30 and model(m)["acknowledged"])
     check(model(m)["p95_ms"] < model(m)["slo_ms"], "inside the SLO")
 
 
@@ -316,11 +340,11 @@ def two_runs_with_one_seed_agree_in_energy(m):
         worker = m.start_worker("--load", f"{SOURCE}/profiles/loads/day.csv", "--time-compression",
                                 "40", "--rated-rps", str(RATED_RPS), "--seed", "7", gpu=bdf,
                                 name=f"worker{index}")
-        check(worker.wait(60) == 0, "the worker ends by itself")
+        check(worker.wait(PATIENCE_S) == 0, "the worker ends by itself")
         after = m.card(index)
         energies.append(after["energy_j"] - before["energy_j"])
         daemon.terminate()
-        check(daemon.wait(10) == 0, "a clean stop exits 0")
+        check(daemon.wait(PATIENCE_S) == 0, "a clean stop exits 0")
     difference = abs(energies[0] / energies[1] - 1)
     print(f"energies {energies} J (simulated), {100 * difference:.2f} % apart")
     check(difference < 0.02, "within 2 %")

@@ -12,7 +12,8 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
-from machine import BDF, BIN, BUILD, case, check, main, wait_for  # noqa: E402
+from machine import (BDF, BIN, BUILD, PATIENCE_S, case, check, main, undisturbed,  # noqa: E402
+                     wait_for)
 from publisher import Publisher  # noqa: E402
 
 # Slowed down, a busy host still keeps the card's queues filled.
@@ -71,17 +72,21 @@ def a_hip_worker_serves_requests_at_a_rate(m):
     check(any(int(row["sclk_mhz"]) >= 925 for row in rows), "the card's clock is in the report")
 
 
+def compare_device_times(m, model):
+    load = ("--model", model, "--closed-loop", "1", "--duration", "4s")
+    plant = worker(m, "plant", *load)["mean_service_ms"]
+    hip = worker(m, "hip", *load)
+    in_time(f"{model} through HIP", hip["mean_device_ms"], plant)
+    check(hip["mean_service_ms"] >= hip["mean_device_ms"] * 0.999,
+          f"the host's part comes on top: {hip}")
+    print(f"{model}: plant {plant} ms, HIP events {hip['mean_device_ms']} ms, with the host's "
+          f"part {hip['mean_service_ms']} ms (simulated)")
+
+
 @case(sim=SLOW)
 def device_times_through_hip_are_the_plants(m):
     for model in ("resnet50", "shufflenet"):
-        load = ("--model", model, "--closed-loop", "1", "--duration", "4s")
-        plant = worker(m, "plant", *load)["mean_service_ms"]
-        hip = worker(m, "hip", *load)
-        in_time(f"{model} through HIP", hip["mean_device_ms"], plant)
-        check(hip["mean_service_ms"] >= hip["mean_device_ms"] * 0.999,
-              f"the host's part comes on top: {hip}")
-        print(f"{model}: plant {plant} ms, HIP events {hip['mean_device_ms']} ms, with the host's "
-              f"part {hip['mean_service_ms']} ms (simulated)")
+        undisturbed(lambda: compare_device_times(m, model))
 
 
 def served(path):
@@ -93,6 +98,12 @@ def median_ms(rows):
     return statistics.median(int(row["end_ns"]) - int(row["start_ns"]) for row in rows) / 1e6
 
 
+def undisturbed_ms(rows):
+    """Of the tenth of the requests that the host held up least: it only adds."""
+    return statistics.quantiles((int(row["end_ns"]) - int(row["start_ns"]) for row in rows),
+                                n=10)[0] / 1e6
+
+
 def limit_clock():
     """Levels 0 to 4, at which no power cap interferes."""
     device = "/sys/class/drm/card0/device"
@@ -101,9 +112,7 @@ def limit_clock():
             f.write(text)
 
 
-@case(sim=SLOW)
-def a_batch_through_hip_takes_the_plants_time(m):
-    limit_clock()
+def compare_a_batch(m):
     load = ("--model", "resnet50", "--closed-loop", "16", "--max-batch", "8", "--duration", "4s")
     plant, hip = worker(m, "plant", *load), worker(m, "hip", *load)
     check(hip["completed"] == 8 * hip["batches"], f"batches are full: {hip}")
@@ -113,19 +122,33 @@ def a_batch_through_hip_takes_the_plants_time(m):
 
 
 @case(sim=SLOW)
-def kernels_compiled_at_start_take_the_same_time(m):
+def a_batch_through_hip_takes_the_plants_time(m):
+    limit_clock()
+    undisturbed(lambda: compare_a_batch(m))
+
+
+def compare_compiled_kernels(m):
     load = ("--model", "shufflenet", "--closed-loop", "1", "--duration", "3s")
     built = worker(m, "hip", *load)
     compiled = worker(m, "hip", *load, env={"COFRIS_HIP_COMPILE": "1"})
     near("compiled by hiprtc", compiled["mean_device_ms"], built["mean_device_ms"], 0.05)
 
 
+@case(sim=SLOW)
+def kernels_compiled_at_start_take_the_same_time(m):
+    undisturbed(lambda: compare_compiled_kernels(m))
+
+
 SHAPES = ((4, 15), (2, 15), (3, 10), (1, 8), (0, 0))
 
 
 def masked_times_ms(m, engine):
-    """Median service time of a worker's requests under each mask, from its report."""
-    path, publisher = os.path.join(m.dir, f"{engine}.csv"), Publisher(m, engine)
+    """Service time of a worker's requests under each mask, from its report."""
+    path = os.path.join(m.dir, f"{engine}.csv")
+    for old in (path, os.path.join(m.dir, f"{engine}.sock")):
+        if os.path.exists(old):
+            os.unlink(old)
+    publisher = Publisher(m, engine)
     child = m.spawn(f"worker-{engine}", [
         os.path.join(BIN, "cofris-worker"), "--engine", engine, "--gpu", BDF[0], "--model", "resnet50",
         "--closed-loop", "1", "--jitter", "0", "--socket", publisher.socket, "--report",
@@ -135,23 +158,27 @@ def masked_times_ms(m, engine):
     for k, c in SHAPES:
         publisher.publish(f"{k} {c}")
         cus, before = k * c or 60, len(served(path))
-        wait_for("requests under the mask", lambda: len(served(path)) >= before + 60, timeout=60)
+        wait_for("requests under the mask", lambda: len(served(path)) >= before + 60)
         # Those that ran when the directive came began under the one before.
         rows = served(path)[before + 10:]
         check(all(int(row["cus"]) == cus for row in rows), f"all on {cus} CUs")
-        times[k, c] = median_ms(rows)
+        times[k, c] = undisturbed_ms(rows)
     child.terminate()
-    check(child.wait(30) == 0, f"{engine} ends well")
+    check(child.wait(PATIENCE_S) == 0, f"{engine} ends well")
     return times
 
 
-@case(sim=SLOW)
-def masks_through_hip_change_times_as_the_plant_says(m):
+def compare_masked_times(m):
     plant, hip = masked_times_ms(m, "plant"), masked_times_ms(m, "hip")
     for shape in SHAPES:
         near(f"{shape[0]} SEs x {shape[1]} CUs", hip[shape], plant[shape], 0.08)
     check(hip[1, 8] > 2 * hip[0, 0], f"a small mask is slow: {hip}")
     print(f"plant {plant}, HIP {hip} (simulated, ms, with the host's part)")
+
+
+@case(sim=SLOW)
+def masks_through_hip_change_times_as_the_plant_says(m):
+    undisturbed(lambda: compare_masked_times(m))
 
 
 def busy_power_w(m, engine, *options):
@@ -160,24 +187,28 @@ def busy_power_w(m, engine, *options):
     child = m.start_worker("--closed-loop", "2", *options, governed=False, engine=engine,
                            name=f"power-{engine}")
     wait_for("the worker is on the card", lambda: processes(m))
-    wait_for("the card is busy", lambda: m.card()["sensor_busy_percent"] > 50, timeout=20)
+    wait_for("the card is busy", lambda: m.card()["sensor_busy_percent"] > 50)
     before = m.card()
-    wait_for("a second of busy time", lambda: m.card()["busy_s"] - before["busy_s"] > 1, timeout=60)
+    wait_for("a second of busy time", lambda: m.card()["busy_s"] - before["busy_s"] > 1)
     after = m.card()
     child.terminate()
-    check(child.wait(30) == 0, f"{engine} ends well")
+    check(child.wait(PATIENCE_S) == 0, f"{engine} ends well")
     wait_for("the card is idle", lambda: m.card()["sensor_busy_percent"] == 0)
     busy_s = after["busy_s"] - before["busy_s"]
     idle_s = (after["device_ns"] - before["device_ns"]) / 1e9 - busy_s
     return (after["energy_j"] - before["energy_j"] - idle_s * idle_w) / busy_s
 
 
-@case(sim=SLOW)
-def idle_kernels_through_hip_draw_active_idle_power(m):
+def compare_active_idle_power(m):
     plant = busy_power_w(m, "plant", "--idle-kernels")
     hip = busy_power_w(m, "hip", "--idle-kernels")
     near("active-idle power", hip, plant, 0.05)
     print(f"active-idle power: plant {plant:.1f} W, HIP {hip:.1f} W (simulated)")
+
+
+@case(sim=SLOW)
+def idle_kernels_through_hip_draw_active_idle_power(m):
+    undisturbed(lambda: compare_active_idle_power(m))
 
 
 def while_all_run(reports):
@@ -189,8 +220,7 @@ def while_all_run(reports):
             for rows in every]
 
 
-@case(sim=SLOW)
-def requests_at_the_same_time_share_the_card(m):
+def compare_shared_times(m):
     load = ("--model", "vgg19", "--duration", "4s")
     paths = [os.path.join(m.dir, f"shared-{i}.csv") for i in range(2)]
     worker(m, "hip", *load, "--closed-loop", "1", "--report", paths[0])
@@ -203,7 +233,7 @@ def requests_at_the_same_time_share_the_card(m):
                "/nonexistent/worker.sock", "--closed-loop", "1", "--jitter", "0", *load]
     pair = [subprocess.Popen([*command, "--report", path], stdout=subprocess.DEVNULL)
             for path in paths]
-    check([child.wait(120) for child in pair] == [0, 0], "both end well")
+    check([child.wait(PATIENCE_S) for child in pair] == [0, 0], "both end well")
     # Nor does it matter whose the other's kernels are.
     overlap = while_all_run(paths)
     check(all(len(rows) > 10 for rows in overlap), f"they overlap: {[len(r) for r in overlap]}")
@@ -211,6 +241,11 @@ def requests_at_the_same_time_share_the_card(m):
     for i, ms in enumerate(times):
         near(f"process {i} beside the other, against two slots of one", ms, both, 0.06)
     print(f"alone {alone} ms, two slots {both} ms, two processes {times} ms (simulated)")
+
+
+@case(sim=SLOW)
+def requests_at_the_same_time_share_the_card(m):
+    undisturbed(lambda: compare_shared_times(m))
 
 
 @case()
@@ -240,9 +275,9 @@ def a_hung_queue_does_not_keep_a_stopped_worker(m):
                 "flop = 1e18\nbytes = 1000\nfixed_bytes = 0\n")
     child = m.start_worker("--closed-loop", "1", "--drain", "100ms", governed=False, engine="hip",
                            model=model, name="hung")
-    wait_for("the card is busy", lambda: m.card()["sensor_busy_percent"] > 50, timeout=30)
+    wait_for("the card is busy", lambda: m.card()["sensor_busy_percent"] > 50)
     child.terminate()
-    check(child.wait(30) == 1, f"it ends, and not well: {m.log('hung')}")
+    check(child.wait(PATIENCE_S) == 1, f"it ends, and not well: {m.log('hung')}")
     check("does not end what it runs" in m.log("hung"), f"says why: {m.log('hung')}")
     wait_for("its queues are gone", lambda: not processes(m))
     wait_for("the card is idle", lambda: m.card()["sensor_busy_percent"] == 0)
@@ -264,7 +299,7 @@ def a_hip_worker_runs_on_the_card_it_is_told(m):
     wait_for("the second card is busy", lambda: m.card(1)["sensor_busy_percent"] > 50)
     check(m.card(0)["sensor_busy_percent"] == 0, "the first is not")
     child.terminate()
-    check(child.wait(30) == 0, "it ends well")
+    check(child.wait(PATIENCE_S) == 0, "it ends well")
     wait_for("no queue is left", lambda: not processes(m))
     began = time.monotonic()
     result = m.capture([os.path.join(BIN, "cofris-worker"), "--engine", "hip", "--model", "resnet50",

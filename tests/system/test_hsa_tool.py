@@ -8,7 +8,7 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
-from machine import BUILD, case, check, main, wait_for  # noqa: E402
+from machine import BUILD, PATIENCE_S, case, check, main, wait_for  # noqa: E402
 from publisher import Publisher  # noqa: E402
 
 LIBRARY = os.path.join(BUILD, "lib", "libcofris-hsa.so")
@@ -43,7 +43,7 @@ def counts(m):
 
 def ends_well(m, child):
     child.send_signal(signal.SIGTERM)
-    check(child.wait(60) == 0, f"the program ends well: {m.log('app')}")
+    check(child.wait(PATIENCE_S) == 0, f"the program ends well: {m.log('app')}")
     c = counts(m)
     check(c["wrong"] == 0 and c["errors"] == 0 and c["bytes"] > 0, f"every byte is right: {c}")
     return c
@@ -57,7 +57,7 @@ def an_unmodified_program_follows_ten_masks_under_load(m):
     app = start_app(m, "--streams", "3", "--kernels", "10", "--bytes", "65536",
                     socket=publisher.socket)
     publisher.take_worker()
-    wait_for("the program serves", lambda: "ready" in m.log("app"), timeout=60)
+    wait_for("the program serves", lambda: "ready" in m.log("app"))
     served, waited = counts_now(m, app)["requests"], []
     for mask in MASKS:
         queues, us = publisher.publish(mask)
@@ -66,7 +66,7 @@ def an_unmodified_program_follows_ten_masks_under_load(m):
         # Each stream goes on under the new mask.
         wanted = served + 12
         wait_for(f"requests under {mask}",
-                 lambda w=wanted: counts_now(m, app)["requests"] >= w, timeout=60, period=0.05)
+                 lambda w=wanted: counts_now(m, app)["requests"] >= w, period=0.05)
         served = counts_now(m, app)["requests"]
     queues, _ = publisher.publish("0 0")
     check(queues == 0, f"nothing to change, yet {queues} queues changed")
@@ -80,28 +80,28 @@ def an_unmodified_program_follows_ten_masks_under_load(m):
 def kernels_per_second(m, child):
     """Of device time, over at least half a second of it."""
     first, since = counts_now(m, child), m.card()["device_ns"]
-    wait_for("half a second", lambda: m.card()["device_ns"] - since > 5e8, timeout=60)
-    wait_for("requests", lambda: counts_now(m, child)["requests"] >= first["requests"] + 3,
-             timeout=60)
+    wait_for("half a second", lambda: m.card()["device_ns"] - since > 5e8)
+    wait_for("requests", lambda: counts_now(m, child)["requests"] >= first["requests"] + 3)
     last, until = counts_now(m, child), m.card()["device_ns"]
     return (last["kernels"] - first["kernels"]) / ((until - since) / 1e9)
 
 
-@case()
+# Slowed down, so that it is the card that counts and not how fast the host launches.
+@case(sim=["--time-scale", "4"])
 def masks_reach_the_queues_and_go_with_the_publisher(m):
     publisher = Publisher(m)
     app = start_app(m, "--streams", "1", "--kernels", "400", "--bytes", str(1 << 20),
                     socket=publisher.socket)
     publisher.take_worker()
-    wait_for("the program serves", lambda: "ready" in m.log("app"), timeout=60)
+    wait_for("the program serves", lambda: "ready" in m.log("app"))
     whole = kernels_per_second(m, app)
     publisher.publish("1 1")
     one = kernels_per_second(m, app)
     check(one < whole / 3, f"one CU does less: {one:.0f} of {whole:.0f} kernels a second")
     # It hangs up; the program keeps its mask until the lease ends, and no longer.
     publisher.process.stdin.close()
-    check(publisher.process.wait(10) == 0, "the publisher ends")
-    wait_for("all CUs again", lambda: kernels_per_second(m, app) > whole / 2, timeout=40)
+    check(publisher.process.wait(PATIENCE_S) == 0, "the publisher ends")
+    wait_for("all CUs again", lambda: kernels_per_second(m, app) > whole / 2)
     print(f"{whole:.0f} kernels a second on the card, {one:.0f} on one CU (simulated)")
     ends_well(m, app)
 
@@ -111,7 +111,7 @@ def loaded_without_a_model_or_a_daemon_it_does_nothing(m):
     for name, env in (("no model", {"COFRIS_MODEL": ""}), ("no daemon", {}),
                       ("twice", {"HSA_TOOLS_LIB": f"{LIBRARY} {LIBRARY}"})):
         app = start_app(m, "--requests", "20", socket=os.path.join(m.dir, "none"), env=env)
-        check(app.wait(60) == 0, f"{name}: the program ends well: {m.log('app')}")
+        check(app.wait(PATIENCE_S) == 0, f"{name}: the program ends well: {m.log('app')}")
         said = m.log("app").count("libcofris-hsa.so: COFRIS_MODEL is not set")
         check(said == 1, f"{name}: said once in all, not {said} times: {m.log('app')}")
 
@@ -120,7 +120,7 @@ def loaded_without_a_model_or_a_daemon_it_does_nothing(m):
 def the_daemon_takes_a_follower_alone_at_its_rated_rate(m):
     m.setup(extra="gating = cu\n")
     app = start_app(m, "--streams", "2", socket=m.worker_socket, env={"COFRIS_INSTANCE": "app"})
-    wait_for("the program serves", lambda: "ready" in m.log("app"), timeout=60)
+    wait_for("the program serves", lambda: "ready" in m.log("app"))
     rated = float(re.search(r"rated ([0-9.]+)/s", m.log("cofrisd"))[1])
 
     def followed():
@@ -131,7 +131,7 @@ def the_daemon_takes_a_follower_alone_at_its_rated_rate(m):
                 worker["pid"] == app.pid and worker["acknowledged"]["shape"] == model["shape"] and
                 abs(model["demand_rps"] / rated - 1) < 0.01)
 
-    wait_for("the plan for the rated rate is followed", followed, timeout=30)
+    wait_for("the plan for the rated rate is followed", followed)
     ends_well(m, app)
 
 

@@ -8,7 +8,7 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
-from machine import BDF, BIN, BUILD, case, check, main, wait_for  # noqa: E402
+from machine import BDF, BIN, BUILD, PATIENCE_S, case, check, main, wait_for  # noqa: E402
 
 STALLED = "stalled under a partial mask: off until reload"
 
@@ -40,6 +40,16 @@ def held_cus(machine):
     return int(lines[-1]) if lines else None
 
 
+def settled_on_a_mask(machine):
+    """The held worker under a partial mask with nothing on its way to it, else None. What it was
+    told last is read before and after: nothing of the three may have moved meanwhile."""
+    before = held_cus(machine)
+    w = workers(machine)[0]
+    ack = w["acknowledged"]
+    still = ack and ack["epoch"] == w["wanted"]["epoch"] and held_cus(machine) == before
+    return w if still and ack["mask"] and mask_cus(ack) == before else None
+
+
 @case()
 def status_shows_the_wanted_and_the_acknowledged_mask_of_each_worker(m):
     # Near its rated rate, where 30 CUs are measured to draw clearly less than 60.
@@ -47,7 +57,7 @@ def status_shows_the_wanted_and_the_acknowledged_mask_of_each_worker(m):
     worker = m.start_worker("--rate", "400", "--duration", "600s", "--instance", "first",
                             model="shufflenet")
     wait_for("30 CUs acknowledged", lambda: len(workers(m)) == 1
-             and (workers(m)[0]["acknowledged"] or {}).get("cus") == 30, timeout=30)
+             and (workers(m)[0]["acknowledged"] or {}).get("cus") == 30)
     w = workers(m)[0]
     check(w["model"] == "shufflenet" and w["instance"] == "first" and w["pid"] == worker.pid, w)
     check(w["follows"] == ["cu-mask", "batch"] and w["clock_alone"] is None, w)
@@ -66,7 +76,7 @@ def a_worker_that_follows_no_masks_is_governed_by_clock_alone(m):
     worker = m.start_worker("--rate", "60", "--duration", "600s", "--no-follow-mask", "--instance",
                             "deaf")
     wait_for("a lower clock limit", lambda: m.card()["perf_level"] == "manual"
-             and m.card()["soft_high_mhz"] < 1725, timeout=20)
+             and m.card()["soft_high_mhz"] < 1725)
     w = workers(m)[0]
     check(w["clock_alone"] == "does not follow masks" and w["follows"] == ["batch"], w)
     check(w["wanted"]["mask"] is None and model(m)["cus"] == 60, w)
@@ -98,7 +108,7 @@ def without_masks_clock_and_power_are_what_policy_frequency_would_choose(m):
     worker = m.start_worker("--rate", "60", "--duration", "600s", "--no-follow-mask", "--seed",
                             "1")
     wait_for("a lower clock limit", lambda: model(m).get("clock_alone")
-             and (gpu(m)["max_mhz"] or 1725) < 1725, timeout=20)
+             and (gpu(m)["max_mhz"] or 1725) < 1725)
     table = table_of(m)
     rows = table["rows"]
     check(table["clock_alone"] and {row["cus"] for row in rows} == {60}, table)
@@ -121,7 +131,7 @@ def without_masks_clock_and_power_are_what_policy_frequency_would_choose(m):
     check(worker.poll() is None, "the worker goes on")
     worker.kill()
     daemon.terminate()
-    check(daemon.wait(10) == 0, "a clean stop exits 0")
+    check(daemon.wait(PATIENCE_S) == 0, "a clean stop exits 0")
     result = m.capture([os.path.join(BIN, "cofris-replay"), "--inputs", record, "--json"])
     replayed = json.loads(result.stdout)
     check(replayed["differing"] == 0 and replayed["configurations"] == 2, replayed)
@@ -137,13 +147,12 @@ def a_model_stalled_under_its_mask_gets_all_cus_until_a_reload(m):
     wait_for("its own rate", lambda: 80 < model(m).get("rate_rps", 0) < 120
              and model(m)["reason"] == "demand")
     wait_for("a partial mask", lambda: (held_cus(m) or 60) < 60)
-    w = wait_for("it is acknowledged", lambda: next(
-        (w for w in workers(m) if w["acknowledged"] and w["acknowledged"]["mask"]), None))
-    check(w["queues_changed"] == 5 and mask_cus(w["acknowledged"]) == held_cus(m), w)
+    w = wait_for("it is wanted, held and acknowledged", lambda: settled_on_a_mask(m))
+    check(w["queues_changed"] == 5, w)
     worker.send_signal(signal.SIGUSR1)
     wait_for("requests in flight", lambda: model(m)["in_flight"] > 0)
     check(held_cus(m) > 0, "still under its mask")
-    wait_for("all CUs", lambda: held_cus(m) == 0, timeout=20)
+    wait_for("all CUs", lambda: held_cus(m) == 0)
     wait_for("acknowledged", lambda: workers(m)[0]["acknowledged"]["mask"] is None)
     check(workers(m)[0]["clock_alone"] == STALLED and model(m)["masks_off"] == STALLED,
           workers(m)[0])
@@ -168,7 +177,7 @@ def run_policy(m, policy, done):
     record = os.path.join(m.dir, "run", "record")
     daemon = m.start_daemon("--record", record)
     worker = m.start_worker("--rate", "60", "--duration", "600s", "--seed", "1")
-    wait_for(f"{policy} at work", done, timeout=20)
+    wait_for(f"{policy} at work", done)
     before = gpu(m)["decisions"]
     seen = []
     while gpu(m)["decisions"] < before + 10:
@@ -177,7 +186,7 @@ def run_policy(m, policy, done):
     table = json.loads(ctl(m, "table", "resnet50", "--json"))["tables"][0]
     worker.kill()
     daemon.terminate()
-    check(daemon.wait(10) == 0, "a clean stop exits 0")
+    check(daemon.wait(PATIENCE_S) == 0, "a clean stop exits 0")
     result = m.capture([os.path.join(BIN, "cofris-replay"), "--inputs", record, "--json"])
     check(json.loads(result.stdout)["differing"] == 0, result.stdout)
     return seen, table, text

@@ -17,7 +17,7 @@ import termios
 import time
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
-from machine import BDF, BIN, case, check, main, wait_for  # noqa: E402
+from machine import BDF, BIN, PATIENCE_S, case, check, main, undisturbed, wait_for  # noqa: E402
 
 QUICK = ["--grid", "quick", "--cell-time", "100ms", "--verify-time", "500ms", "--engine", "plant"]
 
@@ -70,12 +70,13 @@ def profiler_folders(m):
     return [f for f in os.listdir(os.path.dirname(output(m))) if f.startswith("cofris-profile.")]
 
 
-@case()
-def a_quick_profile_agrees_with_the_plant_and_governs(m):
-    m.start_bus()
-    m.start_actuator()
-    found = m.baseline()
-    path = output(m)
+def table_command(path):
+    return [os.path.join(BIN, "cofris-profile"), "table", path]
+
+
+def profile_and_compare(m, truth_path):
+    """A quick profile, held against the plant's own truth; its summary."""
+    found, path = m.baseline(), output(m)
     began = time.monotonic()
     result = profile(m, "--cell-time", "400ms", "--json")
     check(result.returncode == 0, result.stderr)
@@ -88,7 +89,6 @@ def a_quick_profile_agrees_with_the_plant_and_governs(m):
     check(m.baseline() == found, "the card is as found")
     check(not os.path.exists(path + ".partial"), "nothing is left of the partial file")
 
-    truth_path = m.surface()
     truth = {shape_of(c): c for c in rows(truth_path, "cell")}
     cells = rows(path, "cell")
     whole = [c for c in cells if shape_of(c)[1:] == (4, 15)]
@@ -106,17 +106,28 @@ def a_quick_profile_agrees_with_the_plant_and_governs(m):
     ratio = float(header(path)["t0_ns"]) / float(header(truth_path)["t0_ns"])
     check(abs(ratio - 1) < 0.1, f"T0: {ratio}")
     check(header(path)["source"] == "simulated", "says that it is simulated")
-
-    view = [os.path.join(BIN, "cofris-profile"), "table", path]
-    table = json.loads(m.capture([*view, "--json"]).stdout)
-    true_levels = json.loads(m.capture([*view[:2], truth_path, "--json"]).stdout)["levels"]
+    table = json.loads(m.capture([*table_command(path), "--json"]).stdout)
+    truth = json.loads(m.capture([*table_command(truth_path), "--json"]).stdout)
     for key, mhz in (("idle_w", [930, 1386, 1725]),
                      ("active_idle_w", [930, 1143, 1386, 1606, 1725])):
         measured = [level for level in table["levels"] if level[key] is not None]
         check([level["mhz"] for level in measured] == mhz, f"{key} at its clocks: {measured}")
         for level in measured:
-            true_w = next(t[key] for t in true_levels if t["mhz"] == level["mhz"])
+            true_w = next(t[key] for t in truth["levels"] if t["mhz"] == level["mhz"])
             check(abs(level[key] - true_w) < max(2, 0.03 * true_w), f"{key}: {level}, {true_w}")
+    return summary
+
+
+@case()
+def a_quick_profile_agrees_with_the_plant_and_governs(m):
+    m.start_bus()
+    m.start_actuator()
+    path, truth_path = output(m), m.surface()
+    # A host that stops the worker for a moment lowers what the sensor shows of the card.
+    summary = undisturbed(lambda: profile_and_compare(m, truth_path))
+
+    view = table_command(path)
+    table = json.loads(m.capture([*view, "--json"]).stdout)
     text = m.capture(view).stdout
     check(re.search(r"^active idle: [0-9.]+ W at 930 MHz, ", text, re.MULTILINE), text)
     check(not table["modelled"] and "modelled" not in text, "without gating nothing is modelled")
@@ -198,10 +209,10 @@ def a_clock_that_no_longer_obeys_is_found_under_load(m):
     m.start_actuator()
     found, out = m.baseline(), output(m)
     child = m.spawn("profile", command(m, "--verify-time", "1500ms"))
-    wait_for("the verification", lambda: "Verifying" in m.log("profile"), timeout=60)
+    wait_for("the verification", lambda: "Verifying" in m.log("profile"))
     # From here on the card stays at the lowest clock, where the sweep has left it.
     m.fault("drop-writes:0:pp_dpm_sclk")
-    check(child.wait(90) == 0, "the profile ends")
+    check(child.wait(PATIENCE_S) == 0, "the profile ends")
     m.heal()
     struck = {shape_of(c) for c in rows(out, "cell") if "struck" in c["flags"]}
     loads = rows(out, "load")
@@ -220,7 +231,7 @@ def a_cell_disturbed_for_a_moment_is_measured_again(m):
     m.start_actuator()
     child = m.spawn("profile", command(m, "--cell-time", "600ms"))
     for cell in range(4, 16):
-        wait_for("a cell", lambda: f"[{cell}/" in m.log("profile"), timeout=60)
+        wait_for("a cell", lambda: f"[{cell}/" in m.log("profile"))
         pid = int(m.capture(["pgrep", "-f", "cofris-worker"]).stdout.split()[0])
         # At a later moment of each cell, until one is in the window and not in the settling.
         time.sleep(0.05 * cell)
@@ -229,7 +240,7 @@ def a_cell_disturbed_for_a_moment_is_measured_again(m):
         os.kill(pid, signal.SIGCONT)
         if "unstable, measured again" in m.log("profile"):
             break
-    check(child.wait(90) == 0, "the profile ends")
+    check(child.wait(PATIENCE_S) == 0, "the profile ends")
     check("unstable, measured again" in m.log("profile"), m.log("profile"))
     flags = [c["flags"] for c in rows(output(m), "cell")]
     check(flags.count("-") == len(flags), f"no cell is unstable in the end: {flags}")
@@ -244,12 +255,12 @@ def interrupted(m, how, status):
     with open(path, "w") as f:
         f.write("old\n")
     child = m.spawn("profile", command(m, "--cell-time", "500ms"))
-    wait_for("some cells", lambda: "[7/" in m.log("profile"), timeout=60)
+    wait_for("some cells", lambda: "[7/" in m.log("profile"))
     check(m.card()["perf_level"] == "manual", "the card is in use")
     how(child)
-    check(child.wait(10) == status, f"ends with {child.returncode}")
+    check(child.wait(PATIENCE_S) == status, f"ends with {child.returncode}")
     # A hang-up is enough: the card is not left to its lease of 15 s.
-    wait_for("the card is as found", lambda: m.baseline() == found, timeout=3)
+    wait_for("the card is as found", lambda: m.baseline() == found, timeout=10)
     with open(path) as f:
         check(f.read() == "old\n", "the old surface stays")
     cells = rows(path + ".partial", "cell")
@@ -298,11 +309,11 @@ def a_stopped_profiler_loses_the_card_with_its_lease(m):
     m.start_actuator()
     found = m.baseline()
     child = m.spawn("profile", command(m, "--cell-time", "500ms"))
-    wait_for("some cells", lambda: "[5/" in m.log("profile"), timeout=60)
+    wait_for("some cells", lambda: "[5/" in m.log("profile"))
     child.send_signal(signal.SIGSTOP)
-    wait_for("the card is as found", lambda: m.baseline() == found, timeout=20)
+    wait_for("the card is as found", lambda: m.baseline() == found)
     child.send_signal(signal.SIGCONT)
-    check(child.wait(10) == 1, "it does not go on without the card")
+    check(child.wait(PATIENCE_S) == 1, "it does not go on without the card")
     check(m.baseline() == found, "nor sets it again")
     log = m.log("profile")
     check("Stopped for longer than the lease" in log and "cells are kept" in log, log)
@@ -323,9 +334,9 @@ def a_killed_actuator_ends_the_sweep_and_its_next_start_gives_the_card_back(m):
     actuator = m.start_actuator()
     found = m.baseline()
     child = m.spawn("profile", command(m, "--cell-time", "500ms"))
-    wait_for("some cells", lambda: "[5/" in m.log("profile"), timeout=60)
+    wait_for("some cells", lambda: "[5/" in m.log("profile"))
     actuator.kill()
-    check(child.wait(10) == 1, "the profile fails")
+    check(child.wait(PATIENCE_S) == 1, "the profile fails")
     check("cofris-actuator has hung up" in m.log("profile"), m.log("profile"))
     check(m.card()["perf_level"] == "manual", "nobody has restored the card yet")
     m.start_actuator()
@@ -335,7 +346,9 @@ def a_killed_actuator_ends_the_sweep_and_its_next_start_gives_the_card_back(m):
 @case()
 def workers_that_do_not_work_are_named(m):
     m.start_actuator()
-    _, seconds = refused(m, "The worker ended with status 3", "--worker", "exit 3;:")
+    # At once, and not when its time to connect is over; where the host does not hold it up.
+    seconds = min(refused(m, "The worker ended with status 3", "--worker", "exit 3;:")[1]
+                  for _ in range(2))
     check(seconds < 5, f"at once: {seconds} s")
     refused(m, "The worker was killed by SIGSEGV", "--worker", "kill -SEGV $$;:")
     refused(m, "not found", "--worker", "/nonexistent/worker")
@@ -369,7 +382,7 @@ def cards_that_cannot_be_had_are_named(m):
           result.stderr)
     check(owner.poll() is None, "the first goes on")
     owner.terminate()
-    owner.wait(10)
+    owner.wait(PATIENCE_S)
 
 
 @case()
@@ -378,9 +391,9 @@ def a_foreign_setting_is_not_taken_over_unasked(m):
     m.start_actuator()
     refused(m, "--take-over takes it all the same")
     child = m.spawn("profile", command(m, "--take-over"))
-    wait_for("a cell", lambda: "[3/" in m.log("profile"), timeout=30)
+    wait_for("a cell", lambda: "[3/" in m.log("profile"))
     child.terminate()
-    check(child.wait(10) == 1, "stopped")
+    check(child.wait(PATIENCE_S) == 1, "stopped")
     wait_for("given back as auto", lambda: m.card()["perf_level"] == "auto")
 
 
@@ -388,10 +401,11 @@ def a_foreign_setting_is_not_taken_over_unasked(m):
 def an_output_that_cannot_be_written_is_named_before_the_sweep(m):
     m.start_actuator()
     path = os.path.join(m.dir, "nowhere", "resnet50.csv")
-    _, seconds = refused(m, f"Cannot write {path}.partial: No such file", "--output", path)
-    check(seconds < 5, f"before the sweep: {seconds} s")
-    _, seconds = refused(m, f"Cannot write {m.dir}: Is a directory", "--output", m.dir)
-    check(seconds < 5, f"before the sweep: {seconds} s")
+    for word, output in ((f"Cannot write {path}.partial: No such file", path),
+                         (f"Cannot write {m.dir}: Is a directory", m.dir)):
+        result, _ = refused(m, word, "--output", output)
+        check("[1/" not in result.stderr, f"before the sweep: {result.stderr}")
+    check(m.card()["writes"] == 0, "and before anything is set")
 
 
 @case(count=2)
@@ -400,10 +414,10 @@ def with_two_cards_one_must_be_named(m):
     found = m.baseline(0)
     refused(m, "There are 2 cards: name one by --gpu")
     child = m.spawn("profile", command(m, "--gpu", BDF[1]))
-    wait_for("a cell", lambda: "[3/" in m.log("profile"), timeout=30)
+    wait_for("a cell", lambda: "[3/" in m.log("profile"))
     check(m.card(1)["perf_level"] == "manual", "the one that was named")
     child.terminate()
-    check(child.wait(10) == 1, "stopped")
+    check(child.wait(PATIENCE_S) == 1, "stopped")
     check(m.baseline(0) == found and m.baseline(1) == found, "both are as found")
     check(not any(f"\t{BDF[0]}\t" in line for line in m.writes()), "the other was never written")
 
@@ -415,8 +429,8 @@ def run_on_terminal(command_line, columns=200, stop_at=None):
     child = subprocess.Popen(command_line, stdin=slave, stdout=slave, stderr=slave)
     os.close(slave)
     drawn = b""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and select.select([master], [], [], 60)[0]:
+    deadline = time.monotonic() + 2 * PATIENCE_S
+    while time.monotonic() < deadline and select.select([master], [], [], PATIENCE_S)[0]:
         try:
             data = os.read(master, 65536)
         except OSError:  # the other side has closed
@@ -428,7 +442,7 @@ def run_on_terminal(command_line, columns=200, stop_at=None):
             child.send_signal(signal.SIGINT)
             stop_at = None
     os.close(master)
-    return child.wait(5), drawn.decode()
+    return child.wait(PATIENCE_S), drawn.decode()
 
 
 def screen(drawn):
@@ -462,7 +476,8 @@ def a_bar_on_a_narrow_terminal_leaves_nothing_behind(m):
     check(status == 1, drawn)
     bars = re.findall(r"\x1b\[K(\[[#.]{24}\][^\r]*)", drawn)
     check(len(bars) >= 6 and all(len(b) < 60 for b in bars), f"bars of one line: {bars}")
-    lines = [line for line in screen(drawn) if line]
+    # A busy host may have made a cell unstable: notes may stay.
+    lines = [line for line in screen(drawn) if line and not line.endswith("measured again")]
     check(all(line.startswith("cofris-profile: ") for line in lines), f"only the log stays: {lines}")
     check("cofris-profile: Stopped by SIGINT" in lines, f"whole: {lines}")
 

@@ -9,6 +9,7 @@ cofris_test(test-governor-property SOURCES test-governor-property.c USES cofris-
   LABELS unit)
 cofris_test(test-governor-demand SOURCES test-governor-demand.c USES cofris-governor LABELS unit)
 cofris_test(test-governor-explain SOURCES test-governor-explain.c USES cofris-governor LABELS unit)
+cofris_test(test-boost SOURCES test-boost.c USES cofris-governor LABELS unit)
 cofris_test(test-policies SOURCES test-policies.c USES cofris-governor LABELS unit)
 cofris_test(test-governor-memory SOURCES test-governor-memory.c USES cofris-governor LABELS unit)
 target_link_options(test-governor-memory PRIVATE
@@ -16,8 +17,9 @@ target_link_options(test-governor-memory PRIVATE
 cofris_test(test-record SOURCES test-record.c USES cofris-governor LABELS unit)
 add_dependencies(test-record cofris-replay)
 cofris_test(test-cap-plan SOURCES test-cap-plan.c USES cofris-governor LABELS unit)
+cofris_test(test-stretch SOURCES test-stretch.c USES cofris-governor LABELS unit)
 cofris_test(test-cap-factor SOURCES test-cap-factor.c USES cofris-governor LABELS unit)
-foreach(part IN ITEMS governor-check self-check)
+foreach(part IN ITEMS governor-check self-check service-factor)
   cofris_test(test-${part} SOURCES test-${part}.c USES cofris-governor LABELS unit)
 endforeach()
 cofris_test(test-switch-time SOURCES test-switch-time.c USES cofris-governor LABELS unit)

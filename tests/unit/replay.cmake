@@ -41,6 +41,9 @@ cofris_test(test-menu-bench SOURCES test-menu-bench.c USES cofris-replay-core LA
 cofris_test(test-simulation-check SOURCES test-simulation-check.c USES cofris-replay-core
   LABELS unit)
 target_link_options(test-simulation-check PRIVATE -Wl,--wrap=governor_step)
+cofris_test(test-simulation-factor SOURCES test-simulation-factor.c USES cofris-replay-core
+  LABELS unit)
+target_link_options(test-simulation-factor PRIVATE -Wl,--wrap=governor_step)
 cofris_test(test-simulation-switch SOURCES test-simulation-switch.c USES cofris-replay-core
   LABELS unit)
 target_link_options(test-simulation-switch PRIVATE -Wl,--wrap=governor_step)

@@ -122,7 +122,7 @@ static inline void fixture_poisson(double rate_rps)
 	fixture.arrivals = calloc(size, sizeof(*fixture.arrivals));
 	assert_non_null(fixture.arrivals);
 	for (;;) {
-		t_ns += plant_exponential(FIXTURE_SEED, n) * 1e9 / rate_rps;
+		t_ns += plant_exponential(fixture.options.seed, n) * 1e9 / rate_rps;
 		if (t_ns >= end_ns)
 			break;
 		assert_true(n < size);

@@ -57,10 +57,42 @@ static void test_above_the_cap_it_does_not_wait_for_a_window(void **state _unuse
 	struct cap_factor_input in = interval(1, 1.1);
 
 	in.cap_uw = 160 * UW_PER_W;
-	run(&f, &in, 1.0);
+	for (unsigned int i = 0; i < 9; i++)
+		cap_factor_update(&f, &in);
 	assert_true(cap_factor_get(&f) == 1); /* not settled */
 	run(&f, &in, 0.9);
 	assert_true(cap_factor_get(&f) > 1.09);
+}
+
+/* The second of polls of half a second, as two of them are a second; never the first, however long
+ * it was, as it began with the option before; and one that was not held counts for nothing. */
+static void test_the_interval_after_an_order_counts_but_is_not_learnt_from(void **state _unused_)
+{
+	struct cap_factor f = {0};
+	struct cap_factor_input in = interval(1, 1.1);
+
+	in.cap_uw = 160 * UW_PER_W;
+	in.interval_ns = NSEC_PER_SEC / 2;
+	cap_factor_update(&f, &in);
+	assert_true(cap_factor_get(&f) == 1);
+	cap_factor_update(&f, &in);
+	assert_true(cap_factor_get(&f) > 1.05);
+
+	f = (struct cap_factor){0};
+	in.interval_ns = 5 * NSEC_PER_SEC;
+	in.busy_ns = in.interval_ns;
+	cap_factor_update(&f, &in);
+	assert_true(cap_factor_get(&f) == 1);
+	cap_factor_update(&f, &in);
+	assert_true(cap_factor_get(&f) > 1.05);
+
+	f = (struct cap_factor){0};
+	in.interval_ns = NSEC_PER_SEC / 2;
+	for (unsigned int i = 0; i < 40; i++) {
+		in.held = i % 2 == 0;
+		cap_factor_update(&f, &in);
+		assert_true(cap_factor_get(&f) == 1);
+	}
 }
 
 static void test_what_tells_nothing_is_not_learnt_from(void **state _unused_)
@@ -132,6 +164,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_it_rises_in_seconds_and_falls_in_half_a_minute),
 		cmocka_unit_test(test_above_the_cap_it_does_not_wait_for_a_window),
+		cmocka_unit_test(test_the_interval_after_an_order_counts_but_is_not_learnt_from),
 		cmocka_unit_test(test_what_tells_nothing_is_not_learnt_from),
 		cmocka_unit_test(test_an_option_is_learnt_from_after_a_second),
 		cmocka_unit_test(test_long_batches_do_not_look_like_idle_time),

@@ -61,6 +61,7 @@ static struct card_plan_model *add(struct setup *s, const struct menu_recipe *r,
 		.factor = 1,
 		.limit_ns = (double)s->menus[s->q.n]->slo_ns,
 		.late_cost = 7,
+		.share = 0.6,
 		.priority = 100,
 		.may_mask = true,
 		.may_batch = true,
@@ -253,7 +254,9 @@ static double reference_best_w(const struct card_plan_request *q)
 	for (uint32_t i = 0; i < q->n; i++) {
 		assert_true(q->models[i].menu->n_options <= REFERENCE_OPTIONS);
 		for (uint32_t o = 0; o < q->models[i].menu->n_options; o++)
-			r.parts_of[i][o] = part_of(q, i, o, load - load_of(&q->models[i]));
+			r.parts_of[i][o] =
+				part_of(q, i, o,
+					ceil((load - load_of(&q->models[i])) * 32 - 1e-9) / 32);
 	}
 	for (uint32_t clock = 0; clock < q->card->n_levels; clock++)
 		reference_search(&r, 0, clock);
@@ -361,7 +364,7 @@ static void test_equals_a_search_through_everything(void **state)
 
 			small_setup(&s, &small_cards[i], &seed);
 			best_w = reference_best_w(&s.q);
-			assert_int_equal(card_plan_make(&s.q, &plan), 0);
+			assert_int_equal(card_plan_make(&s.q, NULL, &plan), 0);
 			assert_holds(&s.q, &plan);
 			assert_int_equal(plan.fits, isfinite(best_w));
 			/* What more CUs are worth is not the reference's. */
@@ -397,7 +400,7 @@ static void test_plans_of_a_real_card_are_feasible(void **state)
 		for (uint32_t i = 0; i < n; i++)
 			s.q.models[i].demand_rps =
 				s.menus[i]->overload_rps * 1.4 / n * bench_uniform(&seed);
-		assert_int_equal(card_plan_make(&s.q, &plan), 0);
+		assert_int_equal(card_plan_make(&s.q, NULL, &plan), 0);
 		assert_holds(&s.q, &plan);
 		fitting += plan.fits;
 		end(&s);
@@ -425,8 +428,8 @@ static void test_the_order_of_models_does_not_matter(void **state)
 		q = s.q;
 		for (uint32_t i = 0; i < n; i++)
 			q.models[i] = s.q.models[(i + turn) % n];
-		assert_int_equal(card_plan_make(&s.q, &plan), 0);
-		assert_int_equal(card_plan_make(&q, &turned), 0);
+		assert_int_equal(card_plan_make(&s.q, NULL, &plan), 0);
+		assert_int_equal(card_plan_make(&q, NULL, &turned), 0);
 		assert_true(plan.power_w == turned.power_w && plan.cost_w == turned.cost_w);
 		for (uint32_t i = 0; i < n; i++)
 			assert_memory_equal(&turned.models[i], &plan.models[(i + turn) % n],
@@ -451,9 +454,9 @@ static void test_all_models_may_share_all_cus(void **state)
 		for (uint32_t i = 0; i < n; i++)
 			s.q.models[i].demand_rps =
 				s.menus[i]->overload_rps * 0.9 / n * bench_uniform(&seed);
-		assert_int_equal(card_plan_make(&s.q, &masked), 0);
+		assert_int_equal(card_plan_make(&s.q, NULL, &masked), 0);
 		s.q.may_share = true;
-		assert_int_equal(card_plan_make(&s.q, &plan), 0);
+		assert_int_equal(card_plan_make(&s.q, NULL, &plan), 0);
 		for (uint32_t i = 0; i < n; i++)
 			full += s.menus[i]->options[plan.models[i].option].full;
 		/* All or none, of one clock. */
@@ -469,7 +472,7 @@ static void test_all_models_may_share_all_cus(void **state)
 			assert_true(plan.fits && plan.cost_w <= masked.cost_w + CARD_PLAN_TIE_W);
 		/* What is in force stays. */
 		if (full > 0) {
-			assert_int_equal(card_plan_make(&s.q, &again), 0);
+			assert_int_equal(card_plan_make(&s.q, NULL, &again), 0);
 			assert_true(again.cost_w == plan.cost_w && again.max_mhz == plan.max_mhz);
 		}
 		shared += full > 0;

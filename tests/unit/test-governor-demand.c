@@ -129,6 +129,89 @@ static void test_idle_is_below_three_requests_an_interval(void **state)
 	assert_true(demand_bound_rps(&d) <= 2);
 }
 
+/* ---- early counts ---- */
+
+static const struct demand_kind *const kinds[] = {&demand_sure, &demand_keen};
+
+static void test_a_short_count_that_chance_explains_changes_nothing(void **state)
+{
+	uint64_t seed = 6;
+
+	(void)state;
+	print_message("seed 6\n");
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		struct demand d, before;
+
+		demand_init(&d, kinds[i]);
+		/* Nothing to hold it against. */
+		assert_int_equal(demand_update_early(&d, 1000, INTERVAL_NS), DEMAND_SAME);
+		assert_false(demand_known(&d));
+		feed(&d, 400, 120, &seed);
+		before = d;
+		/* A tenth of a second: 40 are to be expected. */
+		assert_int_equal(demand_update_early(&d, 40, INTERVAL_NS / 5), DEMAND_SAME);
+		assert_int_equal(demand_update_early(&d, 50, INTERVAL_NS / 5), DEMAND_SAME);
+		/* Nor are few requests at once a rise, be the time as short as it likes. */
+		assert_int_equal(demand_update_early(&d, 19, 1), DEMAND_SAME);
+		assert_int_equal(demand_update_early(&d, 1000, 0), DEMAND_SAME);
+		/* And no pause is a fall. */
+		assert_int_equal(demand_update_early(&d, 0, INTERVAL_NS), DEMAND_SAME);
+		assert_memory_equal(&d, &before, sizeof(d));
+	}
+}
+
+static void test_chance_rarely_passes_for_an_early_rise(void **state)
+{
+	enum { LOOKS = 20000 };
+	static const double most[] = {0.001, 0.02}; /* of the looks */
+	uint64_t seed = 7;
+
+	(void)state;
+	print_message("seed 7\n");
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		uint32_t rises = 0;
+		struct demand d, learnt;
+
+		demand_init(&learnt, kinds[i]);
+		feed(&learnt, 400, 120, &seed);
+		for (uint32_t k = 0; k < LOOKS; k++) {
+			d = learnt;
+			rises += demand_update_early(&d, poisson(80, &seed), INTERVAL_NS / 5 * 2) ==
+				 DEMAND_ROSE;
+		}
+		if (rises > most[i] * LOOKS)
+			fail_msg("%u rises in %d looks", rises, LOOKS);
+	}
+}
+
+static void test_an_early_rise_counts_alone(void **state)
+{
+	uint64_t seed = 8;
+
+	(void)state;
+	print_message("seed 8\n");
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		struct demand d;
+
+		demand_init(&d, kinds[i]);
+		feed(&d, 100, 120, &seed);
+		/* 200 requests in 0.2 s. */
+		assert_int_equal(demand_update_early(&d, 200, 200 * NSEC_PER_MSEC), DEMAND_ROSE);
+		assert_int_equal(d.n_history, 1);
+		assert_true(fabs(demand_mean_rps(&d) - 1000) < 5);
+		assert_true(demand_bound_rps(&d) > 1000);
+		/* Its exposure is its length: a whole interval soon outweighs it. */
+		assert_true(fabs(d.exposure_s - 0.2) < 1e-9);
+		assert_int_equal(demand_update(&d, 490, INTERVAL_NS), DEMAND_SAME);
+		assert_true(fabs(demand_mean_rps(&d) - 690 / 0.7) < 10);
+		/* What was before it is forgotten: the old rate is a fall, seen as any other. */
+		for (uint32_t k = 0; demand_bound_rps(&d) > 200; k++) {
+			feed(&d, 100, 1, &seed);
+			assert_true(k < 8);
+		}
+	}
+}
+
 static void test_clumped_arrivals_widen_the_bound(void **state)
 {
 	struct demand single, clumped;
@@ -184,6 +267,9 @@ int main(void)
 		cmocka_unit_test(test_a_doubled_rate_shows_after_one_interval),
 		cmocka_unit_test(test_a_fall_is_not_believed_in_its_first_second_but_within_four),
 		cmocka_unit_test(test_idle_is_below_three_requests_an_interval),
+		cmocka_unit_test(test_a_short_count_that_chance_explains_changes_nothing),
+		cmocka_unit_test(test_chance_rarely_passes_for_an_early_rise),
+		cmocka_unit_test(test_an_early_rise_counts_alone),
 		cmocka_unit_test(test_clumped_arrivals_widen_the_bound),
 		cmocka_unit_test(test_an_interval_of_no_length_changes_nothing),
 		cmocka_unit_test(test_absurd_counts_stay_finite),

@@ -268,6 +268,49 @@ static void test_constant_load_is_served_in_time_below_full_speed(void **state)
 	}
 }
 
+/* A count of requests of a Poisson process. */
+static uint64_t arrivals(double mean, uint64_t *seed)
+{
+	uint64_t n = 0;
+
+	for (double t = -log(bench_uniform(seed)); t < mean; t -= log(bench_uniform(seed)))
+		n++;
+	return n;
+}
+
+/* Five polls of a tenth of a second say what one of half a second does, and a rise sooner. */
+static void test_shorter_polls_know_the_demand_as_well(void **state)
+{
+	struct bench *often = bench_new(1000, 1, 0), *seldom = bench_new(1000, 1, 0);
+	uint64_t seed = 9;
+
+	(void)state;
+	print_message("seed 9\n");
+	governor_free(often->governor);
+	often->config.poll_ns = 100 * NSEC_PER_MSEC;
+	assert_int_equal(governor_new(&often->config, &often->governor), 0);
+	for (unsigned int i = 0; i < 240; i++) {
+		uint64_t sum = 0;
+
+		for (unsigned int j = 0; j < 5; j++) {
+			often->input.models[0] = active_input(arrivals(30, &seed));
+			sum += often->input.models[0].arrivals;
+			step(often);
+		}
+		seldom->input.models[0] = active_input(sum);
+		step(seldom);
+		assert_true(often->decision.models[0].demand_rps ==
+			    seldom->decision.models[0].demand_rps);
+	}
+	assert_true(often->decision.max_mhz < TOP_MHZ);
+	assert_int_equal(often->decision.max_mhz, seldom->decision.max_mhz);
+	often->input.models[0] = active_input(100);
+	step(often);
+	assert_true(often->decision.models[0].demand_rps > 900);
+	bench_end(often);
+	bench_end(seldom);
+}
+
 static void test_going_down_waits_and_going_up_does_not(void **state)
 {
 	struct bench *b = bench_new(1000, 1, 0);
@@ -928,6 +971,7 @@ int main(void)
 		cmocka_unit_test(test_overload_runs_at_full_speed_and_says_so),
 		cmocka_unit_test(test_constant_load_changes_at_most_four_times_a_minute),
 		cmocka_unit_test(test_constant_load_is_served_in_time_below_full_speed),
+		cmocka_unit_test(test_shorter_polls_know_the_demand_as_well),
 		cmocka_unit_test(test_going_down_waits_and_going_up_does_not),
 		cmocka_unit_test(test_a_waiting_row_says_dwell),
 		cmocka_unit_test(test_an_old_request_raises_to_full_speed_for_a_while),

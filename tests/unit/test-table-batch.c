@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Batches that wait to fill: against a simulation by events with other random numbers, and what
  * tables and menus make of them. */
-#include "response/tail.h"
+#include "response/tail-batch.h"
 #include "test-menu-lookup.h"
 
 #define SEED	 UINT64_C(20260612)
@@ -132,6 +132,70 @@ static void test_batches_come_as_the_rule_makes_them(void **state)
 	}
 }
 
+/* One after the other, with the lab's own numbers. Returns how many batches are counted. */
+static uint32_t serve_in_order(const struct batching *b, float *sojourn)
+{
+	uint32_t largest = b->sizes->cells[b->sizes->n - 1]->batch, batches = 0;
+	double free_ns = 0;
+
+	for (uint32_t i = 0, n; i < b->end; i += n) {
+		double full_ns = b->arrival_ns[MIN(i + largest, b->end) - 1];
+		double start_ns = MIN(full_ns, b->arrival_ns[i] + b->wait_ns);
+		uint32_t size = 0;
+
+		start_ns = MAX(start_ns, MAX(free_ns, b->arrival_ns[i]));
+		for (n = 1; n < largest && i + n < b->end; n++)
+			if (b->arrival_ns[i + n] > start_ns)
+				break;
+		while (size + 1 < b->sizes->n && b->sizes->cells[size]->batch < n)
+			size++;
+		free_ns = start_ns + (double)quantile_at(b->sizes->cells[size]->service_ns,
+							 b->lab->service[i]);
+		for (uint32_t k = i; k < i + n; k++)
+			sojourn[k] = (float)(free_ns - b->arrival_ns[k]);
+		batches += i >= b->warm_up;
+	}
+	return batches;
+}
+
+/* From nearly nothing to more than can be served, where the queue never gets empty again. */
+static void test_what_is_served_in_parts_is_as_in_order(void **state)
+{
+	static const double loads[] = {0.01, 0.2, 0.5, 0.8, 0.95, 0.99, 1.2};
+	static const double waits_ns[] = {0, 3e6, 40e6};
+	_cleanup_(surface_freep) struct surface *s = batch_surface(1.4, 1);
+	_cleanup_(tail_lab_freep) struct tail_lab *lab = tail_lab_new(1);
+	static float sojourn[TAIL_DRAWS];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(loads) * ARRAY_SIZE(waits_ns) * 3; i++) {
+		uint32_t n = 2 + (uint32_t)(i % 3), batches = 0;
+		double load = loads[i / 3 % ARRAY_SIZE(loads)];
+		struct tail_sizes sizes = sizes_of(s, 4, n);
+		struct batching b = {
+			.lab = lab,
+			.sizes = &sizes,
+			.requests = TAIL_REQUESTS,
+			.warm_up = TAIL_WARM_UP,
+			.end = TAIL_DRAWS,
+			.wait_ns = waits_ns[i / 3 / ARRAY_SIZE(loads)],
+			.arrival_ns = lab->arrival_ns,
+		};
+
+		for (uint32_t k = 0; k < TAIL_DRAWS; k++)
+			lab->arrival_ns[k] =
+				lab->arrival[k] * 1e9 / load / sizes.cells[n - 1]->capacity_rps;
+		batching_serve(&b);
+		for (uint32_t k = 0; k < n; k++)
+			batches += b.executions[k];
+		assert_int_equal(batches, serve_in_order(&b, sojourn));
+		for (uint32_t r = 0; r < TAIL_REPLICATIONS; r++)
+			assert_memory_equal(batching_sojourns(&b, r),
+					    &sojourn[TAIL_WARM_UP + r * TAIL_REQUESTS],
+					    TAIL_REQUESTS * sizeof(*sojourn));
+	}
+}
+
 /* Twice as many take a tenth longer: whoever has the time waits. */
 static void test_batches_that_pay_are_waited_for(void **state)
 {
@@ -234,6 +298,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_batches_come_as_the_rule_makes_them),
+		cmocka_unit_test(test_what_is_served_in_parts_is_as_in_order),
 		cmocka_unit_test(test_batches_that_pay_are_waited_for),
 		cmocka_unit_test(test_batches_that_do_not_pay_are_left_alone),
 		cmocka_unit_test(test_menus_hold_what_rows_promise),

@@ -26,6 +26,21 @@ static bool until_differs(const struct sim_load *a, const struct sim_load *b)
 	return last_ns - first_ns > UNTIL_NEWS_NS;
 }
 
+/* Another process has nothing on the card any more since end_ns: its word on that may come late. */
+static void follow_end(struct device *d, struct device_other *o, uint64_t end_ns)
+{
+	if (o->load.until_ns > end_ns) {
+		timeline_run(d, end_ns);
+		timeline_settle(d, end_ns);
+		o->load.until_ns = end_ns;
+	}
+	if (o->load.until_ns <= d->line.at_ns) {
+		o->present = false;
+		d->line.changed = true;
+		d->line.n_others--;
+	}
+}
+
 /* Follows what another process says of itself: what it said before holds up to its new word. */
 static void follow(struct device *d, uint32_t index, uint64_t now_ns)
 {
@@ -36,16 +51,7 @@ static void follow(struct device *d, uint32_t index, uint64_t now_ns)
 	if (r == -EAGAIN || (r < 0 && !o->present))
 		return;
 	if (r < 0) {
-		if (o->load.until_ns > now_ns) {
-			timeline_run(d, now_ns);
-			timeline_settle(d, now_ns);
-			o->load.until_ns = now_ns;
-		}
-		if (o->load.until_ns <= d->line.at_ns) {
-			o->present = false;
-			d->line.changed = true;
-			d->line.n_others--;
-		}
+		follow_end(d, o, CLAMP(load.since_ns, d->line.at_ns, now_ns));
 		return;
 	}
 	if (o->present && !load_is_same(&o->load, &load)) {

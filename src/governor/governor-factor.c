@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A model's factor on service times: from which intervals it is learnt, and the tables that are
+ * planned by because of it. What counts is what counts for the self-check (governor-check.h). */
+#include "base/units.h"
+#include "governor/governor-internal.h"
+#include "governor/planner.h"
+#include "response/menu-table.h"
+
+bool governor_factor_applies(const struct governor_model_config *c)
+{
+	const struct policy *policy = policy_find(c->policy);
+
+	return policy->plans && policy->by_cost && c->menu && c->table && c->late_cost > 0;
+}
+
+static void make_tables(struct governor *g, uint32_t i)
+{
+	const struct governor_model_config *c = &g->config.models[i];
+	struct model *m = &g->models[i];
+	struct menu_table_options o = {.factor = m->planned_factor, .late_cost = c->late_cost};
+
+	menu_table(c->menu, c->table, &o, &m->factored->table);
+	o.full_only = true;
+	if (c->clock_table)
+		menu_table(c->menu, c->clock_table, &o, &m->factored->clock_table);
+}
+
+/* A stale profile widens the margin: what is planned for is then at least the self-check's bound.
+ * Returns whether there are other tables now. */
+static bool plan(struct governor *g, uint32_t i)
+{
+	struct model *m = &g->models[i];
+	double slowness = self_check_slowness(&m->check.check);
+	double least = slowness > 1 ? slowness : SERVICE_FACTOR_MIN;
+	double factor = service_factor_plan(&m->service_factor, least);
+
+	if (factor == m->planned_factor)
+		return false;
+	m->planned_factor = factor;
+	make_tables(g, i);
+	return true;
+}
+
+void governor_factor_init(struct governor *g, uint32_t i, struct factored *room)
+{
+	struct model *m = &g->models[i];
+
+	m->factored = room;
+	m->planned_factor = 1;
+	if (!room)
+		return;
+	make_tables(g, i);
+	(void)plan(g, i);
+}
+
+void governor_factor_inherit(struct governor *g, uint32_t i, struct factored *room, bool same)
+{
+	if (!same)
+		service_factor_init(&g->models[i].service_factor);
+	governor_factor_init(g, i, room);
+}
+
+/* ---- each step ---- */
+
+static void learn(struct model *m, const struct governor_input *input, bool alone)
+{
+	const struct self_check_sample *counted = &m->check.counted;
+	struct service_factor_look look = {
+		.passed_s = (double)input->interval_ns / (double)NSEC_PER_SEC,
+	};
+
+	if (alone) {
+		look.services = counted->services;
+		look.observed_ns = counted->observed_ns;
+		look.expected_ns = counted->expected_ns;
+	}
+	service_factor_update(&m->service_factor, &look);
+}
+
+/* Other tables may have another configuration in the row that is held. */
+static void follow(struct governor *g, uint32_t i, const struct governor_input *input)
+{
+	struct model *m = &g->models[i];
+	const struct response_table *t = governor_model_table(g, i, &input->models[i]);
+	struct table_row before = *planner_row(t, m->pacer.row);
+	const struct table_row *now;
+
+	if (!plan(g, i))
+		return;
+	now = planner_row(t, m->pacer.row);
+	if (now->max_mhz != before.max_mhz || now->batch != before.batch ||
+	    !cu_shape_equal(now->shape, before.shape))
+		pacer_add_change(&m->pacer, input->now_ns);
+}
+
+void governor_factor_step(struct governor *g, const struct governor_input *input, uint32_t only)
+{
+	for (uint32_t i = 0; i < g->config.n_models; i++) {
+		learn(&g->models[i], input, i == only);
+		/* A look at a queue is urgent. */
+		if (g->models[i].factored && !input->early)
+			follow(g, i, input);
+	}
+}
+
+void governor_factor_describe(const struct governor *g, struct governor_decision *ret)
+{
+	for (uint32_t i = 0; i < g->config.n_models; i++) {
+		ret->models[i].service_factor = service_factor_get(&g->models[i].service_factor);
+		ret->models[i].planned_factor = g->models[i].planned_factor;
+	}
+}
+
+double governor_factor_beside_others(const struct governor *g, uint32_t i)
+{
+	const struct model *m = &g->models[i];
+
+	return m->factored && service_factor_known(&m->service_factor) ? m->planned_factor : 1;
+}
