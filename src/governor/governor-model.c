@@ -65,6 +65,15 @@ static uint64_t learn_length_ns(uint64_t poll_ns)
 	return n * poll_ns - poll_ns / 4;
 }
 
+/* A step away from a constant load leads to another one, as far as is known: what was counted
+ * before it does not say that demand moves. */
+static enum demand_change note_change(struct model *m, enum demand_change change)
+{
+	if (change != DEMAND_SAME && m->pacer.steady)
+		constancy_init(&m->constancy);
+	return change;
+}
+
 static enum demand_change learn(struct model *m, const struct governor_input *input,
 				const struct governor_model_input *in, uint64_t poll_ns)
 {
@@ -80,13 +89,13 @@ static enum demand_change learn(struct model *m, const struct governor_input *in
 		m->keen = m->sure;
 		m->keen.kind = &demand_keen;
 		m->arrivals = m->counted_ns = 0;
-		return DEMAND_ROSE;
+		return note_change(m, DEMAND_ROSE);
 	}
 	m->arrivals = m->counted_ns = 0;
 	m->rate_rps = (double)n * (double)NSEC_PER_SEC / (double)length_ns;
 	constancy_add(&m->constancy, (double)n, (double)length_ns / (double)NSEC_PER_SEC);
 	(void)demand_update(&m->keen, n, length_ns);
-	return demand_update(&m->sure, n, length_ns);
+	return note_change(m, demand_update(&m->sure, n, length_ns));
 }
 
 void governor_model_estimate(struct governor *g, uint32_t i, const struct governor_input *input)

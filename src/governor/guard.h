@@ -15,8 +15,9 @@ bool guard_in_danger(double slo_ns, double service_ns, const struct governor_mod
 uint64_t guard_wait_ns(double slo_ns, double service_ns, double fastest_ns, double switch_ns);
 /* The wait at the start of an execution from which a boost is useful: whoever waited longer than
  * SLO - service time of the row - service time of B has no room left for one more service at full
- * speed, which is what it takes to raise the clock and serve on. Where that takes longer, the wake
- * comes as much earlier, but not before half of that wait: most such queues drain by themselves.
- * UINT64_MAX where nothing can be gained: at B's clock and mask already, if no service times are
- * known, or where the clock takes longer than that wait. */
+ * speed, which is what it takes to raise the clock and serve on. In rows for less than half of the
+ * rated rate room is left for up to three, but half of what the SLO leaves may always be waited.
+ * Where the clock takes longer, the wake comes as much earlier, but not before half of that wait:
+ * most such queues drain by themselves. UINT64_MAX where nothing can be gained: at B's clock and
+ * mask already, if no service times are known, or where the clock takes longer than the wait. */
 uint64_t guard_boost_wait_ns(const struct response_table *t, uint32_t row, double switch_ns);

@@ -82,7 +82,6 @@ const struct disturbance disturbances_all[] = {
 		.extra = 0.9,
 		.extra_s = 3,
 		WITHIN,
-		.missed = MISSED(EXCESS_LATE),
 	},
 	{
 		.name = "burst-beyond",

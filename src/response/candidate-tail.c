@@ -135,13 +135,40 @@ void candidate_tail(const struct tail_question *q, uint32_t cell, double rate_rp
 	*ret = (struct candidate_tail){t->tail_ns, t->upper_ns, 0};
 }
 
+/* Whoever is asked about now is likely to be asked about at the next rates. */
+static const struct tail_survival *survival_of(const struct tail_question *q, uint32_t cell,
+					       double rate_rps, struct tail_trace *first)
+{
+	struct tail_rate rates[TAIL_LANES] = {{.rate_rps = rate_rps}};
+	struct tail_trace *traces[TAIL_LANES] = {first}, unkept;
+	uint32_t n = 1;
+
+	if (first->has_survival)
+		return &first->survival;
+	for (uint32_t i = 0; i < q->n_ahead && n < TAIL_LANES; i++) {
+		if (q->ahead_rps[i] <= rate_rps ||
+		    !candidate_sustains(cell_of(q, cell), q->ahead_rps[i]))
+			continue;
+		traces[n] = trace_of(q, cell, q->ahead_rps[i], &unkept);
+		rates[n].rate_rps = q->ahead_rps[i];
+		n += traces[n] != &unkept && !traces[n]->has_survival;
+	}
+	tail_take_cell(q->tails->lab, cell_of(q, cell));
+	tail_explore_rates(q->tails->lab, q->options->percentile, rates, n);
+	for (uint32_t i = 0; i < n; i++) {
+		traces[i]->survival = rates[i].survival;
+		traces[i]->has_survival = true;
+	}
+	return &first->survival;
+}
+
 double candidate_late(const struct tail_question *q, uint32_t cell, double rate_rps)
 {
 	struct tail_trace unkept = {0}, *t = trace_of(q, cell, rate_rps, &unkept);
 
 	if (is_batched(q, cell_of(q, cell)))
 		return tail_late(&batch_of(q, cell, rate_rps, false, t)->survival, q->slo_ns);
-	return tail_late(tail_survival_of(q->tails->lab, cell_of(q, cell), rate_rps, t), q->slo_ns);
+	return tail_late(survival_of(q, cell, rate_rps, t), q->slo_ns);
 }
 
 bool candidate_batch(const struct tail_question *q, uint32_t cell, double rate_rps, bool bounded,

@@ -16,5 +16,5 @@ struct menu_building {
 	struct response_menu *menu;
 };
 
-/* All points of an option; 0 or -ENOMEM. */
-int menu_add_points(const struct menu_building *b, uint32_t option);
+/* All points of an option. */
+void menu_add_points(const struct menu_building *b, uint32_t option);

@@ -36,12 +36,6 @@ static void set_service_alone(const struct menu_building *b, const struct surfac
 									 (1 - tail_shares[i])));
 }
 
-static void set_tail(const struct tail_rate *t, struct menu_point *ret)
-{
-	ret->tail_ns = (float)t->upper_ns;
-	ret->survival = t->survival;
-}
-
 /* At a rate at which nothing fills it, an option does what the next smaller batch does. */
 static bool set_smaller(const struct menu_building *b, uint32_t option, uint32_t rate,
 			struct menu_point *ret)
@@ -59,22 +53,6 @@ static bool set_smaller(const struct menu_building *b, uint32_t option, uint32_t
 			return !isinf(ret->tail_ns);
 		}
 	return false;
-}
-
-/* False: of an option that does not wait for batches. */
-static bool set_batch(const struct menu_building *b, uint32_t option, uint32_t rate,
-		      struct menu_point *ret)
-{
-	double rate_rps = b->menu->rate_rps[rate];
-	struct tail_batch t;
-
-	if (!candidate_batch(&b->question, b->menu->options[option].cell, rate_rps, true, &t))
-		return false;
-	ret->tail_ns = (float)t.upper_ns;
-	ret->wait_ns = (float)t.wait_ns;
-	ret->survival = t.survival;
-	set_power(b, option, rate_rps, ret);
-	return true;
 }
 
 static float between(float before, float after, float part)
@@ -165,80 +143,172 @@ static uint32_t next_rate(const struct menu_building *b, uint32_t option, uint32
 	return rate + 1 < n ? MIN(next, n - 1) : n;
 }
 
-static bool is_beyond(const struct menu_building *b, const struct menu_point *p, uint32_t rate,
-		      uint32_t chosen)
+/* ---- what is simulated of an option ---- */
+
+/* The last batch of a bound and the next have so many without one between them. */
+#define BOUND_EVERY 4
+
+struct exploration {
+	const struct menu_building *b;
+	uint32_t option, n; /* rates: that it sustains, then those that are kept */
+	struct menu_point *points;
+	uint32_t n_own, own[TABLE_MAX_ROWS]; /* rates that were simulated, ascending */
+	double factors[TABLE_MAX_ROWS];	     /* of these: how far the bound is above the tail; 0:
+					      * not known */
+};
+
+static void add_own(struct exploration *x, uint32_t rate, double tail_ns,
+		    const struct tail_survival *survival, double upper_ns)
 {
-	return (double)p->tail_ns > MENU_TAIL_KEPT * (double)b->menu->slo_ns && rate >= chosen;
+	struct menu_point *p = &x->points[rate];
+
+	p->tail_ns = (float)tail_ns;
+	p->survival = *survival;
+	set_power(x->b, x->option, x->b->menu->rate_rps[rate], p);
+	x->own[x->n_own] = rate;
+	x->factors[x->n_own++] = upper_ns / tail_ns;
 }
 
-/* The rates from *rate on, as many as there are lanes. */
-static int explore_lanes(const struct menu_building *b, uint32_t option, uint32_t n, uint32_t *rate,
-			 struct menu_point *points)
+/* False: of an option that does not wait for batches. */
+static bool explore_batch(struct exploration *x, uint32_t rate)
 {
+	struct tail_batch t;
+
+	if (!candidate_batch(&x->b->question, x->b->menu->options[x->option].cell,
+			     x->b->menu->rate_rps[rate], x->n_own % BOUND_EVERY == 0, &t))
+		return false;
+	x->points[rate].wait_ns = (float)t.wait_ns;
+	add_own(x, rate, t.tail_ns, &t.survival, t.upper_ns);
+	return true;
+}
+
+/* The rates from this one on, as many as there are lanes. */
+static void explore_lanes(struct exploration *x, uint32_t rate)
+{
+	const struct menu_building *b = x->b;
 	struct tail_rate lanes[TAIL_LANES];
 	uint32_t at[TAIL_LANES], k = 0;
-	int r;
 
-	for (; *rate < n && k < TAIL_LANES; *rate = next_rate(b, option, *rate, n)) {
-		lanes[k].rate_rps = b->menu->rate_rps[*rate];
-		at[k++] = *rate;
+	for (; rate < x->n && k < TAIL_LANES; rate = next_rate(b, x->option, rate, x->n)) {
+		lanes[k].rate_rps = b->menu->rate_rps[rate];
+		at[k++] = rate;
 	}
-	r = tail_explore_rates(b->tails->lab, cell_of(b, option), b->options->percentile, lanes, k);
-	for (uint32_t i = 0; r == 0 && i < k; i++) {
-		set_tail(&lanes[i], &points[at[i]]);
-		set_power(b, option, lanes[i].rate_rps, &points[at[i]]);
-	}
-	return r;
+	tail_explore_rates(b->tails->lab, b->options->percentile, lanes, k);
+	for (uint32_t i = 0; i < k; i++)
+		add_own(x, at[i], lanes[i].tail_ns, &lanes[i].survival, 0);
 }
 
-/* Of n rates, as far as tails are kept; returns how many are. Tails rise with the rate: beyond the
- * first that is too long there is nothing to find. */
-static int explore(const struct menu_building *b, uint32_t option, uint32_t n,
-		   struct menu_point *points)
+static bool is_beyond(const struct exploration *x, uint32_t rate, uint32_t chosen)
 {
-	uint32_t chosen = rates_chosen(b, option), explored = 0;
-
-	for (uint32_t i = 0; i < n; i = next_rate(b, option, i, n)) {
-		int r = 0;
-
-		if (set_smaller(b, option, i, &points[i]) || set_batch(b, option, i, &points[i]))
-			explored = next_rate(b, option, i, n);
-		else if (i == explored)
-			r = explore_lanes(b, option, n, &explored, points);
-		if (r < 0)
-			return r;
-		if (is_beyond(b, &points[i], i, chosen))
-			return (int)i;
-	}
-	return (int)n;
+	return (double)x->points[rate].tail_ns > MENU_TAIL_KEPT * (double)x->b->menu->slo_ns &&
+	       rate >= chosen;
 }
 
-static int add_tails(const struct menu_building *b, uint32_t option, uint32_t sustained,
-		     struct menu_point *points)
+/* As far as tails are kept. They rise with the rate: beyond the first that is too long there is
+ * nothing to find. */
+static void explore_tails(struct exploration *x)
 {
-	int n = explore(b, option, sustained, points);
+	uint32_t chosen = rates_chosen(x->b, x->option);
 
-	set_gaps(b, (uint32_t)MAX(n, 0), points);
-	for (int i = 0; i < n; i++)
-		set_known(b, option, (uint32_t)i, &points[i]);
-	return n;
+	for (uint32_t i = 0; i < x->n; i = next_rate(x->b, x->option, i, x->n)) {
+		bool known = x->n_own > 0 && i <= x->own[x->n_own - 1];
+
+		if (!known && !set_smaller(x->b, x->option, i, &x->points[i]) &&
+		    !explore_batch(x, i)) {
+			if (x->n_own == 0)
+				tail_take_cell(x->b->tails->lab, cell_of(x->b, x->option));
+			explore_lanes(x, i);
+		}
+		if (is_beyond(x, i, chosen))
+			x->n = i;
+	}
+	while (x->n_own > 0 && x->own[x->n_own - 1] >= x->n)
+		x->n_own--;
 }
 
-int menu_add_points(const struct menu_building *b, uint32_t option)
+/* ---- bounds: of a few rates; in between they are straight ---- */
+
+/* The last one closes the line. */
+static void bound_last_batch(struct exploration *x)
+{
+	uint32_t last = x->n_own - 1;
+	struct tail_batch t;
+
+	if (x->factors[last] > 0)
+		return;
+	(void)candidate_batch(&x->b->question, x->b->menu->options[x->option].cell,
+			      x->b->menu->rate_rps[x->own[last]], true, &t);
+	x->factors[last] = t.upper_ns / t.tail_ns;
+}
+
+static void bound_lanes(struct exploration *x)
+{
+	const struct menu_building *b = x->b;
+	uint32_t at[TAIL_BOUNDS], n = MIN(x->n_own, (uint32_t)TAIL_BOUNDS);
+	struct tail_rate rates[TAIL_BOUNDS];
+	double factors[TAIL_BOUNDS];
+
+	for (uint32_t k = 0; k < n; k++) {
+		at[k] = n > 1 ? k * (x->n_own - 1) / (n - 1) : 0;
+		rates[k].rate_rps = b->menu->rate_rps[x->own[at[k]]];
+		rates[k].survival = x->points[x->own[at[k]]].survival;
+	}
+	tail_bound_rates(b->tails->lab, b->options->percentile, rates, n, factors);
+	for (uint32_t k = 0; k < n; k++)
+		x->factors[at[k]] = factors[k];
+}
+
+static void bound_tails(struct exploration *x)
+{
+	const double *rates = x->b->menu->rate_rps;
+	uint32_t before = 0, after = 0;
+
+	if (x->n_own == 0)
+		return;
+	if (x->factors[0] > 0)
+		bound_last_batch(x);
+	else
+		bound_lanes(x);
+	for (uint32_t i = 0; i < x->n_own; i++) {
+		double first = rates[x->own[before]], part;
+
+		if (x->factors[i] <= 0) {
+			for (after = MAX(after, i + 1); x->factors[after] <= 0;)
+				after++;
+			part = (rates[x->own[i]] - first) / (rates[x->own[after]] - first);
+			x->factors[i] = (1 - part) * x->factors[before] + part * x->factors[after];
+		}
+		x->points[x->own[i]].tail_ns *= (float)x->factors[i];
+		before = i;
+	}
+}
+
+static void add_tails(struct exploration *x)
+{
+	explore_tails(x);
+	bound_tails(x);
+	set_gaps(x->b, x->n, x->points);
+	for (uint32_t i = 0; i < x->n; i++)
+		set_known(x->b, x->option, i, &x->points[i]);
+}
+
+void menu_add_points(const struct menu_building *b, uint32_t option)
 {
 	const struct response_menu *m = b->menu;
-	struct menu_point *points = m->points + (size_t)option * m->n_rates;
-	uint32_t sustained = rates_sustained(b, option);
-	int n = (int)sustained;
+	struct exploration x = {
+		.b = b,
+		.option = option,
+		.n = rates_sustained(b, option),
+		.points = m->points + (size_t)option * m->n_rates,
+	};
 
 	if (b->options->service_only)
-		for (uint32_t i = 0; i < sustained; i++) {
-			set_service_alone(b, cell_of(b, option), &points[i]);
-			set_power(b, option, m->rate_rps[i], &points[i]);
+		for (uint32_t i = 0; i < x.n; i++) {
+			set_service_alone(b, cell_of(b, option), &x.points[i]);
+			set_power(b, option, m->rate_rps[i], &x.points[i]);
 		}
 	else
-		n = add_tails(b, option, sustained, points);
-	for (uint32_t i = (uint32_t)MAX(n, 0); i < m->n_rates; i++)
-		points[i] = menu_point_unsustained;
-	return MIN(n, 0);
+		add_tails(&x);
+	for (uint32_t i = x.n; i < m->n_rates; i++)
+		x.points[i] = menu_point_unsustained;
 }

@@ -106,8 +106,8 @@ double response_menu_busy_w(const struct response_menu *m, uint32_t option);
 /* Derives the menu that belongs to a table of the same tails and options (table: that one). Options
  * that are never better than another one of the same clock and shape are left out; nothing that the
  * table chose is. What the table had simulated stands; else every other rate is (of batches every
- * fourth), and what lies between is straight. One malloc()ed block, for free(). Errors as of
- * response_table_derive(). */
+ * fourth), and what lies between is straight; so is the distance from a tail to its bound, which is
+ * known at a few rates. One malloc()ed block, for free(). Errors as of response_table_derive(). */
 int response_menu_derive(struct response_tails *t, const struct table_options *o,
 			 const struct response_table *table, struct response_menu **ret,
 			 struct surface_error *ret_error);

@@ -35,6 +35,9 @@ struct tail_question {
 	const struct table_options *options;
 	const struct surface_cell *baseline;
 	double slo_ns;
+	/* What will be asked about soon, ascending: it is cheaper to find out together. */
+	uint32_t n_ahead;
+	const double *ahead_rps;
 };
 struct candidate_tail {
 	double tail_ns, upper_ns, wait_ns;

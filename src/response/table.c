@@ -246,22 +246,34 @@ static void add_row(struct derivation *d, double rate_rps, double step_rps)
 
 /* Rows 1 .. 40 up to R, then steps of the same size up to the overload rate, or larger ones where
  * R is so small that they would be too many. Those that row 0 covers are left out. */
-static void add_rows(struct derivation *d, double row0_rps)
+static uint32_t rates_of_rows(const struct response_table *t, double row0_rps, double *ret)
 {
-	struct response_table *t = d->table;
 	double last_rps = MIN(t->rated_rps, t->overload_rps), above = t->overload_rps - last_rps;
-	uint32_t n_above;
+	uint32_t n = 0, n_above;
 
 	for (uint32_t i = 1; i <= TABLE_STEPS; i++)
 		if (last_rps * i / TABLE_STEPS > row0_rps * (1 + TABLE_RATE_TOLERANCE))
-			add_row(d, last_rps * i / TABLE_STEPS, 0);
+			ret[n++] = last_rps * i / TABLE_STEPS;
 	n_above = (uint32_t)CLAMP(ceil(above / (last_rps / TABLE_STEPS) - TABLE_RATE_TOLERANCE),
 				  0.0, (double)ABOVE_RATED_MAX);
 	for (uint32_t i = 1; i <= n_above; i++)
-		add_row(d,
-			i == n_above ? t->overload_rps
-				     : last_rps + MAX(above / n_above, last_rps / TABLE_STEPS) * i,
-			0);
+		ret[n++] = i == n_above
+				   ? t->overload_rps
+				   : last_rps + MAX(above / n_above, last_rps / TABLE_STEPS) * i;
+	return n;
+}
+
+static void add_rows(struct derivation *d, double row0_rps)
+{
+	double rates_rps[TABLE_MAX_ROWS];
+	uint32_t n = rates_of_rows(d->table, row0_rps, rates_rps);
+
+	for (uint32_t i = 0; i < n; i++) {
+		d->question.ahead_rps = &rates_rps[i + 1];
+		d->question.n_ahead = n - i - 1;
+		add_row(d, rates_rps[i], 0);
+	}
+	d->question.n_ahead = 0;
 }
 
 static uint32_t baseline_cell(const struct derivation *d)
@@ -365,7 +377,7 @@ int response_table_derive_from(struct response_tails *tails, const struct table_
 	d.baseline = surface_baseline(s);
 	if (!d.baseline)
 		return table_refuse(ret_error, -EBADMSG, "the surface has no baseline");
-	d.question = (struct tail_question){tails, &d.options, d.baseline, 0};
+	d.question = (struct tail_question){tails, &d.options, d.baseline};
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return table_refuse(ret_error, -ENOMEM, "out of memory");

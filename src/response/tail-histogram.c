@@ -33,8 +33,11 @@ static float value_from(const struct tail_histogram *h, uint32_t rank, struct po
 
 void tail_histogram_start(struct tail_histogram *h, double median_service_ns)
 {
+	float lowest_ns = (float)(median_service_ns / 4);
+
 	memset(h, 0, sizeof(*h));
-	h->first = tail_bin((float)(median_service_ns / 4));
+	memcpy(&h->first, &lowest_ns, sizeof(h->first));
+	h->first >>= TAIL_BIN_SHIFT;
 }
 
 void tail_histogram_add_all(struct tail_histogram *h, const float *sojourn_ns, uint32_t n)

@@ -17,20 +17,21 @@ struct tail_histogram {
 	uint16_t count[TAIL_BINS];
 };
 
-static inline uint32_t tail_bin(float x)
+/* Of a float's bits, if it is not negative. */
+static inline int32_t tail_histogram_bin(uint32_t first, int32_t bits)
 {
-	uint32_t bits;
+	int32_t bin = (bits >> TAIL_BIN_SHIFT) - (int32_t)first;
 
-	memcpy(&bits, &x, sizeof(bits));
-	return bits >> TAIL_BIN_SHIFT;
+	bin = bin > 0 ? bin : 0;
+	return bin < TAIL_BINS - 1 ? bin : TAIL_BINS - 1;
 }
 
 static inline void tail_histogram_add(struct tail_histogram *h, float sojourn_ns)
 {
-	uint32_t bin = tail_bin(sojourn_ns);
+	int32_t bits;
 
-	bin = bin > h->first ? bin - h->first : 0;
-	h->count[bin < TAIL_BINS ? bin : TAIL_BINS - 1]++;
+	memcpy(&bits, &sojourn_ns, sizeof(bits));
+	h->count[tail_histogram_bin(h->first, bits)]++;
 }
 
 void tail_histogram_start(struct tail_histogram *h, double median_service_ns);

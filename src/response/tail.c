@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "response/tail.h"
-#include "response/tail-histogram.h"
-
 #include <math.h>
-#include <string.h>
 
 /* Early decisions: with three degrees of freedom a distance of 8 standard errors happens by chance
  * about once in 500 times; the relative floor is for a scatter that is small by chance. */
@@ -86,6 +83,9 @@ struct tail_lab *tail_lab_new(uint64_t seed)
 	draw_uniforms(lab->service, TAIL_DRAWS, &state);
 	for (uint32_t i = 0; i < TAIL_DRAWS; i++)
 		lab->arrival[i] = now -= log(lab->service[i]);
+	lab->gap[0] = (float)lab->arrival[0];
+	for (uint32_t i = 1; i < TAIL_DRAWS; i++)
+		lab->gap[i] = (float)(lab->arrival[i] - lab->arrival[i - 1]);
 	draw_uniforms(lab->service, TAIL_DRAWS, &state);
 	for (uint32_t i = 0; i < TAIL_DRAWS; i++)
 		lab->service[i] *= SURFACE_QUANTILES - 1;
@@ -215,13 +215,13 @@ static float select_kth(float *v, int n, int k)
 }
 
 /* Puts all values above a bound to the front of ret, which has room for n; returns how many. */
-static int values_above(const float *v, int n, float bound, float *ret)
+static int values_above(const float *v, int n, int stride, float bound, float *ret)
 {
 	int above = 0;
 
 	for (int i = 0; i < n; i++) {
-		ret[above] = v[i];
-		above += v[i] > bound;
+		ret[above] = v[(size_t)i * stride];
+		above += v[(size_t)i * stride] > bound;
 	}
 	return above;
 }
@@ -239,15 +239,27 @@ static float guess_below(const float *v, int n, int k)
 
 /* Only the largest values matter for a tail, and one pass that drops the others costs much less
  * than a search among them all. Where the guess was too high it was in vain. */
-double tail_of(struct tail_lab *lab, const float *sojourn, int n, uint32_t percentile)
+static double tail_above(struct tail_lab *lab, const float *v, int n, int stride, float guess,
+			 uint32_t percentile)
 {
 	int k = n * (int)percentile / 100;
-	int above = values_above(sojourn, n, guess_below(sojourn, n, k), lab->scratch);
+	int above = values_above(v, n, stride, guess, lab->scratch);
 
-	if (above >= n - k)
-		return select_kth(lab->scratch, above, above - (n - k));
-	memcpy(lab->scratch, sojourn, (size_t)n * sizeof(*sojourn));
-	return select_kth(lab->scratch, n, k);
+	if (above < n - k)
+		above = values_above(v, n, stride, -INFINITY, lab->scratch);
+	return select_kth(lab->scratch, above, above - (n - k));
+}
+
+double tail_of(struct tail_lab *lab, const float *sojourn, int n, uint32_t percentile)
+{
+	float guess = guess_below(sojourn, n, n * (int)percentile / 100);
+
+	return tail_above(lab, sojourn, n, 1, guess, percentile);
+}
+
+double tail_of_lane(struct tail_lab *lab, uint32_t lane, float guess, uint32_t percentile)
+{
+	return tail_above(lab, &lab->lanes[0][lane], TAIL_REQUESTS, TAIL_LANES, guess, percentile);
 }
 
 /* Tails are compared by their logarithms: their scatter is relative and skewed. */
@@ -326,31 +338,6 @@ void tail_estimate(struct tail_lab *lab, const struct surface_cell *c, double ra
 	start_run(lab, c, rate_rps, &run);
 	for (uint32_t r = 0; r < TAIL_REPLICATIONS; r++)
 		trace_replication(lab, c, percentile, r, &run, t);
-}
-
-const struct tail_survival *tail_survival_of(struct tail_lab *lab, const struct surface_cell *c,
-					     double rate_rps, struct tail_trace *t)
-{
-	struct servers servers = {.n = CLAMP(c->workers, 1u, (uint32_t)SURFACE_MAX_WORKERS)};
-	const uint32_t n = TAIL_REPLICATIONS * TAIL_REQUESTS;
-	double unit_ns = 1e9 / rate_rps;
-	struct tail_histogram h;
-
-	if (t->has_survival)
-		return &t->survival;
-	tail_serve(lab, &servers, c->service_ns, c->batch, unit_ns, 0, TAIL_WARM_UP, lab->sojourn);
-	/* As the replications are cut. */
-	for (uint32_t i = 0; i < TAIL_REPLICATIONS; i++) {
-		uint32_t from = TAIL_WARM_UP + i * TAIL_REQUESTS;
-
-		tail_serve(lab, &servers, c->service_ns, c->batch, unit_ns, from,
-			   from + TAIL_REQUESTS, lab->sojourn + (size_t)i * TAIL_REQUESTS);
-	}
-	tail_histogram_start(&h, (double)c->service_ns[SURFACE_QUANTILES / 2]);
-	tail_histogram_add_all(&h, lab->sojourn, n);
-	tail_histogram_survival(&h, n, &t->survival);
-	t->has_survival = true;
-	return &t->survival;
 }
 
 /* After replication r, 1 and -1: surely within and over the limit. */

@@ -28,19 +28,24 @@ struct tail_resampled {
 	uint32_t samples;
 	float at[TAIL_REPLICATIONS][SURFACE_QUANTILES];
 };
-#define TAIL_KEPT 512 /* some 3 MB of them */
-#define TAIL_ROOM 64  /* between parts of a run */
+#define TAIL_KEPT  512 /* some 3 MB of them */
+#define TAIL_ROOM  64  /* between parts of a run */
+#define TAIL_LANES 8   /* rates that are simulated at once */
 
 /* Random numbers drawn once, and work space. */
 struct tail_lab {
 	uint64_t seed;
 	double arrival[TAIL_DRAWS]; /* at one request per unit of time */
+	float gap[TAIL_DRAWS];	    /* since the arrival before */
 	float service[TAIL_DRAWS];  /* where among the quantiles, 0 .. 100 */
 	struct tail_resampled *kept[TAIL_KEPT], unkept;
 	uint32_t n_kept;
 	double arrival_ns[TAIL_DRAWS]; /* at the rate in hand */
 	float sojourn[TAIL_DRAWS + TAIL_ROOM];
 	uint8_t marks[TAIL_DRAWS];
+	const struct surface_cell *cell; /* taken */
+	float service_ns[TAIL_DRAWS];	 /* its, of a single request */
+	float lanes[TAIL_WARM_UP][TAIL_LANES];
 	float scratch[TAIL_REPLICATIONS * TAIL_REQUESTS];
 };
 
@@ -99,22 +104,22 @@ void tail_estimate(struct tail_lab *lab, const struct surface_cell *c, double ra
 bool tail_within(struct tail_lab *lab, const struct surface_cell *c, double rate_rps,
 		 uint32_t percentile, double limit_ns, struct tail_trace *t);
 
-/* The whole distribution, as far as lateness goes: no confidence bound. */
-const struct tail_survival *tail_survival_of(struct tail_lab *lab, const struct surface_cell *c,
-					     double rate_rps, struct tail_trace *t);
-
 /* One of several rates of a cell. */
 struct tail_rate {
 	double rate_rps;
-	double tail_ns, upper_ns;
+	double tail_ns; /* no bound */
 	struct tail_survival survival;
 };
-#define TAIL_LANES 8
-/* Tail, bound and distribution of 1 to TAIL_LANES ascending rates at once, in little more time than
- * one takes: from histograms, which is within 0.4 % of it, and with bounds as wide as lies between
- * those of the first and the last rate. 0 or -ENOMEM. */
-int tail_explore_rates(struct tail_lab *lab, const struct surface_cell *c, uint32_t percentile,
-		       struct tail_rate *rates, uint32_t n);
+/* The cell that the next two are about; it stays as it is meanwhile. */
+void tail_take_cell(struct tail_lab *lab, const struct surface_cell *c);
+/* Tail and distribution, as far as lateness goes, of 1 to TAIL_LANES rates at once, in little more
+ * time than one takes: from histograms, which is within 0.4 % of it. */
+void tail_explore_rates(struct tail_lab *lab, uint32_t percentile, struct tail_rate *rates,
+			uint32_t n);
+#define TAIL_BOUNDS (TAIL_LANES / 2)
+/* How far the upper bound is above the tail, of 1 to TAIL_BOUNDS rates that were explored. */
+void tail_bound_rates(struct tail_lab *lab, uint32_t percentile, const struct tail_rate *rates,
+		      uint32_t n, double *ret_factors);
 
 double tail_mean_service_ns(const struct surface_cell *c);
 
@@ -151,6 +156,9 @@ void tail_serve(const struct tail_lab *lab, struct servers *s, const float *quan
 		uint32_t batch, double unit_ns, uint32_t from, uint32_t end, float *ret_sojourn);
 /* The percentile of n values. */
 double tail_of(struct tail_lab *lab, const float *sojourn, int n, uint32_t percentile);
+/* Of a replication in a lane; guess: a value that is below it, or -INFINITY. It costs time to be
+ * wrong. */
+double tail_of_lane(struct tail_lab *lab, uint32_t lane, float guess, uint32_t percentile);
 
 static inline float quantile_at(const float *quantiles, float position)
 {

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 cofris_test(test-sequence SOURCES test-sequence.c USES cofris-governor LABELS unit)
 cofris_test(test-card-plan SOURCES test-card-plan.c USES cofris-governor LABELS unit)
+cofris_test(test-card-plan-real SOURCES test-card-plan-real.c USES cofris-governor LABELS unit)
 cofris_test(test-governor-several SOURCES test-governor-several.c USES cofris-governor
   LABELS unit)
 cofris_test(test-governor SOURCES test-governor.c USES cofris-governor LABELS unit)

@@ -173,12 +173,16 @@ static inline double lookup_cost_at(const struct lookup *l, uint32_t option, dou
 				    double factor)
 {
 	const struct response_menu *m = l->menu;
-	struct menu_point p;
-	double late;
+	struct menu_point p, b, profiled;
+	double late, more;
 
 	menu_point_at(m, option, rate_rps * factor, &p);
+	menu_point_at(m, m->baseline, rate_rps * factor, &b);
+	menu_point_at(m, m->baseline, rate_rps, &profiled);
 	late = response_menu_late(&p, (double)m->slo_ns / factor);
-	if (late > 1 - m->percentile / 100.0)
+	more = response_menu_late(&b, (double)m->slo_ns / factor) -
+	       response_menu_late(&profiled, (double)m->slo_ns);
+	if (isinf(p.tail_ns) || late > 1 - m->percentile / 100.0 + fmax(more, 0))
 		return INFINITY;
 	return (double)p.power_w + l->options->late_cost * response_menu_busy_w(m, m->baseline) *
 					   late * rate_rps * factor / m->rated_rps;

@@ -147,24 +147,31 @@ static void test_several_rates_are_as_each_alone(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct surface_cell c = s->cells[0];
-		struct tail_rate rates[TAIL_LANES];
+		struct tail_rate rates[TAIL_LANES], bounded[TAIL_BOUNDS];
+		double factors[TAIL_BOUNDS];
 
 		c.workers = cases[i].workers;
 		c.samples = cases[i].samples;
 		set_service(&c, 10e6, cases[i].spread);
 		for (uint32_t k = 0; k < TAIL_LANES; k++)
 			rates[k].rate_rps = c.capacity_rps * (0.1 + 0.85 * k / (TAIL_LANES - 1));
-		assert_int_equal(tail_explore_rates(lab, &c, 95, rates, TAIL_LANES), 0);
+		tail_take_cell(lab, &c);
+		tail_explore_rates(lab, 95, rates, TAIL_LANES);
+		for (uint32_t k = 0; k < TAIL_BOUNDS; k++)
+			bounded[k] = rates[k * (TAIL_LANES - 1) / (TAIL_BOUNDS - 1)];
+		tail_bound_rates(lab, 95, bounded, TAIL_BOUNDS, factors);
 		for (uint32_t k = 0; k < TAIL_LANES; k++) {
+			struct tail_rate alone = {.rate_rps = rates[k].rate_rps};
 			struct tail_trace t = {0};
 
 			tail_estimate(lab, &c, rates[k].rate_rps, 95, &t);
-			(void)tail_survival_of(lab, &c, rates[k].rate_rps, &t);
+			tail_explore_rates(lab, 95, &alone, 1);
 			assert_true(fabs(rates[k].tail_ns / t.tail_ns - 1) < 0.004);
-			assert_memory_equal(&rates[k].survival, &t.survival, sizeof(t.survival));
-			if (k == 0 || k == TAIL_LANES - 1)
-				assert_true(fabs(rates[k].upper_ns / t.upper_ns - 1) < 0.004);
-			assert_true(rates[k].upper_ns >= rates[k].tail_ns);
+			assert_memory_equal(&rates[k], &alone, sizeof(alone));
+			for (uint32_t j = 0; j < TAIL_BOUNDS; j++)
+				if (bounded[j].rate_rps == rates[k].rate_rps)
+					assert_true(fabs(factors[j] * t.tail_ns / t.upper_ns - 1) <
+						    1e-4);
 		}
 	}
 }
