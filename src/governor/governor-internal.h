@@ -9,6 +9,7 @@
 #include "governor/demand.h"
 #include "governor/governor-check.h"
 #include "governor/governor.h"
+#include "governor/late-test.h"
 #include "governor/pacer.h"
 #include "governor/policy.h"
 #include "governor/service-factor.h"
@@ -28,6 +29,7 @@ struct model {
 	struct demand keen, sure; /* where demand moves, and where it is constant */
 	struct pacer pacer;
 	struct boost boost;
+	struct late_test late_test;
 	struct switch_time switch_time;
 	uint64_t woken_ns;	       /* the last wake; 0: none yet */
 	uint64_t tried_ns;	       /* the last boost began */

@@ -46,6 +46,7 @@ void governor_model_reset(struct model *m)
 	forget(m);
 	pacer_init(&m->pacer);
 	boost_init(&m->boost);
+	late_test_init(&m->late_test);
 	stretch_init(&m->stretch);
 	m->rate_rps = 0;
 	m->doubted = m->in_force = false;
@@ -98,6 +99,19 @@ static enum demand_change learn(struct model *m, const struct governor_input *in
 	return note_change(m, demand_update(&m->sure, n, length_ns));
 }
 
+/* Under a plan by demand, boosts included. */
+static void count_late(struct governor *g, uint32_t i, const struct governor_model_input *in)
+{
+	const struct governor_model_config *c = &g->config.models[i];
+	enum governor_reason was = g->previous.models[i].reason;
+
+	if (!g->models[i].policy->guarded || !c->table || !g->decided ||
+	    g->previous.action != GOVERNOR_SET ||
+	    (was != GOVERNOR_REASON_BACKLOG && was < GOVERNOR_REASON_LATE))
+		return;
+	late_test_update(&g->models[i].late_test, in, c->table->slo_ns, c->table->percentile);
+}
+
 void governor_model_estimate(struct governor *g, uint32_t i, const struct governor_input *input)
 {
 	const struct governor_model_input *in = &input->models[i];
@@ -117,6 +131,8 @@ void governor_model_estimate(struct governor *g, uint32_t i, const struct govern
 	}
 	if (why == GOVERNOR_REASON_NONE && learn(m, input, in, g->config.poll_ns) != DEMAND_SAME)
 		pacer_expect_change(&m->pacer, input->now_ns);
+	if (why == GOVERNOR_REASON_NONE)
+		count_late(g, i, in);
 	if (why == GOVERNOR_REASON_NONE && m->doubted)
 		pacer_end_doubt(&m->pacer, input->now_ns);
 	m->pacer.steady = constancy_holds(&m->constancy);
@@ -190,6 +206,8 @@ static void policy_view_fill(struct governor *g, uint32_t i, const struct respon
 		.in_force = m->in_force && input->models[i].acknowledged,
 		.state = &m->state,
 	};
+	ret->upper_rps *= late_test_raise(&m->late_test);
+	ret->bound_rps *= late_test_raise(&m->late_test);
 	if (!m->asked)
 		return;
 	ret->rate_rps = m->asked_rps;
@@ -219,6 +237,8 @@ struct policy_plan governor_model_want(struct governor *g, uint32_t i,
 	if (policy->orders && why != GOVERNOR_REASON_NONE)
 		return (struct policy_plan){PACER_ROW_BASELINE, view.bound_rps, why};
 	policy->plan(&view, &plan);
+	if (!g->models[i].asked && late_test_raise(&g->models[i].late_test) > 1)
+		plan.reason = governor_first_reason(plan.reason, GOVERNOR_REASON_LATE);
 	if (!policy->estimates || why == GOVERNOR_REASON_NONE)
 		return plan;
 	plan.demand_rps = MAX(plan.demand_rps, t->rated_rps);
