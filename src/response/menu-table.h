@@ -7,9 +7,10 @@
  * keep their rates, and so their numbers mean the same demand as in the table that it is made of.
  *
  * Row 0 has to survive a step, which no menu knows. What is at least as fast on this card as the
- * table's own row 0 was on the profile's survives it as well, and the cheapest of these is taken.
- * Rows above what B sustains on this card are B. What B itself is late on this card beyond what it
- * is on the profile's may be late in addition to what the percentile allows. */
+ * table's own row 0 was on the profile's survives it as well, and the cheapest of these is taken;
+ * that row 0 itself while it is slower by 5 % at most. Rows above what B sustains on this card are
+ * B. What B itself is late on this card beyond what it is on the profile's may be late in addition
+ * to what the percentile allows. */
 #pragma once
 
 #include "response/menu.h"
