@@ -54,6 +54,8 @@ static void add_model_decision(const struct unit *u, uint32_t i, json_t *model)
 	(void)json_object_set_new(model, "reason", json_string(governor_reason_name(d->reason)));
 	(void)json_object_set_new(model, "rate_rps", status_number(d->rate_rps));
 	(void)json_object_set_new(model, "demand_rps", status_number(d->demand_rps));
+	(void)json_object_set_new(model, "service_factor", status_number(d->service_factor));
+	(void)json_object_set_new(model, "planned_factor", status_number(d->planned_factor));
 	(void)json_object_set_new(model, "row", status_integer_if(d->row != UINT32_MAX, d->row));
 	(void)json_object_set_new(model, "clock_alone", json_boolean(d->clock_alone));
 	(void)json_object_set_new(model, "cus",
@@ -276,8 +278,7 @@ static json_t *row_json(const struct table_row *r)
 static json_t *table_json(const struct unit *u, uint32_t i)
 {
 	bool clock_alone = u->decided && u->decision.models[i].clock_alone;
-	const struct response_table *t =
-		clock_alone ? u->plan->tables[i].clock_table : u->plan->tables[i].table;
+	const struct response_table *t = governor_table(u->plan->governor, i, clock_alone);
 	json_t *table = json_object(), *rows = json_array();
 
 	(void)json_object_set_new(table, "bdf", json_string(u->bdf));

@@ -162,16 +162,26 @@ static bool may_mask(const struct governor_model_config *c, const struct governo
 	return c->use_mask && in->mask_follows;
 }
 
+const struct response_table *governor_table(const struct governor *g, uint32_t model,
+					    bool clock_alone)
+{
+	const struct governor_model_config *c;
+	const struct factored *f;
+
+	if (model >= g->config.n_models)
+		return NULL;
+	c = &g->config.models[model];
+	f = g->models[model].factored;
+	if (clock_alone && c->clock_table)
+		return f ? &f->clock_table : c->clock_table;
+	return f ? &f->table : c->table;
+}
+
 /* Under a mask that nobody can lift, the clock that goes with a mask is the better guess. */
 const struct response_table *governor_model_table(const struct governor *g, uint32_t i,
 						  const struct governor_model_input *in)
 {
-	const struct governor_model_config *c = &g->config.models[i];
-	const struct factored *f = g->models[i].factored;
-
-	if (c->clock_table && !may_mask(c, in) && !in->mask_unknown)
-		return f ? &f->clock_table : c->clock_table;
-	return f ? &f->table : c->table;
+	return governor_table(g, i, !may_mask(&g->config.models[i], in) && !in->mask_unknown);
 }
 
 void governor_model_describe(const struct governor *g, uint32_t i,

@@ -182,6 +182,12 @@ const struct self_check *governor_self_check(const struct governor *g, uint32_t 
 struct boost;
 const struct boost *governor_boost(const struct governor *g, uint32_t model);
 
+/* What a model is planned by, with masks or without: the configuration's table, or what that
+ * becomes on a card with other service times (response/menu-table.h). NULL: none. Changes with each
+ * step. */
+const struct response_table *governor_table(const struct governor *g, uint32_t model,
+					    bool clock_alone);
+
 /* Takes over what can be kept (demand, dwell) from a governor with another configuration, matched
  * by model name: for a reload. */
 void governor_inherit(struct governor *g, const struct governor *old);

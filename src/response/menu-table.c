@@ -4,6 +4,7 @@
 
 #define RATE_TOLERANCE 1e-9
 #define TIE_W	       1.0 /* as the table's least */
+#define ROW0_ROOM      0.05
 
 /* ---- between rates ---- */
 
@@ -113,6 +114,16 @@ static bool is_less(const struct best *a, const struct best *b)
 	return a->cost_w < b->cost_w || (a->cost_w == b->cost_w && a->power_w < b->power_w);
 }
 
+/* The table's own row 0 has been seen to survive a step, with some room; others have to be as fast.
+ */
+static bool is_fast_enough(const struct search *s, const struct menu_option *o)
+{
+	const struct table_row *row0 = &s->table->rows[0];
+	double room = o->cell == row0->cell ? ROW0_ROOM : RATE_TOLERANCE;
+
+	return o->service_ns * s->options->factor <= row0->service_ns * (1 + room);
+}
+
 /* Row 0 is by power, of what is fast enough and within the limit. */
 static void consider_row0(const struct search *s, uint32_t option, struct row_search *r,
 			  struct best *best)
@@ -122,9 +133,7 @@ static void consider_row0(const struct search *s, uint32_t option, struct row_se
 	struct best new = {option, 0, 0};
 	struct tail_survival survival;
 
-	if (o->batch > m->options[m->baseline].batch ||
-	    o->service_ns * s->options->factor >
-		    s->table->rows[0].service_ns * (1 + MENU_TABLE_ROW0_SLACK))
+	if (o->batch > m->options[m->baseline].batch || !is_fast_enough(s, o))
 		return;
 	new.cost_w = new.power_w = power_at(m, option, &r->at);
 	survival_at(m, option, &r->at, &survival);
