@@ -214,7 +214,8 @@ static uint64_t boost_wait_ns(const struct governor *g, uint32_t k)
 	/* What is inside the cap at the highest clock is not known under these masks. */
 	if (o->clock == m->n_clocks - 1 || g->config.power_cap_uw > 0)
 		return UINT64_MAX;
-	return guard_wait_ns((double)m->slo_ns, o->service_ns, top_service_ns(m, o));
+	return guard_wait_ns((double)m->slo_ns, o->service_ns, top_service_ns(m, o),
+			     /* switch_ns= */ 0);
 }
 
 static bool model_boosts(struct governor *g, uint32_t k, const struct governor_input *input,

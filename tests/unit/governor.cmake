@@ -24,3 +24,5 @@ cofris_test(test-cap-factor SOURCES test-cap-factor.c USES cofris-governor LABEL
 foreach(part IN ITEMS governor-check self-check service-factor)
   cofris_test(test-${part} SOURCES test-${part}.c USES cofris-governor LABELS unit)
 endforeach()
+cofris_test(test-switch-time SOURCES test-switch-time.c USES cofris-governor LABELS unit)
+cofris_test(test-late-test SOURCES test-late-test.c USES cofris-governor LABELS unit)
