@@ -59,7 +59,6 @@ struct governor_model_input {
 	bool woken;		/* a request has waited longer than boost_wait_ns */
 	uint64_t oldest_age_ns; /* age of the oldest unfinished request; 0 if none or unknown */
 	uint64_t busy_ns, executions; /* service time summed over executions in this interval */
-	uint64_t service_p95_ns;      /* of this interval; 0 unknown */
 	uint64_t sojourn_ns;	      /* summed over this interval's completions; 0 unknown */
 	uint64_t sojourn_p95_ns;      /* of this interval; 0 unknown */
 	bool whole_interval;	      /* false in the interval in which a worker came or went */

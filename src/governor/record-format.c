@@ -175,7 +175,6 @@ static const struct record_field in_fields[] = {
 	FIELD(oldest_age_ns, RECORD_U64, UINT64_MAX),
 	FIELD(busy_ns, RECORD_U64, UINT64_MAX),
 	FIELD(executions, RECORD_U64, UINT64_MAX),
-	FIELD(service_p95_ns, RECORD_U64, UINT64_MAX),
 	FIELD(sojourn_ns, RECORD_U64, UINT64_MAX),
 	FIELD(sojourn_p95_ns, RECORD_U64, UINT64_MAX),
 	FIELD(whole_interval, RECORD_BOOL, 1),

@@ -212,10 +212,8 @@ void simulation_lie(const struct simulation *s, uint32_t model, struct governor_
 		in->late = in->completions;
 	if (e->lies & SIMULATION_LIE_NONE_LATE)
 		in->late = 0;
-	if (e->lies & SIMULATION_LIE_SERVICE) {
+	if (e->lies & SIMULATION_LIE_SERVICE)
 		in->busy_ns = times(in->busy_ns, e->service_factor);
-		in->service_p95_ns = times(in->service_p95_ns, e->service_factor);
-	}
 }
 
 bool simulation_lies(const struct simulation *s, uint32_t model, enum simulation_lie lie)

@@ -173,7 +173,6 @@ static void fill_model(struct governing *g, struct simulation *s, struct governe
 		.oldest_age_ns = daemon_ns(g, oldest_age_ns(d, s)),
 		.busy_ns = daemon_ns(g, b->busy_ns - a->busy_ns),
 		.executions = b->executions - a->executions,
-		.service_p95_ns = daemon_ns(g, latencies_p95_ns(&d->model->services)),
 		/* The daemon's histograms have no beginning to the first interval. */
 		.sojourn_ns = whole ? daemon_ns(g, b->sojourn_ns - a->sojourn_ns) : 0,
 		.sojourn_p95_ns = whole ? daemon_ns(g, latencies_p95_ns(&d->model->sojourns)) : 0,

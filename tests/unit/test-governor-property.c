@@ -56,7 +56,6 @@ static void hostile_model(uint64_t *seed, struct governor_model_input *in)
 		.oldest_age_ns = hostile(seed),
 		.busy_ns = hostile(seed),
 		.executions = hostile(seed),
-		.service_p95_ns = hostile(seed),
 		.sojourn_ns = hostile(seed),
 		.sojourn_p95_ns = hostile(seed),
 		.whole_interval = world_below(seed, 2),

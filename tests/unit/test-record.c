@@ -571,7 +571,7 @@ static void test_replay_of_what_is_no_record_fails(void **state)
 {
 	struct fixture *f = *state;
 
-	(void)fputs("cofris-record 6\n", f->text.file);
+	(void)fputs("cofris-record 7\n", f->text.file);
 	(void)fflush(f->text.file);
 	assert_int_equal(replay(f, ""), 2);
 	assert_non_null(strstr(f->chunk, "no decision to compare"));
@@ -602,12 +602,12 @@ static void test_refusals_name_the_line(void **state)
 		unsigned int line; /* 0: whichever */
 		const char *text;
 	} rows[] = {
-		{"cofris-record 6\n", "cofris-record 1\n", -EPROTONOSUPPORT, 1,
-		 "record version 1: expected 6"},
-		{"cofris-record 6\n", "cofris-record 7\n", -EPROTONOSUPPORT, 1, "version 7"},
-		{"cofris-record 6\n", "cofris-record\n", -EBADMSG, 1, "'version' is missing"},
-		{"cofris-record 6\n", "cofris-record 6 6\n", -EBADMSG, 1, "after the last field"},
-		{"cofris-record 6\n", "cofris-surface 2\n", -EBADMSG, 1, "not a record"},
+		{"cofris-record 7\n", "cofris-record 1\n", -EPROTONOSUPPORT, 1,
+		 "record version 1: expected 7"},
+		{"cofris-record 7\n", "cofris-record 8\n", -EPROTONOSUPPORT, 1, "version 8"},
+		{"cofris-record 7\n", "cofris-record\n", -EBADMSG, 1, "'version' is missing"},
+		{"cofris-record 7\n", "cofris-record 7 7\n", -EBADMSG, 1, "after the last field"},
+		{"cofris-record 7\n", "cofris-surface 2\n", -EBADMSG, 1, "not a record"},
 		{"card 0 ", "card 64 ", -EBADMSG, 2, "card = '64'"},
 		{"card 0 ", "card -1 ", -EBADMSG, 2, "card = '-1'"},
 		{"card 0 ", "card  0 ", -EBADMSG, 2, "'card' is missing"},
@@ -718,8 +718,8 @@ static void test_lines_that_are_too_long_or_hold_a_nul_are_refused(void **state)
 	line[sizeof(line) - 1] = '\n';
 	assert_int_equal(read_all(line, sizeof(line), &error), -EBADMSG);
 	assert_int_equal(error.line, 1);
-	assert_int_equal(read_all("cofris-record 5\0\n", 17, &error), -EBADMSG);
-	assert_int_equal(read_all("cofris-record 5", 15, &error), -EBADMSG);
+	assert_int_equal(read_all("cofris-record 7\0\n", 17, &error), -EBADMSG);
+	assert_int_equal(read_all("cofris-record 7", 15, &error), -EBADMSG);
 	add_run(f, 1);
 	f->text.data[f->text.length - 20] = '\0';
 	assert_int_equal(read_all(f->text.data, f->text.length, &error), -EBADMSG);

@@ -166,7 +166,6 @@ static void test_what_is_told_is_in_the_daemon_s_time(void **state)
 		assert_int_equal(a->in.in_flight, b->in.in_flight);
 		assert_scaled("age", b->in.oldest_age_ns, a->in.oldest_age_ns);
 		assert_scaled("busy", b->in.busy_ns, a->in.busy_ns);
-		assert_scaled("service", b->in.service_p95_ns, a->in.service_p95_ns);
 		assert_scaled("sojourns", b->in.sojourn_ns, a->in.sojourn_ns);
 		assert_scaled("sojourn", b->in.sojourn_p95_ns, a->in.sojourn_p95_ns);
 	}
