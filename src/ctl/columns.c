@@ -22,6 +22,22 @@ char *cell_text(const json_t *o, const char *key)
 	return strdup(text_of(o, key));
 }
 
+char *cell_list(const json_t *o, const char *key)
+{
+	const json_t *array = json_object_get(o, key), *part;
+	char text[128] = "";
+	size_t i;
+
+	json_array_foreach(array, i, part)
+	{
+		size_t n = strlen(text);
+
+		(void)snprintf(text + n, sizeof(text) - n, "%s%s", i > 0 ? "," : "",
+			       json_is_string(part) ? json_string_value(part) : "?");
+	}
+	return strdup(text[0] ? text : "-");
+}
+
 char *cell_integer(const json_t *o, const char *key)
 {
 	const json_t *value = json_object_get(o, key);

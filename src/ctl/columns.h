@@ -28,6 +28,8 @@ int columns_lines(struct libscols_table *t, const struct column *columns, size_t
 const char *text_of(const json_t *o, const char *key);
 /* Cells; what is not known is "-". */
 char *cell_text(const json_t *o, const char *key);
+/* The parts of an array of texts. */
+char *cell_list(const json_t *o, const char *key);
 char *cell_integer(const json_t *o, const char *key);
 /* Three significant digits and at least the whole number: 0.123, 12.3, 1234. */
 char *cell_number(const json_t *o, const char *key);

@@ -127,6 +127,14 @@ static void print_objective(const json_t *model)
 		(void)printf("  power cap %s W\n", cap ? cap : "-");
 }
 
+static void print_stale(const json_t *model)
+{
+	_cleanup_(freep) char *stale = cell_list(model, "stale");
+
+	if (json_array_size(json_object_get(model, "stale")) > 0)
+		(void)printf("  its profile is stale: %s\n", stale ? stale : "-");
+}
+
 static void print_demand(const json_t *model)
 {
 	_cleanup_(freep) char *rate = cell_number(model, "rate_rps");
@@ -153,6 +161,7 @@ static int print_model(const json_t *model)
 
 	print_demand(model);
 	print_objective(model);
+	print_stale(model);
 	if (json_is_object(in_force)) {
 		(void)printf("  decided: ");
 		print_setting(in_force);

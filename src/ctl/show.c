@@ -5,23 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-/* Parts of an array in one cell. */
-static char *cell_list(const json_t *o, const char *key)
-{
-	const json_t *array = json_object_get(o, key), *part;
-	char text[128] = "";
-	size_t i;
-
-	json_array_foreach(array, i, part)
-	{
-		size_t n = strlen(text);
-
-		(void)snprintf(text + n, sizeof(text) - n, "%s%s", i > 0 ? "," : "",
-			       json_is_string(part) ? json_string_value(part) : "?");
-	}
-	return strdup(text[0] ? text : "-");
-}
-
 /* "2x15", or "all" where there is no mask. */
 static char *cell_mask(const json_t *o, const char *key)
 {

@@ -21,18 +21,24 @@ static json_t *series_json(const struct unit *u, const char *subject,
 	return json;
 }
 
+json_t *status_stale(uint32_t stale)
+{
+	json_t *array = json_array();
+
+	for (uint32_t i = 0; i < SELF_CHECK_SUBJECTS; i++)
+		if (stale & 1u << i)
+			(void)json_array_append_new(array, json_string(self_check_subject_name(i)));
+	return array;
+}
+
 void status_add_check(const struct unit *u, uint32_t model, json_t *json)
 {
 	const struct self_check *check = governor_self_check(u->plan->governor, model);
-	json_t *stale = json_array(), *series = json_array();
+	json_t *series = json_array();
 
-	for (uint32_t i = 0; check && i < SELF_CHECK_SUBJECTS; i++) {
-		const char *name = self_check_subject_name(i);
-
-		if (check->series[i].stale)
-			(void)json_array_append_new(stale, json_string(name));
-		(void)json_array_append_new(series, series_json(u, name, &check->series[i]));
-	}
-	(void)json_object_set_new(json, "stale", stale);
+	for (uint32_t i = 0; check && i < SELF_CHECK_SUBJECTS; i++)
+		(void)json_array_append_new(series, series_json(u, self_check_subject_name(i),
+								&check->series[i]));
+	(void)json_object_set_new(json, "stale", status_stale(check ? self_check_stale(check) : 0));
 	(void)json_object_set_new(json, "self_check", series);
 }

@@ -77,6 +77,7 @@ static void add_objective(const struct governor_explanation *e, json_t *o)
 	(void)json_object_set_new(o, "late_cost", status_number(e->late_cost));
 	(void)json_object_set_new(o, "service_factor", status_number(e->factor));
 	(void)json_object_set_new(o, "power_factor", status_number(e->power_factor));
+	(void)json_object_set_new(o, "stale", status_stale(e->stale));
 	(void)json_object_set_new(o, "power_cap_w",
 				  status_number_if(e->power_cap_uw > 0,
 						   (double)e->power_cap_uw / (double)UW_PER_W));

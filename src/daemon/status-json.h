@@ -25,5 +25,7 @@ char *status_dump(json_t *root);
 json_t *status_workers(const struct unit *u);
 /* Whom a model's wakes are ignored for, or null. */
 json_t *status_wakes_ignored(const struct unit *u, uint32_t model);
+/* Names of enum governor_stale. */
+json_t *status_stale(uint32_t stale);
 /* Adds how a model's profile compares with the card. */
 void status_add_check(const struct unit *u, uint32_t model, json_t *json);

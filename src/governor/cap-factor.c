@@ -14,10 +14,11 @@
 #define MIN_BUSY 0.9
 /* A partly filled batch draws less than a full one, so it tells nothing of how little a full one
  * would. */
-#define MIN_FULL    0.9
-#define ABOVE_TAU_S 0.3
-#define UP_TAU_S    3.0
-#define DOWN_TAU_S  30.0
+#define MIN_FULL	 0.9
+#define ABOVE_TAU_S	 0.3
+#define UP_TAU_S	 3.0
+#define DOWN_TAU_S	 30.0
+#define DOWN_FIRST_TAU_S 4.0
 
 double cap_factor_get(const struct cap_factor *f)
 {
@@ -48,14 +49,23 @@ static void approach(struct cap_factor *f, double seen, double time_s, double ta
 		CLAMP(now + (seen - now) * -expm1(-time_s / tau_s), CAP_FACTOR_MIN, CAP_FACTOR_MAX);
 }
 
+/* The mean of all there was so far, until that is as long as it ever gets: the 1 that it starts
+ * with is no reading. */
+static double down_tau_s(const struct cap_factor *f)
+{
+	return MAX(f->learnt_s, DOWN_FIRST_TAU_S);
+}
+
 static void close_window(struct cap_factor *f, const struct cap_factor_input *in)
 {
 	double share = MIN(f->busy_s / f->length_s, 1.0), now = cap_factor_get(f), seen;
 	bool full = f->completions >= MIN_FULL * f->executions * in->batch;
 
 	seen = f->energy_j / f->length_s / (in->idle_w + share * (in->busy_w - in->idle_w));
-	if (share >= MIN_BUSY && (seen > now || full))
-		approach(f, seen, f->length_s, seen > now ? UP_TAU_S : DOWN_TAU_S);
+	if (share >= MIN_BUSY && (seen > now || full)) {
+		approach(f, seen, f->length_s, seen > now ? UP_TAU_S : down_tau_s(f));
+		f->learnt_s = MIN(f->learnt_s + f->length_s, DOWN_TAU_S);
+	}
 	window_reset(f);
 }
 

@@ -16,6 +16,7 @@ struct cap_factor {
 	double factor;	     /* 0: nothing is learnt yet, which is 1 */
 	uint32_t option;     /* of the menu: in force in the last step */
 	uint64_t settled_ns; /* for how long it has been, acknowledged */
+	double learnt_s;     /* that it was learnt of, as far as that matters */
 	/* Of the present window: its length, busy time, mean power times the length; whole batches
 	 * and the requests in them. */
 	double length_s, busy_s, energy_j, executions, completions;

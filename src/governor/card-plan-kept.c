@@ -18,7 +18,7 @@ struct question {
 	struct plan_rooms rooms;
 	uint32_t n; /* of models, no more than whether it is alone, and rooms */
 	uint32_t row;
-	double others_load;
+	double others_load, least_capacity_rps;
 	bool capped, may_give_way;
 	double gives_way_w, unserved_w;
 	uint8_t clocks[SURFACE_MAX_LEVELS];
@@ -74,6 +74,7 @@ static void ask(const struct planning *p, uint32_t i, struct question *ret)
 	ret->asked.may_batch = m->asked->may_batch;
 	memcpy(&ret->rooms, &p->rooms, sizeof(p->rooms));
 	ret->n = p->n > 1;
+	ret->least_capacity_rps = m->least_capacity_rps;
 	ret->row = m->row;
 	ret->others_load = m->others_load;
 	ret->capped = isfinite(p->cap_w);

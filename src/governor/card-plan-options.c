@@ -88,7 +88,7 @@ static void set_row0(const struct card_plan_request *q, struct plan_model *m)
 	for (uint32_t i = 0; i < menu->n_options; i++) {
 		if (menu->options[i].cell != menu->row0_cell)
 			continue;
-		m->least_capacity_rps = menu->options[i].capacity_rps;
+		m->least_capacity_rps = MAX(m->least_capacity_rps, menu->options[i].capacity_rps);
 		if (may_choose(m->asked, i))
 			m->only = i;
 	}
@@ -101,6 +101,7 @@ void plan_model_init(const struct card_plan_request *q, uint32_t index, struct p
 	double wanted_rps = demand_rps(asked) * factor(asked);
 
 	*ret = (struct plan_model){.asked = asked, .menu = menu, .index = index};
+	ret->least_capacity_rps = asked->least_capacity_rps;
 	ret->row = row_from(menu, 0, wanted_rps);
 	ret->rate_rps = ret->row < menu->n_rates ? menu->rate_rps[ret->row] : wanted_rps;
 	ret->bound_ns = bound_ns(baseline(menu));

@@ -256,6 +256,18 @@ static bool find_fitting(struct planning *p, struct plan_found *ret)
 	return ret->found;
 }
 
+/* Whether anything was asked of capacities that is asked no more. */
+static bool let_capacities_go(struct planning *p)
+{
+	bool asked = false;
+
+	for (uint32_t i = 0; i < p->n; i++) {
+		asked |= p->models[i].asked->least_capacity_rps > 0;
+		p->models[i].least_capacity_rps = 0;
+	}
+	return asked;
+}
+
 int card_plan_make(const struct card_plan_request *request, struct card_planner *kept,
 		   struct card_plan *ret)
 {
@@ -267,7 +279,7 @@ int card_plan_make(const struct card_plan_request *request, struct card_planner 
 	if (r < 0)
 		return r;
 	p.kept = kept;
-	if (!find_fitting(&p, &found)) {
+	if (!find_fitting(&p, &found) && !(let_capacities_go(&p) && find_fitting(&p, &found))) {
 		plan_let_give_way(&p);
 		solve(&p, INFINITY, &found);
 	}

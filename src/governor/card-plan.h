@@ -59,6 +59,9 @@ struct card_plan_model {
 	uint32_t priority; /* larger is more important */
 	bool may_mask, may_batch;
 	uint32_t in_force; /* option, or UINT32_MAX */
+	/* An option's, at the profile's speed; 0: any. What has less is chosen only where not all
+	 * SLOs can be held else: of more demand for a model nothing less is to come for it. */
+	double least_capacity_rps;
 };
 
 struct card_plan_request {

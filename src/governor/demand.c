@@ -30,7 +30,12 @@ const struct demand_kind demand_keen = {.change_z = 2.5, .bound_z = 0.7, .bound_
 
 void demand_init(struct demand *d, const struct demand_kind *kind)
 {
-	*d = (struct demand){.kind = kind, .dispersion = 1};
+	*d = (struct demand){.kind = kind, .dispersion = 1, .least_dispersion = 1};
+}
+
+void demand_expect_dispersion(struct demand *d, double dispersion)
+{
+	d->least_dispersion = MAX(dispersion, 1.0);
 }
 
 bool demand_known(const struct demand *d)
@@ -45,7 +50,7 @@ double demand_mean_rps(const struct demand *d)
 
 static double widening(const struct demand *d)
 {
-	return MAX(1.0, d->dispersion - DISPERSION_SLACK);
+	return MAX(d->least_dispersion, d->dispersion - DISPERSION_SLACK);
 }
 
 /* Variance of a count over a window of window_s, given a mean learnt over the exposure. */
@@ -136,7 +141,7 @@ static bool is_rise(const struct demand *d, double count, double length_s)
 	double mean = demand_mean_rps(d) * length_s;
 
 	return count > mean + d->kind->change_z * sqrt(prediction_variance(d, mean, length_s)) +
-			       d->kind->change_z * d->kind->change_z / 6;
+			       d->kind->change_z * d->kind->change_z / 6 * widening(d);
 }
 
 static bool is_fall(const struct demand *d, double count, double length_s)

@@ -43,12 +43,15 @@ struct demand {
 	const struct demand_kind *kind;
 	double count, exposure_s; /* forgotten together */
 	double dispersion;	  /* variance over mean of the counts, 1 for Poisson */
+	double least_dispersion;  /* as the owner knows better */
 	uint32_t n_history;	  /* intervals below, newest last */
 	double history_count[DEMAND_HISTORY], history_s[DEMAND_HISTORY];
 	double interval_s; /* of the last one: the next is taken to be as long */
 };
 
 void demand_init(struct demand *d, const struct demand_kind *kind);
+/* Requests are known to come in clumps: at least so much over Poisson is no change. */
+void demand_expect_dispersion(struct demand *d, double dispersion);
 /* One whole interval's count. interval_ns of 0 is ignored (DEMAND_SAME). */
 enum demand_change demand_update(struct demand *d, uint64_t arrivals, uint64_t interval_ns);
 /* The same in the middle of an interval, if its count is more than chance explains: then it counts

@@ -52,6 +52,8 @@ static const char *const reasons[GOVERNOR_REASON_MAX] = {
 		"not all models of the card hold their SLOs: this one has what is left",
 	[GOVERNOR_REASON_POWER_CAP] = "the power cap allows no more",
 	[GOVERNOR_REASON_THROTTLED] = "the card is too hot, so the clock is lowered",
+	[GOVERNOR_REASON_LATE] =
+		"more is late than the plan allows, so it is for more demand than there is",
 	[GOVERNOR_REASON_DWELL] = "a lower configuration is wanted and waits for its time",
 	[GOVERNOR_REASON_IDLE] = "hardly any demand: the cheapest that can take up load again",
 	[GOVERNOR_REASON_DEMAND] = "the least that serves the demand in time",

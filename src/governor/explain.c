@@ -169,6 +169,7 @@ int governor_explain(const struct governor *g, const struct governor_input *inpu
 	e.decided = g->decided;
 	e.rate_rps = g->models[model].rate_rps;
 	e.demand_rps = e.what_if ? rps : decision.models[model].demand_rps;
+	e.stale = decision.models[model].stale;
 	e.choice = setting_of(g, &decision, model);
 	if (e.decided)
 		e.in_force = setting_of(g, &g->previous, model);

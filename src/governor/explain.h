@@ -82,6 +82,7 @@ struct governor_explanation {
 	double late_cost;    /* of one late request, in requests at full speed; 0: by headroom */
 	double factor;	     /* service time over the profile's, as far as it is learnt */
 	double power_factor; /* power over the profile's, likewise: for the cap */
+	uint32_t stale;	     /* in what its profile does not describe the card: governor_stale */
 	uint64_t power_cap_uw;
 	struct explain_setting choice, in_force;
 	bool differs; /* the two */

@@ -71,7 +71,8 @@ static uint64_t boost_wait_ns(const struct cap_question *q, const struct cap_cho
 	if (boost.option == choice->option || slo_ns <= service_ns)
 		return UINT64_MAX;
 	return guard_wait_ns(slo_ns, service_ns,
-			     q->service_factor * m->options[boost.option].service_ns);
+			     q->service_factor * m->options[boost.option].service_ns,
+			     /* switch_ns= */ 0);
 }
 
 static void take(struct governor *g, uint32_t i, const struct governor_model_input *in,

@@ -129,6 +129,7 @@ static bool was_planned(const struct governor *g, uint32_t i)
 		return false;
 	switch (d->models[i].reason) {
 	case GOVERNOR_REASON_POWER_CAP:
+	case GOVERNOR_REASON_LATE:
 	case GOVERNOR_REASON_DWELL:
 	case GOVERNOR_REASON_IDLE:
 	case GOVERNOR_REASON_DEMAND:

@@ -9,11 +9,13 @@
 #include "governor/demand.h"
 #include "governor/governor-check.h"
 #include "governor/governor.h"
+#include "governor/late-test.h"
 #include "governor/pacer.h"
 #include "governor/policy.h"
 #include "governor/service-factor.h"
 #include "governor/several.h"
 #include "governor/stretch.h"
+#include "governor/switch-time.h"
 #include "governor/thermal.h"
 
 /* The tables of a card whose service times are not the profile's. */
@@ -27,7 +29,12 @@ struct model {
 	struct demand keen, sure; /* where demand moves, and where it is constant */
 	struct pacer pacer;
 	struct boost boost;
+	struct late_test late_test;
+	struct switch_time switch_time;
+	uint64_t woken_ns;	       /* the last wake; 0: none yet */
+	uint64_t tried_ns;	       /* the last boost began */
 	uint64_t arrivals, counted_ns; /* since demand was last told of them */
+	uint64_t polled, polled_ns;    /* since the last poll */
 	struct policy_plan plan;       /* of the last poll */
 	double rate_rps;	       /* last measured */
 	bool doubted;		       /* its demand was not known in the last step */

@@ -7,6 +7,10 @@
 #include "governor/planner.h"
 #include <math.h>
 
+/* Between two looks of the daemon at wakes (daemon/early.c), and some more. */
+#define PROMPT_NS    (120 * NSEC_PER_MSEC)
+#define TRY_AGAIN_NS (UINT64_C(300) * NSEC_PER_SEC)
+
 /* Estimate. */
 
 bool governor_is_active(const struct governor_model_input *in)
@@ -29,6 +33,7 @@ static void forget(struct model *m)
 	demand_init(&m->sure, &demand_sure);
 	constancy_init(&m->constancy);
 	m->arrivals = m->counted_ns = 0;
+	m->polled = m->polled_ns = 0;
 }
 
 const struct demand *governor_model_demand(const struct model *m)
@@ -42,6 +47,7 @@ void governor_model_reset(struct model *m)
 	forget(m);
 	pacer_init(&m->pacer);
 	boost_init(&m->boost);
+	late_test_init(&m->late_test);
 	stretch_init(&m->stretch);
 	m->rate_rps = 0;
 	m->doubted = m->in_force = false;
@@ -61,6 +67,27 @@ static uint64_t learn_length_ns(uint64_t poll_ns)
 	return n * poll_ns - poll_ns / 4;
 }
 
+/* A step away from a constant load leads to another one, as far as is known: what was counted
+ * before it does not say that demand moves. */
+static enum demand_change note_change(struct model *m, enum demand_change change)
+{
+	if (change != DEMAND_SAME && m->pacer.steady)
+		constancy_init(&m->constancy);
+	return change;
+}
+
+/* The rate of the poll that has just ended, whatever looks there were in it. */
+static void measure(struct model *m, const struct governor_input *input,
+		    const struct governor_model_input *in, uint64_t poll_ns)
+{
+	m->polled += MIN(in->arrivals, UINT64_MAX - m->polled);
+	m->polled_ns += MIN(input->interval_ns, UINT64_MAX - m->polled_ns);
+	if (input->early || m->polled_ns < poll_ns / 4 * 3)
+		return;
+	m->rate_rps = (double)m->polled * (double)NSEC_PER_SEC / (double)m->polled_ns;
+	m->polled = m->polled_ns = 0;
+}
+
 static enum demand_change learn(struct model *m, const struct governor_input *input,
 				const struct governor_model_input *in, uint64_t poll_ns)
 {
@@ -76,13 +103,25 @@ static enum demand_change learn(struct model *m, const struct governor_input *in
 		m->keen = m->sure;
 		m->keen.kind = &demand_keen;
 		m->arrivals = m->counted_ns = 0;
-		return DEMAND_ROSE;
+		return note_change(m, DEMAND_ROSE);
 	}
 	m->arrivals = m->counted_ns = 0;
-	m->rate_rps = (double)n * (double)NSEC_PER_SEC / (double)length_ns;
 	constancy_add(&m->constancy, (double)n, (double)length_ns / (double)NSEC_PER_SEC);
 	(void)demand_update(&m->keen, n, length_ns);
-	return demand_update(&m->sure, n, length_ns);
+	return note_change(m, demand_update(&m->sure, n, length_ns));
+}
+
+/* Under a plan by demand, boosts included. */
+static void count_late(struct governor *g, uint32_t i, const struct governor_model_input *in)
+{
+	const struct governor_model_config *c = &g->config.models[i];
+	enum governor_reason was = g->previous.models[i].reason;
+
+	if (!g->models[i].policy->guarded || !c->table || !g->decided ||
+	    g->previous.action != GOVERNOR_SET ||
+	    (was != GOVERNOR_REASON_BACKLOG && was < GOVERNOR_REASON_LATE))
+		return;
+	late_test_update(&g->models[i].late_test, in, c->table->slo_ns, c->table->percentile);
 }
 
 void governor_model_estimate(struct governor *g, uint32_t i, const struct governor_input *input)
@@ -102,11 +141,17 @@ void governor_model_estimate(struct governor *g, uint32_t i, const struct govern
 		m->rate_rps =
 			(double)in->arrivals * (double)NSEC_PER_SEC / (double)input->interval_ns;
 	}
+	if (why == GOVERNOR_REASON_NONE)
+		measure(m, input, in, g->config.poll_ns);
 	if (why == GOVERNOR_REASON_NONE && learn(m, input, in, g->config.poll_ns) != DEMAND_SAME)
 		pacer_expect_change(&m->pacer, input->now_ns);
+	if (why == GOVERNOR_REASON_NONE)
+		count_late(g, i, in);
 	if (why == GOVERNOR_REASON_NONE && m->doubted)
 		pacer_end_doubt(&m->pacer, input->now_ns);
 	m->pacer.steady = constancy_holds(&m->constancy);
+	demand_expect_dispersion(&m->sure,
+				 m->pacer.steady ? constancy_dispersion(&m->constancy) : 1);
 	m->doubted = why != GOVERNOR_REASON_NONE || !demand_known(&m->keen);
 }
 
@@ -177,6 +222,8 @@ static void policy_view_fill(struct governor *g, uint32_t i, const struct respon
 		.in_force = m->in_force && input->models[i].acknowledged,
 		.state = &m->state,
 	};
+	ret->upper_rps *= late_test_raise(&m->late_test);
+	ret->bound_rps *= late_test_raise(&m->late_test);
 	if (!m->asked)
 		return;
 	ret->rate_rps = m->asked_rps;
@@ -206,6 +253,8 @@ struct policy_plan governor_model_want(struct governor *g, uint32_t i,
 	if (policy->orders && why != GOVERNOR_REASON_NONE)
 		return (struct policy_plan){PACER_ROW_BASELINE, view.bound_rps, why};
 	policy->plan(&view, &plan);
+	if (!g->models[i].asked && late_test_raise(&g->models[i].late_test) > 1)
+		plan.reason = governor_first_reason(plan.reason, GOVERNOR_REASON_LATE);
 	if (!policy->estimates || why == GOVERNOR_REASON_NONE)
 		return plan;
 	plan.demand_rps = MAX(plan.demand_rps, t->rated_rps);
@@ -214,39 +263,98 @@ struct policy_plan governor_model_want(struct governor *g, uint32_t i,
 	return plan;
 }
 
+/* ---- boosts ---- */
+
+/* What is known of it only; where it is too long for boosts, one in five minutes sees whether it
+ * still is. */
+static double switch_ns(const struct model *m, uint64_t now_ns)
+{
+	if (!switch_time_known(&m->switch_time) || now_ns - m->tried_ns >= TRY_AGAIN_NS)
+		return 0;
+	return switch_time_ns(&m->switch_time);
+}
+
+static bool is_one_at_a_time(const struct response_table *t, const struct governor_model_input *in,
+			     uint32_t row)
+{
+	return t->baseline.workers == 1 && in->workers == 1 && in->whole_interval &&
+	       in->acknowledged && in->failures == 0 &&
+	       planner_row(t, row)->batch == t->baseline.batch;
+}
+
+/* Before the step's boost is decided. */
+static void watch_services(struct model *m, const struct response_table *t,
+			   const struct governor_input *input,
+			   const struct governor_model_input *in)
+{
+	if (is_one_at_a_time(t, in, m->pacer.row) && !(input->flags & GOVERNOR_CARD_THROTTLED))
+		switch_time_executions(&m->switch_time, input->now_ns, input->interval_ns,
+				       in->busy_ns, in->executions);
+	else
+		switch_time_drop(&m->switch_time);
+}
+
+/* A boost has begun or ended. A worker wakes as an execution begins, and the daemon looks at that
+ * once, unless it has just done so. */
+static void watch_boost(struct model *m, const struct response_table *t,
+			const struct governor_input *input, const struct governor_model_input *in)
+{
+	bool prompt = in->woken && input->early &&
+		      (m->woken_ns == 0 || input->now_ns - m->woken_ns > PROMPT_NS);
+	double factor;
+
+	if (!m->boost.on) {
+		switch_time_end(&m->switch_time, input->now_ns);
+		return;
+	}
+	m->tried_ns = input->now_ns;
+	/* What is planned for is on the safe side; here it would be a longer time. */
+	factor = service_factor_get(&m->service_factor) / (m->factored ? m->planned_factor : 1);
+	switch_time_order(&m->switch_time, input->now_ns,
+			  factor * planner_row(t, m->pacer.row)->service_ns,
+			  factor * t->baseline.service_ns, prompt);
+}
+
 /* B on top of the row, or not. */
 static bool model_boosts(struct model *m, const struct response_table *t,
 			 const struct governor_input *input, const struct governor_model_input *in,
 			 uint64_t *ret_again_ns)
 {
-	uint64_t wait_ns = guard_boost_wait_ns(t, m->pacer.row);
+	bool was_on = m->boost.on;
 	struct boost_view view = {
 		.in = in,
 		.now_ns = input->now_ns,
-		.wait_ns = wait_ns,
+		.wait_ns = guard_boost_wait_ns(t, m->pacer.row, /* switch_ns= */ 0),
 		.service_ns = t->baseline.service_ns,
 		.row_service_ns = planner_row(t, m->pacer.row)->service_ns,
 	};
 
 	*ret_again_ns = UINT64_MAX;
+	watch_services(m, t, input, in);
 	if (in->state == GOVERNOR_INPUT_OK) {
-		view.danger = guard_danger(t, m->pacer.row, in);
+		/* A queue that is no older than B takes to come may be gone by then. */
+		view.danger = guard_danger(t, m->pacer.row, in) &&
+			      (double)in->oldest_age_ns >= switch_ns(m, input->now_ns);
 		/* A queue that is as old as that is no chance of a constant load. */
 		view.may_begin = pacer_may_boost(&m->pacer, input->now_ns) ||
 				 in->oldest_age_ns / 4 > t->slo_ns;
 		(void)boost_step(&m->boost, &view, ret_again_ns);
 	}
+	if (m->boost.on != was_on)
+		watch_boost(m, t, input, in);
+	if (in->woken)
+		m->woken_ns = input->now_ns;
 	pacer_boost(&m->pacer, input->now_ns, m->boost.on);
 	return m->boost.on;
 }
 
 /* Of the row underneath, so that a boost does not go with a new directive. */
 static uint64_t model_boost_wait_ns(const struct model *m, const struct response_table *t,
-				    uint32_t row)
+				    uint64_t now_ns, uint32_t row)
 {
 	if (m->boost.disbelieved)
 		return UINT64_MAX;
-	return guard_boost_wait_ns(t, m->pacer.boosting ? m->pacer.row : row);
+	return guard_boost_wait_ns(t, m->pacer.boosting ? m->pacer.row : row, switch_ns(m, now_ns));
 }
 
 /* The row to run: the wanted one, held by the pacer and raised by a boost. */
@@ -263,7 +371,8 @@ static void model_pace(struct governor *g, uint32_t i, const struct response_tab
 	plan->row = pacer_step(&m->pacer, t, input->now_ns, plan->row, &dwelling);
 	if (dwelling)
 		plan->reason = governor_first_reason(plan->reason, GOVERNOR_REASON_DWELL);
-	if (m->policy->guarded && model_boosts(m, t, input, &input->models[i], ret_again_ns)) {
+	if (m->policy->guarded && !g->config.models[i].never_boosts &&
+	    model_boosts(m, t, input, &input->models[i], ret_again_ns)) {
 		plan->row = PACER_ROW_BASELINE;
 		plan->reason = governor_first_reason(plan->reason, GOVERNOR_REASON_BACKLOG);
 	}
@@ -356,7 +465,7 @@ void governor_model_decide(struct governor *g, uint32_t i, const struct governor
 	if (t && plan.row != PACER_ROW_BASELINE && cu_shape_cus(d->shape) == 0 &&
 	    !cu_shape_equal(planner_row(t, plan.row)->shape, g->full_shape))
 		ret->predicted_power_w = NAN;
-	if (t && m->policy->guarded)
-		d->boost_wait_ns = model_boost_wait_ns(m, t, plan.row);
+	if (t && m->policy->guarded && !g->config.models[i].never_boosts)
+		d->boost_wait_ns = model_boost_wait_ns(m, t, input->now_ns, plan.row);
 	ret->reason = plan.reason;
 }

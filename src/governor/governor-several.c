@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Several models on a card: where all of them can be planned for by menu and follow masks, the
- * planner chooses for all together. Demands are held before the plan, not configurations after it,
- * as what one model wants moves the others; and the plan is only made again when one has changed.
- * In danger the clock goes up for all at once, and the masks stay. */
+/* Several models on a card: where all of them can be planned for by menu the planner chooses for
+ * all together, and where one does not follow masks, for all without. Demands are held before the
+ * plan, not configurations after it, as what one model wants moves the others; and the plan is only
+ * made again when one has changed. In danger the clock goes up for all at once, and the masks stay.
+ */
 #include "base/units.h"
 #include "governor/governor-internal.h"
 #include "governor/guard.h"
@@ -21,7 +22,7 @@ bool governor_several_can(const struct governor *g, const struct governor_input 
 		if (!governor_is_active(in))
 			continue;
 		if (++n > CARD_PLAN_MAX_MODELS || !g->models[i].policy->plans || !c->menu ||
-		    !c->table || !c->use_mask || !in->mask_follows || in->mask_unknown)
+		    !c->table || in->mask_unknown)
 			return false;
 	}
 	return n > 1;
@@ -123,7 +124,7 @@ static struct card_plan_model ask_for(const struct governor *g, uint32_t i,
 		.late_cost = c->late_cost,
 		.share = g->models[i].stretch.share,
 		.priority = c->priority,
-		.may_mask = true,
+		.may_mask = c->use_mask && input->models[i].mask_follows,
 		.may_batch = input->models[i].batch_follows,
 		.in_force = UINT32_MAX,
 	};
@@ -133,7 +134,8 @@ static bool same_model(const struct card_plan_model *a, const struct card_plan_m
 {
 	return a->menu == b->menu && a->demand_rps == b->demand_rps && a->factor == b->factor &&
 	       a->limit_ns == b->limit_ns && a->late_cost == b->late_cost && a->share == b->share &&
-	       a->priority == b->priority && a->may_batch == b->may_batch;
+	       a->priority == b->priority && a->may_mask == b->may_mask &&
+	       a->may_batch == b->may_batch;
 }
 
 static bool same_request(const struct card_plan_request *a, const struct card_plan_request *b)
@@ -156,6 +158,15 @@ static bool same_configurations(const struct card_plan *a, const struct card_pla
 	return i == n;
 }
 
+static void follow_on(struct card_plan_model *m, const struct card_plan_model *before,
+		      uint32_t option)
+{
+	m->in_force = option;
+	if (m->menu == before->menu && option < m->menu->n_options &&
+	    m->demand_rps > before->demand_rps)
+		m->least_capacity_rps = m->menu->options[option].capacity_rps;
+}
+
 static bool plan_together(struct governor *g, struct card_plan_request *q, const uint32_t *models,
 			  uint64_t now_ns)
 {
@@ -166,13 +177,13 @@ static bool plan_together(struct governor *g, struct card_plan_request *q, const
 	if (s->planned && same_models && same_request(&s->asked, q))
 		return true;
 	for (uint32_t i = 0; s->planned && same_models && i < q->n; i++)
-		q->models[i].in_force = s->plan.models[i].option;
+		follow_on(&q->models[i], &s->asked.models[i], s->plan.models[i].option);
 	s->planned = card_plan_make(q, g->planner, &plan) >= 0;
 	if (!s->planned)
 		return false;
 	if (!same_models || !same_configurations(&s->plan, &plan, q->n))
 		for (uint32_t i = 0; i < q->n; i++)
-			pacer_changed(&g->models[models[i]].pacer, now_ns);
+			pacer_add_change(&g->models[models[i]].pacer, now_ns);
 	s->plan = plan;
 	s->asked = *q;
 	s->n = q->n;
@@ -203,7 +214,8 @@ static uint64_t boost_wait_ns(const struct governor *g, uint32_t k)
 	/* What is inside the cap at the highest clock is not known under these masks. */
 	if (o->clock == m->n_clocks - 1 || g->config.power_cap_uw > 0)
 		return UINT64_MAX;
-	return guard_wait_ns((double)m->slo_ns, o->service_ns, top_service_ns(m, o));
+	return guard_wait_ns((double)m->slo_ns, o->service_ns, top_service_ns(m, o),
+			     /* switch_ns= */ 0);
 }
 
 static bool model_boosts(struct governor *g, uint32_t k, const struct governor_input *input,
@@ -281,6 +293,27 @@ static void describe(struct governor *g, uint32_t k, const struct governor_input
 	ret->reason = governor_first_reason(ret->reason, d->reason);
 }
 
+/* Whether a model would be left with a few CUs because of a demand that nobody has seen, without
+ * being less important, and why: all have all CUs then, at full speed. */
+static enum governor_reason gives_way_to_a_guess(const struct governor *g,
+						 const struct governor_decision *d)
+{
+	enum governor_reason guess = GOVERNOR_REASON_NONE;
+	const struct several *s = &g->several;
+
+	if (s->plan.fits || g->config.power_cap_uw > 0)
+		return GOVERNOR_REASON_NONE;
+	for (uint32_t k = 0; k < s->n; k++) {
+		enum governor_reason why = d->models[s->models[k]].reason;
+
+		if (s->asked.models[k].priority != s->asked.models[0].priority)
+			return GOVERNOR_REASON_NONE;
+		if (why == GOVERNOR_REASON_MISSING_INPUT || why == GOVERNOR_REASON_FIRST_INTERVAL)
+			guess = governor_first_reason(guess, why);
+	}
+	return guess;
+}
+
 bool governor_several_decide(struct governor *g, const struct governor_input *input,
 			     struct governor_decision *ret)
 {
@@ -307,6 +340,9 @@ bool governor_several_decide(struct governor *g, const struct governor_input *in
 		q.models[q.n++] = ask_for(g, i, input, rate_of(t, d->row, plan.demand_rps));
 	}
 	if (!plan_together(g, &q, models, input->now_ns))
+		return false;
+	ret->reason = gives_way_to_a_guess(g, ret);
+	if (ret->reason != GOVERNOR_REASON_NONE)
 		return false;
 	ret->max_mhz = g->several.plan.max_mhz;
 	ret->predicted_power_w = g->several.plan.power_w;

@@ -27,6 +27,7 @@ static const char *const reason_names[GOVERNOR_REASON_MAX] = {
 	[GOVERNOR_REASON_GIVES_WAY] = "gives-way",
 	[GOVERNOR_REASON_POWER_CAP] = "power-cap",
 	[GOVERNOR_REASON_THROTTLED] = "throttled",
+	[GOVERNOR_REASON_LATE] = "late",
 	[GOVERNOR_REASON_DWELL] = "dwell",
 	[GOVERNOR_REASON_IDLE] = "idle",
 	[GOVERNOR_REASON_DEMAND] = "demand",

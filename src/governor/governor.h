@@ -31,6 +31,7 @@ struct governor_model_config {
 	uint32_t max_batch; /* largest that a policy may order beyond its table; 0 counts as 1 */
 	uint32_t priority;  /* larger is more important; 100 */
 	bool use_mask;	    /* cu_mask = auto */
+	bool never_boosts;  /* to see what boosts are worth */
 };
 
 struct governor_config {
@@ -117,6 +118,7 @@ enum governor_reason {
 	GOVERNOR_REASON_GIVES_WAY,	/* to other models on the card, or to the cap */
 	GOVERNOR_REASON_POWER_CAP,
 	GOVERNOR_REASON_THROTTLED,
+	GOVERNOR_REASON_LATE,	/* more is late than planned: a higher demand is planned for */
 	GOVERNOR_REASON_DWELL,	/* a lower configuration waits for its dwell time */
 	GOVERNOR_REASON_IDLE,	/* row 0 */
 	GOVERNOR_REASON_DEMAND, /* the table's row for the demand */

@@ -51,13 +51,6 @@ static void count_change(struct pacer *p, uint64_t now_ns)
 	p->n_changes = MIN(p->n_changes + 1, (uint32_t)PACER_CHANGES);
 }
 
-void pacer_changed(struct pacer *p, uint64_t now_ns)
-{
-	/* Under a boost nobody sees it. */
-	if (!p->boosting)
-		count_change(p, now_ns);
-}
-
 static bool is_same(const struct pacer *p, const struct response_table *t, uint32_t a, uint32_t b)
 {
 	return !p->together && planner_same(t, a, b);
@@ -65,13 +58,14 @@ static bool is_same(const struct pacer *p, const struct response_table *t, uint3
 
 static void take(struct pacer *p, const struct response_table *t, uint64_t now_ns, uint32_t row)
 {
-	bool change = p->started && !planner_same(t, row, p->row);
+	/* Under a boost nobody sees it. */
+	bool change = p->started && !p->boosting && !p->together && !planner_same(t, row, p->row);
 
 	p->started = true;
 	p->row = row;
 	p->waiting = false;
-	if (change && !p->together)
-		pacer_changed(p, now_ns);
+	if (change)
+		count_change(p, now_ns);
 }
 
 static uint32_t recent_changes(const struct pacer *p, uint64_t now_ns)

@@ -30,7 +30,7 @@ struct pacer {
 	uint64_t held_ns;    /* nothing falls until then */
 	bool steady;	     /* demand is constant; told by the owner */
 	/* Planned for with other models, told by the owner: the same configuration of the table may
-	 * be another one of the plan, which is what changes by pacer_changed(). */
+	 * be another one of the plan, which is what changes by pacer_add_change(). */
 	bool together;
 	uint32_t n_changes;
 	uint64_t change_ns[PACER_CHANGES]; /* the last ones, newest first */
@@ -43,15 +43,13 @@ void pacer_init(struct pacer *p);
 void pacer_expect_change(struct pacer *p, uint64_t now_ns);
 /* Likewise, but what a doubt has raised stays for two seconds. */
 void pacer_end_doubt(struct pacer *p, uint64_t now_ns);
-/* What was planned for all models together is another configuration. */
-void pacer_changed(struct pacer *p, uint64_t now_ns);
 /* The row to run, given the row wanted. Sets *ret_dwelling if it is higher than wanted. */
 uint32_t pacer_step(struct pacer *p, const struct response_table *t, uint64_t now_ns, uint32_t want,
 		    bool *ret_dwelling);
 /* B is in force on top of the row, or no more. */
 bool pacer_may_boost(const struct pacer *p, uint64_t now_ns);
 void pacer_boost(struct pacer *p, uint64_t now_ns, bool on);
-/* The row's configuration has become another one. */
+/* The row's configuration has become another one, or what is planned for all models together. */
 void pacer_add_change(struct pacer *p, uint64_t now_ns);
 /* B for now, for another reason than demand. */
 void pacer_force_baseline(struct pacer *p, uint64_t now_ns);

@@ -15,6 +15,9 @@
 #define MOVE_MAX  0.03
 #define RATIO_MIN 0.5
 #define RATIO_MAX 2.0
+/* In standard errors of a look against what is expected, and how many of them. */
+#define SURPRISE  2.0
+#define SURPRISES 2
 /* Steps are taken when the next one is nearer by a little. */
 #define HYSTERESIS 0.2
 
@@ -46,16 +49,32 @@ static void creep(struct service_factor *f, double passed_s)
 		f->learnt = prior() - MIN(grown, square(CREEP_MAX));
 }
 
+/* Several in a row that lie far off to one side are no chance: the card has changed, and is not
+ * known better than at the start. */
+static void be_surprised(struct service_factor *f, double off, double noise)
+{
+	bool far = fabs(off) > SURPRISE * sqrt(variance(f) + noise);
+
+	if (!far || (f->surprises != 0 && (off > 0) != (f->surprises > 0)))
+		f->surprises = 0;
+	if (far)
+		f->surprises = CLAMP(f->surprises + (off > 0 ? 1 : -1), -SURPRISES, SURPRISES);
+	if (f->surprises == SURPRISES || f->surprises == -SURPRISES)
+		f->learnt = 0;
+}
+
 static void look(struct service_factor *f, double ratio, double services)
 {
 	double noise = square(SPREAD) / services + square(CELL_ERROR);
-	double gain = variance(f) / (variance(f) + noise);
-	double move = gain * (CLAMP(ratio, RATIO_MIN, RATIO_MAX) - service_factor_get(f));
+	double off = CLAMP(ratio, RATIO_MIN, RATIO_MAX) - service_factor_get(f), gain, move;
 
-	/* The card has changed, or is not what the start took it for: it is not known better now
-	 * than it was before. */
+	be_surprised(f, off, noise);
+	gain = variance(f) / (variance(f) + noise);
+	move = gain * off;
+	/* What has to be seen again does not make the estimate surer. */
 	if (fabs(move) <= MOVE_MAX)
 		f->learnt += gain * variance(f);
+	f->known = true;
 	f->change = CLAMP(f->change + CLAMP(move, -MOVE_MAX, MOVE_MAX), SERVICE_FACTOR_MIN - 1,
 			  SERVICE_FACTOR_MAX - 1);
 }
@@ -93,7 +112,7 @@ double service_factor_error(const struct service_factor *f)
 
 bool service_factor_known(const struct service_factor *f)
 {
-	return f->learnt > 0;
+	return f->known;
 }
 
 double service_factor_plan(struct service_factor *f, double least)

@@ -11,9 +11,10 @@
  *	     +----------------------------------> services
  *
  * An estimate with its error (a Kalman filter of one state that drifts slowly): each look says the
- * more the more services it is of, none moves the estimate by more than a bounded step, and time
- * without a look widens the error again. How much services of one kind differ from each other is
- * taken to be more than it is on most cards, so that few services say little. */
+ * more the more services it is of, none moves the estimate by more than a bounded step, and the
+ * error widens with time, and at once where looks contradict it. How much services of one kind
+ *differ from each other is taken to be more than it is on most cards, so that few services say
+ *little. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,11 +24,13 @@
 /* Before anything is known. Cards of a kind differ by more, but a profile is of this card. */
 #define SERVICE_FACTOR_PRIOR_ERROR 0.04
 /* What is planned for moves in steps of it. */
-#define SERVICE_FACTOR_STEP 0.02
+#define SERVICE_FACTOR_STEP 0.01
 
 struct service_factor {
 	double change;	 /* of the factor from 1, so that all zero is a start */
 	double learnt;	 /* the prior's variance less that of the estimate */
+	bool known;	 /* anything was learnt */
+	int surprises;	 /* looks in a row that were far off; below 0: to the lower side */
 	double services; /* of looks that were too few yet, and their sums */
 	double observed_ns, expected_ns;
 	double planned; /* steps from 1; of the last service_factor_plan() */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Scenarios on models and cards, each a job of its own. */
 #include "base/units.h"
+#include "replay/disturbances-internal.h"
 #include "replay/disturbances.h"
 #include "replay/evaluate-internal.h"
 #include <errno.h>
@@ -154,7 +155,8 @@ static int make_requests(struct job *j, enum run run)
 
 	if (!ns)
 		return -ENOMEM;
-	if (run == RUN_UNDISTURBED) {
+	/* Where a cap is what disturbs, the load is the same without that. */
+	if (run == RUN_UNDISTURBED && d->cap == 0) {
 		from_s = 0;
 		until_s = stays ? until_s : 0;
 	}
@@ -167,6 +169,11 @@ static int make_requests(struct job *j, enum run run)
 }
 
 /* ---- a run ---- */
+
+static uint64_t cap_from_ns(const struct disturbance *d)
+{
+	return FROM_NS + (uint64_t)(d->extra_s * 0.5e9);
+}
 
 static uint32_t fill_events(const struct job *j, const struct governor_config *after,
 			    struct simulation_event *events)
@@ -191,11 +198,31 @@ static uint32_t fill_events(const struct job *j, const struct governor_config *a
 	if (d->cap > 0)
 		events[n++] = (struct simulation_event){
 			.kind = SIMULATION_RELOAD,
-			.from_ns = FROM_NS + (uint64_t)(d->extra_s * 0.5e9),
+			.from_ns = cap_from_ns(d),
 			.until_ns = UINT64_MAX,
 			.governor = after,
 		};
 	return n;
+}
+
+/* What lateness is held against where the power is not left for full speed. */
+static int run_inside_cap(struct job *j, struct simulation_options *o)
+{
+	_cleanup_(freep) struct configuration *schedule = NULL;
+	_cleanup_(simulation_freep) struct simulation *s = NULL;
+	int r;
+
+	o->n_schedule = (uint32_t)(o->duration_ns / o->poll_ns);
+	r = disturbances_schedule(&j->truth.device, j->costs, j->cap_uw,
+				  (uint32_t)(cap_from_ns(j->scenario) / o->poll_ns), o->n_schedule,
+				  &schedule);
+	if (r < 0)
+		return r;
+	o->governor = NULL;
+	o->n_events = 0;
+	o->schedule = schedule;
+	r = simulation_new(o, &s);
+	return r < 0 ? r : simulation_finish(s, simulation_run(s), &j->results[RUN_MAXIMUM]);
 }
 
 static int run(struct job *j, enum run run)
@@ -221,6 +248,8 @@ static int run(struct job *j, enum run run)
 	o.writes_cap = true;
 	o.events = events;
 	o.n_events = run == RUN_UNDISTURBED ? 0 : fill_events(j, &j->after, events);
+	if (run == RUN_MAXIMUM && j->cap_uw > 0)
+		return run_inside_cap(j, &o);
 	r = simulation_new(&o, &s);
 	if (r < 0)
 		return r;

@@ -82,7 +82,6 @@ const struct disturbance disturbances_all[] = {
 		.extra = 0.9,
 		.extra_s = 3,
 		WITHIN,
-		.missed = MISSED(EXCESS_LATE),
 	},
 	{
 		.name = "burst-beyond",
@@ -106,7 +105,9 @@ const struct disturbance disturbances_all[] = {
 		.load = 0,
 		.extra = 1,
 		WITHIN,
-		.missed = MISSED(EXCESS_LATE) | MISSED(RECOVERY),
+		/* At the rated rate itself a row less or more is a third of the power, and the two
+		 * runs' estimates cross over at different times. */
+		.missed = MISSED(RECOVERY),
 	},
 	{
 		.name = "poll-100ms",
@@ -121,6 +122,9 @@ const struct disturbance disturbances_all[] = {
 		VARYING,
 		.poll_ns = POLL(1000),
 		WITHIN,
+		/* One card rests on the row below in the end, one level lower, at the same power
+		 * and with no more late: the undisturbed run happens not to come there. */
+		.missed = MISSED(END_CLOCK),
 	},
 	{
 		.name = "poll-5s",
@@ -138,14 +142,12 @@ const struct disturbance disturbances_all[] = {
 		.cap = 0.5,
 		LATE,
 		.over_cap_s = 1,
-		/* For the 10 s left of the burst more comes than can be served inside the cap, so
-		 * each of them is late, which is 12 % of all; maximum goes on above the cap. Only
-		 * in the burst does the card work without a pause, and tells that it draws less
-		 * than its profile says. What is chosen afterwards is then another option than in
-		 * the run that was never told: of more CUs at a lower clock, or of more power, and
-		 * less is late. */
-		.missed = MISSED(EXCESS_LATE) | MISSED(RECOVERY) | MISSED(END_CLOCK) |
-			  MISSED(END_POWER),
+		/* A margin below the cap is left for the card's heat and what readings and profile
+		 * are off: in the 10 s left of the burst that is some percent of throughput less
+		 * than what fits this card exactly, and so much longer does the queue take that
+		 * has grown meanwhile. After it a factor that is learnt a percent higher or lower
+		 * leads to a neighbouring row at times. */
+		.missed = MISSED(EXCESS_LATE) | MISSED(RECOVERY),
 	},
 	{
 		.name = "overload",

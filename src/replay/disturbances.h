@@ -2,7 +2,9 @@
 /* Scenarios: what goes wrong while the governor is at work, and within which bounds its user may
  * ask it to stay. Each is run three times with the same requests and the same chance: under the
  * policy, under maximum, which knows no disturbance that it could make worse, and undisturbed under
- * the policy, which is where it has to come back to. */
+ * the policy, which is where it has to come back to. Where a power cap is what disturbs, lateness
+ * is held against what serves the most inside it on this very card, and undisturbed it has held
+ * from the beginning. */
 #pragma once
 
 #include "replay/evaluate.h"

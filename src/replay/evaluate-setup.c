@@ -290,6 +290,7 @@ void evaluate_governor_config(const struct evaluation_options *o, const struct b
 		.max_batch = MAX(o->max_batch, 1u),
 		.priority = 100,
 		.use_mask = true,
+		.never_boosts = o->no_boosts,
 	};
 	(void)snprintf(ret->models[0].name, sizeof(ret->models[0].name), "%.*s", MODEL_NAME_MAX,
 		       b->model->name);

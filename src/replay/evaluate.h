@@ -39,6 +39,7 @@ struct evaluation_options {
 	bool exact;
 	uint32_t max_batch;  /* 1 */
 	double cap_w;	     /* for batchsizer; 0: none */
+	bool no_boosts;	     /* policies that boost do without */
 	bool headroom_sweep; /* for the curves, reaches and the equal-lateness means */
 	bool keep_ticks;
 	uint32_t threads; /* 0: one for each core */

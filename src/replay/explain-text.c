@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "replay/explain-text.h"
 #include "base/units.h"
+#include "governor/self-check.h"
 #include <math.h>
 
 static void print_setting(FILE *f, const char *title, const struct explain_setting *s)
@@ -53,6 +54,10 @@ static void print_model(FILE *f, const char *name, const struct governor_explana
 {
 	(void)fprintf(f, "%s: %.1f requests/s, planned for %.1f\n", name, e->rate_rps,
 		      e->demand_rps);
+	for (uint32_t i = 0; i < SELF_CHECK_SUBJECTS; i++)
+		if (e->stale & 1u << i)
+			(void)fprintf(f, "  its profile is stale: %s\n",
+				      self_check_subject_name(i));
 	print_setting(f, "decided", &e->in_force);
 	if (e->differs)
 		print_setting(f, "wanted", &e->choice);

@@ -45,6 +45,7 @@ static const char help[] =
 	"      --headroom-sweep       each policy at 0.4 to 1.3: curves of energy and lateness\n"
 	"      --max-batch N          largest batch that a policy may order (default: 1)\n"
 	"      --cap POWER            power cap on the card, as 150W\n"
+	"      --no-boosts            nobody goes to full speed because of a queue\n"
 	"Cards:\n"
 	"      --device NAME          kind of card, or its .ini file (default: mi50)\n"
 	"      --gating none|se|cu    power gating outside the CU mask; se and cu are modelled\n"
@@ -466,6 +467,7 @@ static const struct option_row rows[] = {
 	{"gating", .set = set_gating},
 	{"service-cards", NUMBER(u32, EVALUATION(service_cards)), .min = 1, .max = 1000},
 	{"exact", .flag = true, NUMBER(flag, EVALUATION(exact))},
+	{"no-boosts", .flag = true, NUMBER(flag, EVALUATION(no_boosts))},
 	{"ensemble", NUMBER(u32, EVALUATION(ensemble)), .min = 1, .max = TRUTH_ENSEMBLE + 1},
 	{"switch-ms", NUMBER(double, EVALUATION(switch_ms)), .min = 0, .max = 10000},
 	{"dpm-ramp-ms", NUMBER(double, EVALUATION(dpm_ramp_ms)), .min = 0, .max = 10000},
@@ -483,8 +485,8 @@ enum { OPTION_HELP = 1000, OPTION_VERSION };
 /* What goes with every use of the program, and what with experiments, too. */
 static const char *const of_all[] = {"json", "inputs", "explain", "experiment", NULL};
 /* What is the same for all mixes, or of single models. */
-static const char *const not_of_mixes[] = {"models",	     "policies", "latency", "report",
-					   "headroom-sweep", "cap",	 NULL};
+static const char *const not_of_mixes[] = {"models",	     "policies", "latency",   "report",
+					   "headroom-sweep", "cap",	 "no-boosts", NULL};
 static const char *const of_experiments[] = {"trace", "smoothing-k", "seed", "threads", NULL};
 
 static bool is_one_of(const char *name, const char *const *names)

@@ -253,6 +253,7 @@ static void add_further_set_up(struct row *row, const struct evaluation_options 
 		   o->idle_active_share < 0 ? d->idle_active_share : o->idle_active_share);
 	add(row, "surfaces", surfaces_json(o));
 	add(row, "exact", json_boolean(o->exact));
+	add(row, "no_boosts", json_boolean(o->no_boosts));
 }
 
 static json_t *mix_model_json(const char *name, const struct mix_model_figures *m)

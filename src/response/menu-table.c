@@ -93,7 +93,8 @@ struct best {
 
 struct row_search {
 	struct place at;
-	double late_w; /* if all is late */
+	double late_w;	/* if all is late */
+	double allowed; /* share that may be late */
 	struct best full, masked;
 };
 
@@ -102,7 +103,7 @@ struct search {
 	const struct response_table *table;
 	const struct menu_table_options *options;
 	double limit_ns; /* SLO / factor */
-	double allowed;	 /* share that may be late */
+	double allowed;	 /* share that may be late, by the percentile */
 	uint32_t n_rows;
 	struct row_search rows[TABLE_MAX_ROWS];
 };
@@ -123,11 +124,11 @@ static void consider_row0(const struct search *s, uint32_t option, struct row_se
 
 	if (o->batch > m->options[m->baseline].batch ||
 	    o->service_ns * s->options->factor >
-		    s->table->rows[0].service_ns * (1 + RATE_TOLERANCE))
+		    s->table->rows[0].service_ns * (1 + MENU_TABLE_ROW0_SLACK))
 		return;
 	new.cost_w = new.power_w = power_at(m, option, &r->at);
 	survival_at(m, option, &r->at, &survival);
-	if (is_less(&new, best) && tail_late(&survival, s->limit_ns) <= s->allowed)
+	if (is_less(&new, best) && tail_late(&survival, s->limit_ns) <= r->allowed)
 		*best = new;
 }
 
@@ -144,7 +145,7 @@ static void consider(const struct search *s, uint32_t option, struct row_search 
 	survival_at(s->menu, option, &r->at, &survival);
 	late = tail_late(&survival, s->limit_ns);
 	new.cost_w = new.power_w + r->late_w *late;
-	if (late <= s->allowed && is_less(&new, best))
+	if (late <= r->allowed && is_less(&new, best))
 		*best = new;
 }
 
@@ -227,6 +228,26 @@ static void set_baseline(const struct search *s, struct response_table *ret)
 	ret->baseline.tail_upper_ns *= f;
 }
 
+static double late_at(const struct response_menu *m, uint32_t option, double rate_rps,
+		      double limit_ns)
+{
+	struct menu_point p;
+
+	menu_point_at(m, option, rate_rps, &p);
+	return response_menu_late(&p, limit_ns);
+}
+
+/* What B is late on this card beyond what it is on the profile's is none of our choice, and full
+ * speed does not help it. */
+static double allowed_at(const struct search *s, double rate_rps)
+{
+	const struct response_menu *m = s->menu;
+	double here = late_at(m, m->baseline, s->options->factor * rate_rps, s->limit_ns);
+	double there = late_at(m, m->baseline, rate_rps, (double)m->slo_ns);
+
+	return s->allowed + MAX(here - there, 0.0);
+}
+
 void menu_table(const struct response_menu *m, const struct response_table *table,
 		const struct menu_table_options *o, struct response_table *ret)
 {
@@ -250,6 +271,7 @@ void menu_table(const struct response_menu *m, const struct response_table *tabl
 		s.rows[i] = (struct row_search){
 			.at = place_of(m, rate_rps),
 			.late_w = late_w * rate_rps,
+			.allowed = allowed_at(&s, table->rows[i].rate_rps),
 			.full = none,
 			.masked = none,
 		};

@@ -6,12 +6,17 @@
  * from what the menu says at f times its rate, between two of its rates on the straight line. Rows
  * keep their rates, and so their numbers mean the same demand as in the table that it is made of.
  *
- * Row 0 has to survive a step, which no menu knows. What is at least as fast on this card as the
- * table's own row 0 was on the profile's survives it as well, and the cheapest of these is taken.
- * Rows above what B sustains on this card are B. */
+ * Row 0 has to survive a step, which no menu knows. What is as fast on this card as the table's own
+ * row 0 was on the profile's, or MENU_TABLE_ROW0_SLACK slower, survives it as well; the cheapest
+ * of these is taken. (That row was tried with a boost one poll after the step; a wake brings it
+ * sooner.)
+ * Rows above what B sustains on this card are B. What B itself is late on this card beyond what it
+ * is on the profile's may be late in addition to what the percentile allows. */
 #pragma once
 
 #include "response/menu.h"
+
+#define MENU_TABLE_ROW0_SLACK 0.06
 
 struct menu_table_options {
 	double factor;	  /* service time over the profile's */

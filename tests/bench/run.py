@@ -28,6 +28,7 @@ def inside(build, seconds):
     """Under cofris-sim: the apply path per backend, and what both daemons cost while they govern."""
     os.environ.update(COFRIS_BUILD=build, COFRIS_SOURCE=SOURCE)
     sys.path.insert(0, os.path.join(SOURCE, "tests", "support"))
+    import early_path
     from machine import BDF, Machine, wait_for
 
     apply_path = os.path.join(build, "tests", "bench-apply")
@@ -36,6 +37,7 @@ def inside(build, seconds):
         with Machine() as m:
             m.start_actuator(backend=backend)
             result[backend] = json.loads(run([apply_path, "actuator", m.actuator_socket, BDF[0]]))
+    result["early"] = {b: early_path.measure(build, b) for b in ("rsmi", "sysfs")}
     with Machine() as m:
         actuator, daemon = m.setup()
         m.start_worker("--rate", "60", "--duration", f"{seconds + 60}s")
@@ -76,6 +78,13 @@ def memory(pid):
             for key, name in (("rss_kib", "VmRSS"), ("anonymous_kib", "RssAnon"))}
 
 
+def show_early(early):
+    print(f"  {'wake to write of the clock, us':<34}{'median':>10}{'p99':>10}{'max':>10}{'raises':>10}")
+    for backend, q in early.items():
+        print(f"  {backend:<34}{q['p50_us']:>10.0f}{q['p99_us']:>10.0f}{q['max_us']:>10.0f}"
+              f"{q['raises']:>10}")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build-dir", required=True)
@@ -100,6 +109,7 @@ def main():
     for name in ("bare", "rsmi", "sysfs"):
         q = d[name]
         print(f"  {name:<34}{q['median_us']:>10.0f}{q['p95_us']:>10.0f}{q['max_us']:>10.0f}")
+    show_early(d["early"])
     print(f"  {'governing, 60 s at 0.5 s':<34}{'CPU %':>10}{'RSS KiB':>10}{'anon KiB':>10}")
     for name in ("cofrisd", "cofris-actuator"):
         q = d[name]

@@ -18,7 +18,7 @@
 #include <time.h>
 
 #define SKIPPED	  77
-#define WAIT_MS	  20000 /* only a failing test waits that long */
+#define WAIT_MS	  60000 /* only a failing test waits that long */
 #define NO_CARD	  "0000:ff:1f.7"
 #define SENSORS	  (GPU_HAS_POWER | GPU_HAS_BUSY | GPU_HAS_SCLK | GPU_HAS_TEMP)
 #define READ_BACK (GPU_HAS_CAP | GPU_HAS_PERF)

@@ -34,6 +34,8 @@ struct run {
 	struct surface *surface;
 	struct load_curve *curve;
 	struct response_table *table, *clock_table;
+	struct response_menu *menu; /* NULL: the policy does not plan */
+	double late_cost;
 	struct governor_config config;
 	struct truth truth;
 	struct costs *costs;
@@ -81,11 +83,26 @@ static bool has_masks(const struct response_table *t)
 	return false;
 }
 
+/* As the daemon: the menu is of the tails that the table is of. */
+static int derive_from(struct run *run, struct response_tails *tails, struct table_options *t,
+		       bool plans, struct surface_error *error)
+{
+	int r = response_table_derive_from(tails, t, &run->table, error);
+
+	if (r == 0 && plans)
+		r = response_menu_derive(tails, t, run->table, &run->menu, error);
+	if (r < 0 || !has_masks(run->table))
+		return r;
+	t->free_mask = false;
+	return response_table_derive_from(tails, t, &run->clock_table, error);
+}
+
 static int derive(struct run *run)
 {
+	_cleanup_(response_tails_freep) struct response_tails *tails = NULL;
 	struct table_options t = TABLE_OPTIONS_DEFAULT;
 	const struct policy *policy = policy_find(run->o.policy);
-	struct surface_error error = {0};
+	struct surface_error error = {.text = "out of memory"};
 	int r;
 
 	if (!policy)
@@ -94,11 +111,10 @@ static int derive(struct run *run)
 	t.poll_ns = run->o.poll_ns;
 	t.gating = (enum table_gating)run->o.gating;
 	policy_restrict(policy, &t);
-	r = response_table_derive(run->surface, &t, &run->table, &error);
-	if (r == 0 && has_masks(run->table)) {
-		t.free_mask = false;
-		r = response_table_derive(run->surface, &t, &run->clock_table, &error);
-	}
+	run->late_cost = t.late_cost;
+	r = response_tails_new(run->surface, t.seed, &tails);
+	if (r == 0)
+		r = derive_from(run, tails, &t, policy->plans, &error);
 	return r < 0 ? log_error_errno(r, "%s: %s", run->o.surface, error.text) : 0;
 }
 
@@ -114,6 +130,8 @@ static void configure(struct run *run)
 	c->models[0] = (struct governor_model_config){
 		.table = run->table,
 		.clock_table = run->clock_table,
+		.menu = run->menu,
+		.late_cost = run->late_cost,
 		.policy = run->o.policy,
 		.max_batch = 1,
 		.priority = 100,
@@ -372,6 +390,7 @@ static void run_done(struct run *run)
 	free(run->arrival_ns);
 	free(run->table);
 	free(run->clock_table);
+	free(run->menu);
 	free(run->device);
 	free(run->model);
 }

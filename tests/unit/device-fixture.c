@@ -9,7 +9,7 @@
 #include <time.h>
 
 #define MAX_ALLOCATIONS 512
-#define WAIT_NS		(20 * NSEC_PER_SEC)
+#define WAIT_NS		(60 * NSEC_PER_SEC)
 
 /* ---- memory and events ---- */
 

@@ -53,7 +53,7 @@ void queue_close(struct test_queue *q);
 void sdma_open(struct device *d, struct test_queue *q);
 
 amd_signal_t *signal_new(int64_t value);
-/* Within 20 s, or the test fails. */
+/* Within a minute, or the test fails. */
 void signal_wait(const amd_signal_t *s, int64_t value);
 double signal_ns(const amd_signal_t *s);
 double signal_start_ns(const amd_signal_t *s);

@@ -115,6 +115,7 @@ static inline double bench_uniform(uint64_t *seed)
 struct bench_queue {
 	uint64_t seed;
 	double fastest_ns, rate_rps;
+	uint32_t clump; /* requests that arrive together; 0 counts as 1 */
 	uint32_t mhz;
 	double now_ns, next_arrival_ns, busy_until_ns;
 	bool busy;
@@ -129,12 +130,17 @@ struct bench_queue {
 	uint64_t total, total_late;
 };
 
+/* From one clump to the next. */
+static inline double bench_gap_ns(struct bench_queue *q)
+{
+	return -log(bench_uniform(&q->seed)) * 1e9 * MAX(q->clump, 1u) / q->rate_rps;
+}
+
 static inline void bench_queue_rate(struct bench_queue *q, double rate_rps)
 {
 	q->rate_rps = rate_rps;
 	/* Memoryless, so the next arrival may be drawn anew. */
-	q->next_arrival_ns =
-		rate_rps > 0 ? q->now_ns - log(bench_uniform(&q->seed)) * 1e9 / rate_rps : INFINITY;
+	q->next_arrival_ns = rate_rps > 0 ? q->now_ns + bench_gap_ns(q) : INFINITY;
 }
 
 static inline void bench_queue_init(struct bench_queue *q, const struct response_table *t,
@@ -161,11 +167,8 @@ static inline void bench_queue_start(struct bench_queue *q, double now_ns)
 	q->in.busy_ns += (uint64_t)service_ns;
 }
 
-static inline void bench_queue_arrive(struct bench_queue *q)
+static inline void bench_queue_come(struct bench_queue *q, double now_ns)
 {
-	double now_ns = q->next_arrival_ns;
-
-	q->next_arrival_ns = now_ns - log(bench_uniform(&q->seed)) * 1e9 / q->rate_rps;
 	if (q->tail - q->head == BENCH_QUEUE)
 		return;
 	q->arrived_ns[q->tail++ % BENCH_QUEUE] = now_ns;
@@ -173,6 +176,15 @@ static inline void bench_queue_arrive(struct bench_queue *q)
 	q->total++;
 	if (!q->busy)
 		bench_queue_start(q, now_ns);
+}
+
+static inline void bench_queue_arrive(struct bench_queue *q)
+{
+	double now_ns = q->next_arrival_ns;
+
+	q->next_arrival_ns = now_ns + bench_gap_ns(q);
+	for (uint32_t i = 0; i < MAX(q->clump, 1u); i++)
+		bench_queue_come(q, now_ns);
 }
 
 static inline void bench_queue_complete(struct bench_queue *q)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 cofris_test(test-sequence SOURCES test-sequence.c USES cofris-governor LABELS unit)
 cofris_test(test-card-plan SOURCES test-card-plan.c USES cofris-governor LABELS unit)
+cofris_test(test-card-plan-real SOURCES test-card-plan-real.c USES cofris-governor LABELS unit)
 cofris_test(test-governor-several SOURCES test-governor-several.c USES cofris-governor
   LABELS unit)
 cofris_test(test-governor SOURCES test-governor.c USES cofris-governor LABELS unit)
@@ -10,6 +11,7 @@ cofris_test(test-governor-property SOURCES test-governor-property.c USES cofris-
 cofris_test(test-governor-demand SOURCES test-governor-demand.c USES cofris-governor LABELS unit)
 cofris_test(test-governor-explain SOURCES test-governor-explain.c USES cofris-governor LABELS unit)
 cofris_test(test-boost SOURCES test-boost.c USES cofris-governor LABELS unit)
+cofris_test(test-constancy SOURCES test-constancy.c USES cofris-governor LABELS unit)
 cofris_test(test-policies SOURCES test-policies.c USES cofris-governor LABELS unit)
 cofris_test(test-governor-memory SOURCES test-governor-memory.c USES cofris-governor LABELS unit)
 target_link_options(test-governor-memory PRIVATE
@@ -22,3 +24,5 @@ cofris_test(test-cap-factor SOURCES test-cap-factor.c USES cofris-governor LABEL
 foreach(part IN ITEMS governor-check self-check service-factor)
   cofris_test(test-${part} SOURCES test-${part}.c USES cofris-governor LABELS unit)
 endforeach()
+cofris_test(test-switch-time SOURCES test-switch-time.c USES cofris-governor LABELS unit)
+cofris_test(test-late-test SOURCES test-late-test.c USES cofris-governor LABELS unit)

@@ -51,6 +51,21 @@ static void test_it_rises_in_seconds_and_falls_in_half_a_minute(void **state _un
 	assert_true(fabs(cap_factor_get(&f) - 0.95) < 0.005);
 }
 
+/* What it starts with was never measured: a card that draws less is believed in some seconds, by
+ * the mean of what there is, and not by the lowest of it. */
+static void test_the_first_readings_are_believed_at_once(void **state _unused_)
+{
+	struct cap_factor f = {0};
+	struct cap_factor_input low = interval(0.95, 0.9), lower = interval(0.95, 0.8);
+
+	run(&f, &low, 9);
+	assert_true(cap_factor_get(&f) < 0.93 && cap_factor_get(&f) > 0.9);
+	run(&f, &low, 60);
+	assert_true(fabs(cap_factor_get(&f) - 0.9) < 0.002);
+	run(&f, &lower, 2);
+	assert_true(cap_factor_get(&f) > 0.89);
+}
+
 static void test_above_the_cap_it_does_not_wait_for_a_window(void **state _unused_)
 {
 	struct cap_factor f = {0};
@@ -163,6 +178,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_it_rises_in_seconds_and_falls_in_half_a_minute),
+		cmocka_unit_test(test_the_first_readings_are_believed_at_once),
 		cmocka_unit_test(test_above_the_cap_it_does_not_wait_for_a_window),
 		cmocka_unit_test(test_the_interval_after_an_order_counts_but_is_not_learnt_from),
 		cmocka_unit_test(test_what_tells_nothing_is_not_learnt_from),

@@ -336,10 +336,11 @@ static void test_the_choice_is_the_steps(void **state _unused_)
 	agree("adapter", TABLE_GATING_NONE, 0, 6);
 }
 
-/* Or may, and a doubt is told before it. */
+/* Or may, and a doubt is told before it; or rows that are held are too much without masks. */
 static bool any_holds(const struct governor_decision *d)
 {
-	bool any = is_held(d->reason) || is_doubt(d->reason);
+	bool any = is_held(d->reason) || is_doubt(d->reason) ||
+		   d->reason == GOVERNOR_REASON_SEVERAL_MODELS;
 
 	for (uint32_t i = 0; i < d->n_models; i++)
 		any |= is_held(d->models[i].reason) || is_doubt(d->models[i].reason);

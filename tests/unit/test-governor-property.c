@@ -2,6 +2,7 @@
 /* What holds for the governor on any card, with any models, under any load and whatever it is told.
  */
 #include "governor-world.h"
+#include "governor/governor-internal.h"
 #include "governor/policy.h"
 #include <string.h>
 
@@ -502,6 +503,122 @@ static void test_constant_load_has_no_limit_cycle(void **state)
 	}
 }
 
+/* The last configurations of the row, without the boosts on top of it, and when they came. */
+struct rows {
+	uint32_t n, recent[120]; /* changes in each of the last polls */
+	uint32_t k;
+	struct table_row row, before; /* the present one, and the one before it */
+	uint32_t returns;	      /* to the one before, one after the other */
+};
+
+static bool same_configuration(const struct table_row *a, const struct table_row *b)
+{
+	return a->max_mhz == b->max_mhz && cu_shape_equal(a->shape, b->shape) &&
+	       a->batch == b->batch;
+}
+
+static void add_poll(struct rows *r, const struct table_row *now)
+{
+	uint32_t *slot = &r->recent[r->k++ % ARRAY_SIZE(r->recent)];
+	bool changed = r->row.max_mhz > 0 && !same_configuration(now, &r->row);
+
+	r->n += changed;
+	r->n -= *slot;
+	*slot = changed;
+	if (!changed && r->row.max_mhz > 0)
+		return;
+	r->returns = same_configuration(now, &r->before) ? r->returns + 1 : 0;
+	r->before = r->row;
+	r->row = *now;
+}
+
+#define CYCLE_RUNS    240
+#define CYCLE_POLLS   600
+#define CYCLE_RETURNS 6
+
+/* Any table, and requests that come in clumps at a constant rate: an estimate that strays, service
+ * times that do, and a card that is not as its profile. The queue is another matter. */
+static void cycle_run(uint64_t *seed, uint32_t run)
+{
+	static const uint32_t clumps[] = {1, 1, 2, 4, 8, 16};
+	uint32_t clump = clumps[run % ARRAY_SIZE(clumps)];
+	_cleanup_(governor_freep) struct governor *g = NULL;
+	static struct governor_decision d;
+	const struct response_table *t = &world.models[0].table;
+	struct rows rows = {0};
+	double mean, slowness;
+
+	world_new(&world, seed, 1, false);
+	mean = world_between(seed, 0.05, 1) * t->rated_rps / 2 / clump;
+	slowness = world_between(seed, 0.9, 1.15);
+	g = governor_of(&world.config);
+	d.models[0].row = UINT32_MAX;
+	for (uint32_t k = 1; k <= CYCLE_POLLS; k++) {
+		const struct table_row *row =
+			d.models[0].row < t->n_rows ? &t->rows[d.models[0].row] : &t->baseline;
+		struct governor_model_input *in = &input.models[0];
+
+		sane_input(seed, &world, k * world.config.poll_ns, 0, &input);
+		in->whole_interval = k > 1;
+		for (double s = -log(bench_uniform(seed)); s < mean; s -= log(bench_uniform(seed)))
+			in->arrivals += clump;
+		in->starts = in->completions = in->executions = in->arrivals;
+		in->busy_ns = (uint64_t)((double)in->executions * row->service_ns * slowness *
+					 world_between(seed, 0.97, 1.03));
+		governor_step(g, &input, &d);
+		if (k > CYCLE_POLLS / 5)
+			add_poll(&rows, &(struct table_row){.max_mhz = d.max_mhz,
+							    .shape = d.models[0].shape,
+							    .batch = d.models[0].max_batch});
+		if (rows.n > 4 || rows.returns > CYCLE_RETURNS)
+			fail_msg("run %u, %.0f/s in clumps of %u: poll %u: %u changes in a minute, "
+				 "%u times to and fro",
+				 run, 2 * mean * clump, clump, k, rows.n, rows.returns);
+	}
+}
+
+static void test_no_table_makes_a_constant_load_cycle(void **state)
+{
+	uint64_t seed = SEED + 9;
+
+	(void)state;
+	for (uint32_t i = 0; i < CYCLE_RUNS; i++)
+		cycle_run(&seed, i);
+}
+
+/* With its queue: the rows stay, whatever boosts the clumps take. */
+static void test_clumps_are_boosted_and_no_reason_to_change_rows(void **state)
+{
+	static const uint32_t clumps[] = {2, 4, 8, 16};
+	static struct bench b;
+	uint64_t seed = SEED + 10;
+
+	(void)state;
+	for (uint32_t i = 0; i < 48; i++) {
+		double rated_rps = exp(world_between(&seed, log(20), log(600)));
+		double load = world_between(&seed, 0.1, 0.7);
+		struct rows rows = {0};
+
+		assert_int_equal(bench_init(&b, rated_rps, SEED + i, load * rated_rps), 0);
+		b.queue.clump = clumps[i % ARRAY_SIZE(clumps)];
+		bench_queue_rate(&b.queue, load * rated_rps);
+		for (uint32_t k = 0; k < 480; k++) {
+			uint32_t row;
+
+			bench_step(&b);
+			row = b.governor->models[0].pacer.row;
+			if (k >= 120)
+				add_poll(&rows, row < b.table.n_rows ? &b.table.rows[row]
+								     : &b.table.baseline);
+			if (rows.n > 4)
+				fail_msg("load %g of %.0f/s by %u: %u changes of the row in a "
+					 "minute",
+					 load, rated_rps, b.queue.clump, rows.n);
+		}
+		governor_free(b.governor);
+	}
+}
+
 static int begin(void **state)
 {
 	(void)state;
@@ -521,6 +638,8 @@ int main(void)
 		cmocka_unit_test(test_a_reload_changes_no_decision),
 		cmocka_unit_test(test_after_a_restart_the_margin_is_wide_and_narrows),
 		cmocka_unit_test(test_constant_load_has_no_limit_cycle),
+		cmocka_unit_test(test_no_table_makes_a_constant_load_cycle),
+		cmocka_unit_test(test_clumps_are_boosted_and_no_reason_to_change_rows),
 	};
 
 	return cmocka_run_group_tests(tests, begin, NULL);

@@ -161,20 +161,17 @@ static void test_models_of_a_card_are_planned_for_together(void **state)
 static void test_what_cannot_be_planned_for_together_runs_at_full_speed(void **state)
 {
 	(void)state;
-	for (unsigned int what = 0; what < 6; what++) {
+	for (unsigned int what = 0; what < 4; what++) {
 		struct card *c = card_new();
 
 		if (what == 1)
 			c->config.models[1].menu = NULL;
 		if (what == 2)
 			c->config.models[1].policy = "frequency";
-		if (what == 3)
-			c->config.models[1].use_mask = false;
 		start(c);
 		load(c, 0, 0.1);
 		load(c, 1, 0.1);
-		c->input.models[1].mask_follows = what != 4;
-		c->input.models[1].mask_unknown = what == 5;
+		c->input.models[1].mask_unknown = what == 3;
 		steps(c, 10);
 		if (what == 0) {
 			assert_true(c->decision.max_mhz < TOP_MHZ);
@@ -184,6 +181,35 @@ static void test_what_cannot_be_planned_for_together_runs_at_full_speed(void **s
 			assert_int_equal(cu_shape_cus(c->decision.models[0].shape), 0);
 			assert_true(isnan(c->decision.predicted_power_w));
 		}
+		card_end(c);
+	}
+}
+
+/* One that may not be masked, or does not follow: all on all CUs, as long as all SLOs hold so. */
+static void test_without_masks_all_cus_are_shared(void **state)
+{
+	(void)state;
+	for (unsigned int what = 0; what < 2; what++) {
+		struct card *c = card_new();
+
+		c->config.models[1].use_mask = what == 1;
+		start(c);
+		load(c, 0, 0.1);
+		load(c, 1, 0.1);
+		c->input.models[1].mask_follows = what == 0;
+		steps(c, 20);
+		assert_reason(c->decision.reason, GOVERNOR_REASON_DEMAND);
+		assert_true(c->decision.max_mhz < TOP_MHZ && c->decision.predicted_power_w > 0);
+		for (uint32_t i = 0; i < 2; i++) {
+			assert_int_equal(cu_shape_cus(c->decision.models[i].shape), 0);
+			assert_true(c->decision.models[i].tail_ns <= (double)c->menus[i]->slo_ns);
+		}
+		load(c, 0, 1.2);
+		load(c, 1, 1.2);
+		c->input.models[1].mask_follows = what == 0;
+		steps(c, 4);
+		assert_reason(c->decision.reason, GOVERNOR_REASON_SEVERAL_MODELS);
+		assert_int_equal(c->decision.max_mhz, TOP_MHZ);
 		card_end(c);
 	}
 }
@@ -207,6 +233,41 @@ static void test_doubt_about_one_model_is_its_rated_rate_alone(void **state)
 		    c->menus[0]->rated_rps);
 	assert_disjoint_or_none(c);
 	card_end(c);
+}
+
+/* Both at their rated rates would be too much for the card, and one would be left with a few CUs.
+ */
+static void test_nobody_gives_way_to_a_guess(void **state)
+{
+	(void)state;
+	for (unsigned int important = 0; important < 2; important++) {
+		struct card *c = card_new();
+
+		if (important > 0)
+			c->config.models[0].priority = 200;
+		start(c);
+		load(c, 0, 0.1);
+		load(c, 1, 0.1);
+		load(c, 2, 0.1);
+		steps(c, 20);
+		for (uint32_t i = 1; i < MODELS; i++)
+			c->input.models[i].state = GOVERNOR_INPUT_MISSING;
+		step(c);
+		for (uint32_t i = 0; i < MODELS && important == 0; i++)
+			assert_int_equal(cu_shape_cus(c->decision.models[i].shape), 0);
+		if (important == 0) {
+			assert_reason(c->decision.reason, GOVERNOR_REASON_MISSING_INPUT);
+			assert_int_equal(c->decision.max_mhz, TOP_MHZ);
+		} else {
+			assert_true(c->decision.models[0].tail_ns <= (double)c->menus[0]->slo_ns);
+		}
+		/* Once it is known again, it is planned for at once. */
+		for (uint32_t i = 1; i < MODELS; i++)
+			c->input.models[i].state = GOVERNOR_INPUT_OK;
+		steps(c, 20);
+		assert_true(c->decision.max_mhz < TOP_MHZ);
+		card_end(c);
+	}
 }
 
 static void test_danger_raises_the_clock_for_all_and_leaves_the_masks(void **state)
@@ -233,6 +294,79 @@ static void test_danger_raises_the_clock_for_all_and_leaves_the_masks(void **sta
 	c->input.models[0].oldest_age_ns = 0;
 	steps(c, 10);
 	assert_int_equal(c->decision.max_mhz, before.max_mhz);
+	card_end(c);
+}
+
+/* Looks at the queue, as often as the governor asks, until the boost has ended. */
+static uint64_t look_until_calm(struct card *c, uint32_t mhz)
+{
+	uint64_t began_ns = c->input.now_ns;
+
+	for (unsigned int looks = 0; c->decision.max_mhz != mhz; looks++) {
+		assert_true(looks < 100 && c->decision.again_ns > c->input.now_ns &&
+			    c->decision.again_ns < c->input.now_ns + POLL_NS);
+		c->input.interval_ns = c->decision.again_ns - c->input.now_ns;
+		c->input.now_ns = c->decision.again_ns;
+		c->input.early = true;
+		for (uint32_t i = 0; i < MODELS; i++)
+			c->input.models[i].arrivals = 0;
+		governor_step(c->governor, &c->input, &c->decision);
+	}
+	c->input.early = false;
+	return c->input.now_ns - began_ns;
+}
+
+static void test_a_boost_ends_when_nothing_waits_any_more(void **state)
+{
+	struct card *c = card_new();
+	uint64_t calm_ns, busy_ns;
+	uint32_t low_mhz;
+
+	(void)state;
+	load(c, 0, 0.1);
+	load(c, 1, 0.1);
+	steps(c, 100);
+	low_mhz = c->decision.max_mhz;
+	for (unsigned int round = 0; round < 3; round++) {
+		/* Somebody waits on while one poll passes, and then nobody. */
+		c->input.models[1].woken = true;
+		c->input.models[1].in_flight = c->input.models[1].waiting = 3;
+		c->input.models[1].starts = 10;
+		c->input.models[1].busy_ns = c->menus[1]->slo_ns;
+		step(c);
+		assert_int_equal(c->decision.max_mhz, TOP_MHZ);
+		assert_reason(c->decision.models[1].reason, GOVERNOR_REASON_BACKLOG);
+		assert_true(c->decision.models[0].reason != GOVERNOR_REASON_BACKLOG);
+		c->input.models[1].woken = false;
+		step(c);
+		assert_int_equal(c->decision.max_mhz, TOP_MHZ);
+		c->input.models[1].in_flight = c->input.models[1].waiting = 0;
+		busy_ns = (uint64_t)c->menus[1]->options[c->menus[1]->baseline].service_ns;
+		calm_ns = look_until_calm(c, low_mhz);
+		assert_true(calm_ns >= 2 * busy_ns && calm_ns < 100 * NSEC_PER_MSEC);
+		steps(c, 2);
+	}
+	card_end(c);
+}
+
+/* Services that take longer than planned, whatever the reason, leave less time to wait. */
+static void test_danger_looks_at_the_service_time_observed(void **state)
+{
+	struct card *c = card_new();
+	uint32_t low_mhz;
+
+	(void)state;
+	load(c, 0, 0.1);
+	load(c, 1, 0.1);
+	steps(c, 100);
+	low_mhz = c->decision.max_mhz;
+	c->input.models[0].oldest_age_ns = c->menus[0]->slo_ns / 2;
+	step(c);
+	assert_int_equal(c->decision.max_mhz, low_mhz);
+	c->input.models[0].executions = 10;
+	c->input.models[0].busy_ns = 6 * c->menus[0]->slo_ns;
+	step(c);
+	assert_int_equal(c->decision.max_mhz, TOP_MHZ);
 	card_end(c);
 }
 
@@ -335,8 +469,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_models_of_a_card_are_planned_for_together),
 		cmocka_unit_test(test_what_cannot_be_planned_for_together_runs_at_full_speed),
+		cmocka_unit_test(test_without_masks_all_cus_are_shared),
 		cmocka_unit_test(test_doubt_about_one_model_is_its_rated_rate_alone),
+		cmocka_unit_test(test_nobody_gives_way_to_a_guess),
 		cmocka_unit_test(test_danger_raises_the_clock_for_all_and_leaves_the_masks),
+		cmocka_unit_test(test_a_boost_ends_when_nothing_waits_any_more),
+		cmocka_unit_test(test_danger_looks_at_the_service_time_observed),
 		cmocka_unit_test(test_the_least_important_model_gives_way),
 		cmocka_unit_test(test_a_cap_is_kept_by_plan_and_by_boosts),
 		cmocka_unit_test(test_constant_load_settles),

@@ -57,6 +57,23 @@ static void assert_stale(struct fixture *f, bool stale)
 	json_decref(model);
 }
 
+/* What explain says of it. */
+static void assert_explained(struct fixture *f, size_t n)
+{
+	_cleanup_(freep) char *text = status_explain_json(f->manager, NULL, UINT32_MAX, NAN);
+	json_t *root = json_loads(text, 0, NULL), *stale;
+
+	assert_non_null(root);
+	stale = json_object_get(root, "gpus");
+	stale = json_object_get(json_array_get(stale, 0), "models");
+	stale = json_object_get(json_array_get(stale, 0), "stale");
+	assert_true(json_is_array(stale));
+	assert_int_equal(json_array_size(stale), n);
+	if (n > 0)
+		assert_string_equal(json_string_value(json_array_get(stale, 0)), "service-time");
+	json_decref(root);
+}
+
 static void test_a_stale_profile_is_shown_until_it_holds_again(void **state)
 {
 	struct fixture *f = *state;
@@ -64,6 +81,7 @@ static void test_a_stale_profile_is_shown_until_it_holds_again(void **state)
 
 	start_governed(f, STANDARD PROMPT);
 	assert_stale(f, false);
+	assert_explained(f, 0);
 	model = get_model(f);
 	assert_true(json_is_null(
 		json_object_get(json_array_get(json_object_get(model, "self_check"), 1), "ratio")));
@@ -73,6 +91,7 @@ static void test_a_stale_profile_is_shown_until_it_holds_again(void **state)
 	RUN_UNTIL(f, unit(f)->decision.models[0].stale == GOVERNOR_STALE_SERVICE);
 	run_decisions(f, 1);
 	assert_stale(f, true);
+	assert_explained(f, 1);
 	assert_int_equal(unit(f)->logged_stale[0], GOVERNOR_STALE_SERVICE);
 	model = get_model(f);
 	assert_true(json_real_value(

@@ -102,17 +102,17 @@ static void test_everything_can_be_said(void **state)
 	assert_true(o.evaluation.service_cards == 20 && o.evaluation.ensemble == 21);
 	assert_true(o.evaluation.switch_ms == 200 && o.evaluation.dpm_ramp_ms == 0);
 	assert_true(o.evaluation.idle_active_share == 1);
-	assert_true(o.n_surfaces == 0 && !o.evaluation.exact);
+	assert_true(o.n_surfaces == 0 && !o.evaluation.exact && !o.evaluation.no_boosts);
 	replay_options_done(&o);
 
 	assert_int_equal(parse("--trace t --surface x --models a,b --surface a.csv,d/b.csv "
-			       "--exact",
+			       "--exact --no-boosts",
 			       &o),
 			 1);
 	assert_int_equal(o.n_surfaces, 2); /* of the last one */
 	assert_string_equal(o.surfaces[0], "a.csv");
 	assert_string_equal(o.surfaces[1], "d/b.csv");
-	assert_true(o.n_models == 2 && o.evaluation.exact);
+	assert_true(o.n_models == 2 && o.evaluation.exact && o.evaluation.no_boosts);
 }
 
 static void test_objectives_are_factors_or_times_and_may_be_several(void **state)

@@ -133,6 +133,29 @@ static void test_time_widens_it_to_a_bound(void **state _unused_)
 	assert_true(error() == SERVICE_FACTOR_PRIOR_ERROR);
 }
 
+/* Found at once, not with the patience of one that is sure. */
+static void test_what_contradicts_it_again_and_again_is_believed(void **state _unused_)
+{
+	double sure;
+
+	for (int i = 0; i < 1200; i++)
+		look(60, 0.7);
+	sure = error();
+	look(60, 1.1);
+	assert_true(error() <= sure && get() < 0.72);
+	for (int i = 0; i < 19; i++)
+		look(60, 1.1);
+	assert_true(fabs(get() - 1.1) < 0.03);
+	/* One that lies off to either side in turn is chance. */
+	for (int i = 0; i < 200; i++)
+		look(60, 1.1);
+	for (int i = 0; i < 40; i++) {
+		look(60, i % 2 ? 1.25 : 0.95);
+		assert_true(error() < 0.02);
+	}
+	assert_true(fabs(get() - 1.1) < 0.02);
+}
+
 /* Services that differ by as much as is presumed of them. */
 static void test_chance_moves_it_by_little(void **state _unused_)
 {
@@ -207,6 +230,7 @@ int main(void)
 		cmocka_unit_test_setup(test_one_look_moves_it_by_a_step_at_most, begin),
 		cmocka_unit_test_setup(test_few_services_wait_for_more, begin),
 		cmocka_unit_test_setup(test_time_widens_it_to_a_bound, begin),
+		cmocka_unit_test_setup(test_what_contradicts_it_again_and_again_is_believed, begin),
 		cmocka_unit_test_setup(test_chance_moves_it_by_little, begin),
 		cmocka_unit_test_setup(test_what_is_no_number_counts_for_nothing, begin),
 		cmocka_unit_test_setup(test_plans_move_in_steps_and_not_back_and_forth, begin),

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "governor/late-test.h"
+#include "base/macros.h"
+#include <math.h>
+
+/* Of what the percentile allows. */
+#define PLANNED_SHARE 0.2
+/* That are late together. */
+#define CLUSTER 8.0
+/* By chance once in a thousand times. */
+#define BOUND	   6.9
+#define STEP	   0.1
+#define DOUBTS_MAX 10
+/* Alarms with all that can be added. */
+#define IN_VAIN_MAX 4
+
+void late_test_init(struct late_test *l)
+{
+	*l = (struct late_test){0};
+}
+
+/* Each of these has taken longer than the SLO, all of them together less than all there were. */
+static bool is_borne_out(const struct governor_model_input *in, uint64_t slo_ns)
+{
+	return in->late <= in->completions &&
+	       (double)in->late * (double)slo_ns <= (double)in->sojourn_ns;
+}
+
+static void raise_plan(struct late_test *l)
+{
+	l->sum = 0;
+	if (l->useless)
+		return;
+	if (l->steps < LATE_TEST_STEPS_MAX)
+		l->steps++;
+	else
+		l->useless = ++l->in_vain >= IN_VAIN_MAX;
+}
+
+static void lower_plan(struct late_test *l)
+{
+	l->sum = 0;
+	l->in_vain = 0;
+	if (l->useless)
+		l->steps = 0;
+	else if (l->steps > 0)
+		l->steps--;
+	l->useless = false;
+}
+
+void late_test_update(struct late_test *l, const struct governor_model_input *in, uint64_t slo_ns,
+		      uint32_t percentile)
+{
+	double allowed = 1 - percentile / 100.0, planned = PLANNED_SHARE * allowed;
+	double late = (double)in->late, n = (double)in->completions;
+
+	if (l->disbelieved || in->completions == 0)
+		return;
+	/* Latencies of an interval in which a worker came are not known. */
+	if (in->late > 0 && in->sojourn_ns == 0 && !in->whole_interval)
+		return;
+	if (!is_borne_out(in, slo_ns)) {
+		l->disbelieved = ++l->doubts >= DOUBTS_MAX;
+		if (l->disbelieved)
+			l->steps = 0;
+		return;
+	}
+	if (in->late > 0 && l->doubts > 0)
+		l->doubts--;
+	l->sum +=
+		(late * log(allowed / planned) + (n - late) * log((1 - allowed) / (1 - planned))) /
+		CLUSTER;
+	if (l->sum >= BOUND)
+		raise_plan(l);
+	else if (l->sum <= -BOUND)
+		lower_plan(l);
+}
+
+double late_test_raise(const struct late_test *l)
+{
+	return l->useless || l->disbelieved ? 1 : 1 + STEP * l->steps;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A sequential test on late counts: whether more is late than is planned for, whatever the reason
+ * (bursts that no estimate of demand shows, a profile that is wrong in another way than by a
+ *factor).
+ *
+ *	log likelihood of "as late as the SLO's percentile allows"
+ *	over that of "as late as planned", a fifth of it
+ *	      |- - - - - - - - - -.- - - - - -   surely too late: planned for a tenth more
+ *	      |              . . |
+ *	    0 |. .  . .  . .     |o
+ *	      |    .                 . .
+ *	      |- - - - - - - - - - - - - - . -   surely not: a tenth less again
+ *
+ * Requests are late together, as one queue makes them, so that eight of them count as one. Nothing
+ *is planned for beyond three tenths more, and where that does not help either, lateness is none of
+ *the demand's: nothing is added then until it has been surely little.
+ *
+ * Late counts cost energy, so they have to be borne out by the latencies that the same worker
+ *counts; of one that contradicts itself again and again they count no more, until the last of the
+ *model's workers has left. */
+#pragma once
+
+#include "governor/governor.h"
+
+#define LATE_TEST_STEPS_MAX 3
+
+struct late_test {
+	double sum;
+	uint32_t steps, in_vain;
+	uint32_t doubts;
+	bool useless, disbelieved;
+};
+
+void late_test_init(struct late_test *l);
+/* An interval of the plan's own: what was decided for another reason says nothing about it. */
+void late_test_update(struct late_test *l, const struct governor_model_input *in, uint64_t slo_ns,
+		      uint32_t percentile);
+/* How many times the demand is to be planned for: 1 to 1.3. */
+double late_test_raise(const struct late_test *l);
