@@ -84,6 +84,13 @@ static const struct tail_batch *batch_of(const struct tail_question *q, uint32_t
 	return &t->batch;
 }
 
+void candidate_find_sizes(const struct tail_question *q, uint32_t cell, struct tail_sizes *ret)
+{
+	ret->n = 0;
+	if (is_batched(q, cell_of(q, cell)))
+		find_sizes(q->tails->surface, cell_of(q, cell), ret);
+}
+
 double candidate_fills_from_rps(const struct tail_question *q, uint32_t cell)
 {
 	const struct surface_cell *c = cell_of(q, cell);
@@ -204,5 +211,6 @@ void candidate_refine_power(const struct tail_question *q, struct candidate *c, 
 		busy += b.share[k];
 	}
 	c->power_w = MAX(c->power_w, power_w);
+	c->drew_w = c->power_w - c->idle_w;
 	*ret_busy = MIN(MAX(*ret_busy, busy), 1.0);
 }

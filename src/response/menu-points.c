@@ -145,13 +145,14 @@ static uint32_t next_rate(const struct menu_building *b, uint32_t option, uint32
 
 /* ---- what is simulated of an option ---- */
 
-/* The last batch of a bound and the next have so many without one between them. */
+/* Of the rates at which batches were simulated, from the last one down, and the first. */
 #define BOUND_EVERY 4
 
 struct exploration {
 	const struct menu_building *b;
 	uint32_t option, n; /* rates: that it sustains, then those that are kept */
 	struct menu_point *points;
+	bool batches;			     /* are waited for */
 	uint32_t n_own, own[TABLE_MAX_ROWS]; /* rates that were simulated, ascending */
 	double factors[TABLE_MAX_ROWS];	     /* of these: how far the bound is above the tail; 0:
 					      * not known */
@@ -175,9 +176,10 @@ static bool explore_batch(struct exploration *x, uint32_t rate)
 	struct tail_batch t;
 
 	if (!candidate_batch(&x->b->question, x->b->menu->options[x->option].cell,
-			     x->b->menu->rate_rps[rate], x->n_own % BOUND_EVERY == 0, &t))
+			     x->b->menu->rate_rps[rate], x->n_own == 0, &t))
 		return false;
 	x->points[rate].wait_ns = (float)t.wait_ns;
+	x->batches = true;
 	add_own(x, rate, t.tail_ns, &t.survival, t.upper_ns);
 	return true;
 }
@@ -222,23 +224,24 @@ static void explore_tails(struct exploration *x)
 		if (is_beyond(x, i, chosen))
 			x->n = i;
 	}
-	while (x->n_own > 0 && x->own[x->n_own - 1] >= x->n)
+	/* The first that is too long still has a line leading to it. */
+	while (x->n_own > 0 && x->own[x->n_own - 1] > x->n)
 		x->n_own--;
 }
 
 /* ---- bounds: of a few rates; in between they are straight ---- */
 
-/* The last one closes the line. */
-static void bound_last_batch(struct exploration *x)
+static void bound_batches(struct exploration *x)
 {
-	uint32_t last = x->n_own - 1;
-	struct tail_batch t;
+	uint32_t cell = x->b->menu->options[x->option].cell;
 
-	if (x->factors[last] > 0)
-		return;
-	(void)candidate_batch(&x->b->question, x->b->menu->options[x->option].cell,
-			      x->b->menu->rate_rps[x->own[last]], true, &t);
-	x->factors[last] = t.upper_ns / t.tail_ns;
+	for (uint32_t i = x->n_own; i > 1; i -= MIN(i, (uint32_t)BOUND_EVERY)) {
+		double rate_rps = x->b->menu->rate_rps[x->own[i - 1]];
+		struct tail_batch t;
+
+		(void)candidate_batch(&x->b->question, cell, rate_rps, true, &t);
+		x->factors[i - 1] = t.upper_ns / t.tail_ns;
+	}
 }
 
 static void bound_lanes(struct exploration *x)
@@ -265,8 +268,8 @@ static void bound_tails(struct exploration *x)
 
 	if (x->n_own == 0)
 		return;
-	if (x->factors[0] > 0)
-		bound_last_batch(x);
+	if (x->batches)
+		bound_batches(x);
 	else
 		bound_lanes(x);
 	for (uint32_t i = 0; i < x->n_own; i++) {

@@ -7,6 +7,14 @@
 
 #define TABLE_RATE_TOLERANCE 1e-9 /* for sums of steps that should meet R or 0.95 C(B) */
 
+/* What one execution of each size draws above idle, so that no larger one draws less, J. */
+struct candidate_sizes {
+	uint32_t n; /* 0: without batches */
+	uint32_t batch[TAIL_MAX_SIZES];
+	double energy_j[TAIL_MAX_SIZES];
+	double apart_ns; /* from one execution to the next, at most, if something waits */
+};
+
 /* A cell that may be chosen. */
 struct candidate {
 	uint32_t cell;
@@ -18,6 +26,8 @@ struct candidate {
 	double power_w;	       /* at the rate in hand */
 	double power_se_w;     /* its standard error */
 	double cost_w;	       /* likewise, with what is late */
+	double drew_w;	       /* at the last rate that it was simulated at, above idle */
+	struct candidate_sizes sizes;
 };
 
 /* All that the options allow, in the surface's order; *ret is malloc()ed. 0, -ENOMEM, or -EINVAL
@@ -53,6 +63,12 @@ double candidate_late(const struct tail_question *q, uint32_t cell, double rate_
  */
 void candidate_refine_power(const struct tail_question *q, struct candidate *c, double rate_rps,
 			    double *ret_busy);
+/* The batches that it may execute, up to its own; n = 0: of one that does not wait for any. */
+void candidate_find_sizes(const struct tail_question *q, uint32_t cell, struct tail_sizes *ret);
+void candidate_set_sizes(const struct tail_question *q, struct candidate *c);
+/* As candidate_set_power(), and no less than what the largest batches that can come at the rate
+ * draw, nor than what it drew at a lower rate: nothing has to be simulated to know it. */
+void candidate_set_least_power(const struct tail_question *q, struct candidate *c, double rate_rps);
 /* False: of one that does not wait for batches. */
 bool candidate_batch(const struct tail_question *q, uint32_t cell, double rate_rps, bool bounded,
 		     struct tail_batch *ret);

@@ -57,7 +57,7 @@ static uint32_t sort_by_power(struct derivation *d, double rate_rps)
 		if (c->infeasible || rate_rps < c->fills_from_rps ||
 		    !candidate_sustains(cell_of(d, c), rate_rps))
 			continue;
-		candidate_set_power(cell_of(d, c), c, rate_rps);
+		candidate_set_least_power(&d->question, c, rate_rps);
 		d->by_power[n++] = c;
 	}
 	qsort(d->by_power, n, sizeof(struct candidate *), compare_power);
@@ -69,7 +69,9 @@ struct request {
 	double step_rps; /* a step to be survived, or 0 */
 };
 
-static bool is_feasible(struct derivation *d, struct candidate *c, const struct request *q)
+/* And draws less than below_w, which takes less time to find out. */
+static bool is_feasible(struct derivation *d, struct candidate *c, const struct request *q,
+			double below_w)
 {
 	const struct surface_cell *cell = cell_of(d, c);
 	double busy;
@@ -77,12 +79,14 @@ static bool is_feasible(struct derivation *d, struct candidate *c, const struct 
 	/* Nothing fills a batch when nearly nothing comes, and a step finds it waiting. */
 	if (c->infeasible || (q->step_rps > 0 && cell->batch > d->baseline->batch))
 		return false;
+	candidate_refine_power(&d->question, c, q->rate_rps, &busy);
+	if (c->power_w >= below_w)
+		return false;
 	if (!candidate_is_within(&d->question, c->cell, q->rate_rps, d->limit_ns)) {
 		/* One that waits waits less at higher rates. */
 		c->infeasible = cell->batch == 1;
 		return false;
 	}
-	candidate_refine_power(&d->question, c, q->rate_rps, &busy);
 	if (q->step_rps <= 0 || d->options.service_only)
 		return true;
 	return step_is_survived(d->tails->lab, cell, d->baseline, q->step_rps,
@@ -107,8 +111,8 @@ static struct candidate *cheapest(struct derivation *d, uint32_t n, const struct
 		if (best && c->power_w >= best->power_w)
 			continue;
 		/* What is feasible may turn out to draw more. */
-		if ((c->full || !full_only) && !no_rival(full, c) && is_feasible(d, c, q) &&
-		    !no_rival(full, c) && (!best || c->power_w < best->power_w))
+		if ((c->full || !full_only) && !no_rival(full, c) &&
+		    is_feasible(d, c, q, best ? best->power_w : INFINITY) && !no_rival(full, c))
 			best = c;
 	}
 	return best;
@@ -143,8 +147,8 @@ static struct candidate *choose(struct derivation *d, const struct request *q)
 		struct candidate *c = d->by_power[i];
 
 		if (c != best && is_tie(best, c) && !no_rival(full, c) &&
-		    is_preferred(d, c, chosen) && is_feasible(d, c, q) && is_tie(best, c) &&
-		    !no_rival(full, c) && is_preferred(d, c, chosen))
+		    is_preferred(d, c, chosen) && is_feasible(d, c, q, INFINITY) &&
+		    is_tie(best, c) && !no_rival(full, c) && is_preferred(d, c, chosen))
 			chosen = c;
 	}
 	return chosen;
@@ -339,9 +343,11 @@ static int derive(struct derivation *d)
 	r = candidates_collect(d->surface, &d->options, &d->candidates, &d->n_candidates, d->error);
 	if (r < 0)
 		return r;
-	for (uint32_t i = 0; i < d->n_candidates; i++)
+	for (uint32_t i = 0; i < d->n_candidates; i++) {
 		d->candidates[i].fills_from_rps =
 			candidate_fills_from_rps(&d->question, d->candidates[i].cell);
+		candidate_set_sizes(&d->question, &d->candidates[i]);
+	}
 	d->by_power = calloc(MAX(d->n_candidates, 1u), sizeof(struct candidate *));
 	if (!d->by_power)
 		return table_refuse(d->error, -ENOMEM, "out of memory");

@@ -114,8 +114,8 @@ struct response_table {
  * out of range, an SLO factor with a rated rate that B cannot serve, or a gating variant without
  * active-idle power; -EBADMSG if the surface has no baseline cell, -EDOM if not even B holds the
  * SLO at the lowest rate, -ENOMEM. The result is one malloc()ed block; the same surface and options
- * give the same bytes. Takes some 0.05 to 0.2 s for 288 cells, and some
- * seconds with their batches of 2, 4 and 8. */
+ * give the same bytes. Takes some 0.05 to 0.1 s for 288 cells, and 0.3 to 1 s with their batches
+ * of 2, 4 and 8. */
 int response_table_derive(const struct surface *s, const struct table_options *o,
 			  struct response_table **ret, struct surface_error *ret_error);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Batches that wait to fill: against a simulation by events with other random numbers, and what
  * tables and menus make of them. */
+#include "response/table-internal.h"
 #include "response/tail-batch.h"
 #include "test-menu-lookup.h"
 
@@ -232,6 +233,49 @@ static void test_batches_that_pay_are_waited_for(void **state)
 	}
 }
 
+/* What is known without a simulation is never more than what it finds. */
+static void test_no_batches_draw_less_than_the_least(void **state)
+{
+	static const double growths[] = {1.1, 1.5, 1.9}, power_growths[] = {1, 1.1, 0.95};
+	uint32_t tight = 0, all = 0;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(growths) * ARRAY_SIZE(power_growths); i++) {
+		_cleanup_(surface_freep) struct surface *s =
+			batch_surface(growths[i % 3], power_growths[i / 3]);
+		_cleanup_(response_tails_freep) struct response_tails *tails = NULL;
+		struct table_options o = TABLE_OPTIONS_DEFAULT;
+		struct tail_question q = {.options = &o, .baseline = surface_baseline(s)};
+
+		o.max_batch = 8;
+		q.slo_ns = i % 2 ? 60e6 : 30e6;
+		assert_int_equal(response_tails_new(s, o.seed, &tails), 0);
+		q.tails = tails;
+		for (uint32_t cell = 0; cell < s->n_cells; cell++) {
+			const struct surface_cell *c = &s->cells[cell];
+			struct candidate k = {.cell = cell, .idle_w = 20, .busy_w = c->power_w};
+			double busy, full_w;
+
+			candidate_set_sizes(&q, &k);
+			for (double load = 0.05; load < 0.95 && c->batch > 1; load += 0.1) {
+				double rate_rps = load * c->capacity_rps, least_w;
+
+				candidate_set_least_power(&q, &k, rate_rps);
+				least_w = k.power_w;
+				candidate_set_power(c, &k, rate_rps);
+				full_w = k.power_w;
+				candidate_refine_power(&q, &k, rate_rps, &busy);
+				assert_true(least_w >= full_w);
+				assert_true(least_w <= k.power_w * (1 + 1e-9));
+				tight += least_w > full_w + 0.5 * (k.power_w - full_w);
+				all++;
+			}
+		}
+	}
+	/* And it is of use. */
+	assert_true(tight > all / 4);
+}
+
 /* Nearly twice as long and dearer at that: nothing is to be had. */
 static void test_batches_that_do_not_pay_are_left_alone(void **state)
 {
@@ -300,6 +344,7 @@ int main(void)
 		cmocka_unit_test(test_batches_come_as_the_rule_makes_them),
 		cmocka_unit_test(test_what_is_served_in_parts_is_as_in_order),
 		cmocka_unit_test(test_batches_that_pay_are_waited_for),
+		cmocka_unit_test(test_no_batches_draw_less_than_the_least),
 		cmocka_unit_test(test_batches_that_do_not_pay_are_left_alone),
 		cmocka_unit_test(test_menus_hold_what_rows_promise),
 	};
