@@ -81,7 +81,7 @@ static bool may_fall(const struct pacer *p, uint64_t now_ns)
 {
 	if (now_ns < p->held_ns)
 		return false;
-	return p->quick || !p->steady || recent_changes(p, now_ns) + 2 <= PACER_CHANGES;
+	return p->quick || !p->steady || recent_changes(p, now_ns) + 3 <= PACER_CHANGES;
 }
 
 /* The power of the present configuration at the lower row's rate, less that row's. Power falls

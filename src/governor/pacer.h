@@ -3,9 +3,9 @@
  * step, a lower one only after it (and nothing above it) has been wanted for a dwell time. How long
  * that is depends on the load. Where demand moves, it is the shorter the more going down saves.
  * Where demand is constant, what is wanted is the wandering of an estimate, and the dwell is long,
- * which is what keeps the changes per minute few: going down waits while there were three within a
- * minute, so that with a rise that may follow there are four, and a boost, which is two changes,
- * while there were two. What a row is late without boosts has been planned for. Rows with the same
+ * which is what keeps the changes per minute few: going down waits while there were two within a
+ * minute, so that with two rises that may follow there are four, and so does a boost, which is two
+ * changes. What a row is late without boosts has been planned for. Rows with the same
  * configuration cost nothing to move between. */
 #pragma once
 
