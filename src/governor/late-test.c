@@ -6,7 +6,7 @@
 /* Of what the percentile allows. */
 #define PLANNED_SHARE 0.2
 /* That are late together. */
-#define CLUSTER 8.0
+#define CLUSTER 40.0
 /* By chance once in a thousand times. */
 #define BOUND	   6.9
 #define STEP	   0.1

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A sequential test on late counts: whether more is late than is planned for, whatever the reason
- * (bursts that no estimate of demand shows, a profile that is wrong in another way than by a
- *factor).
+ * (bursts that no estimate of demand shows, a profile that is wrong otherwise than by a factor).
  *
  *	log likelihood of "as late as the SLO's percentile allows"
  *	over that of "as late as planned", a fifth of it
@@ -11,13 +10,14 @@
  *	      |    .                 . .
  *	      |- - - - - - - - - - - - - - . -   surely not: a tenth less again
  *
- * Requests are late together, as one queue makes them, so that eight of them count as one. Nothing
- *is planned for beyond three tenths more, and where that does not help either, lateness is none of
- *the demand's: nothing is added then until it has been surely little.
+ * Requests are late together, as one queue makes them, so that forty of them count as one: with
+ * fewer a burst now and then passes for a plan that is wrong. Nothing is planned for beyond three
+ * tenths more, and where that does not help either, lateness is none of the demand's: nothing is
+ * added then until it has been surely little.
  *
  * Late counts cost energy, so they have to be borne out by the latencies that the same worker
- *counts; of one that contradicts itself again and again they count no more, until the last of the
- *model's workers has left. */
+ * counts; of one that contradicts itself again and again they count no more, until the last of
+ * the model's workers has left. */
 #pragma once
 
 #include "governor/governor.h"

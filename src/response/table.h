@@ -42,7 +42,7 @@
 #define TABLE_STEPS	      40 /* rate steps between 0 and R */
 #define TABLE_MAX_ROWS	      64
 #define TABLE_MAX_UTILISATION 0.95
-#define TABLE_LATE_COST	      7.0 /* of a policy by cost */
+#define TABLE_LATE_COST	      2.0 /* of a policy by cost */
 
 enum table_gating { TABLE_GATING_NONE, TABLE_GATING_SE, TABLE_GATING_CU };
 
