@@ -13,8 +13,8 @@
  * An estimate with its error (a Kalman filter of one state that drifts slowly): each look says the
  * more the more services it is of, none moves the estimate by more than a bounded step, and the
  * error widens with time, and at once where looks contradict it. How much services of one kind
- *differ from each other is taken to be more than it is on most cards, so that few services say
- *little. */
+ * differ from each other is taken to be more than it is on most cards, so that few services say
+ * little. */
 #pragma once
 
 #include <stdbool.h>
