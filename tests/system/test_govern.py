@@ -240,6 +240,7 @@ def what_is_decided_is_explained_to_anyone(m):
                     for rps in (20, RATED_RPS))
     check(much["what_if"] and much["choice"]["power_w"] > little["choice"]["power_w"],
           f"more demand takes more power: {little['choice']} {much['choice']}")
+    wait_for("three decisions", lambda: gpu(m)["decisions"] >= 3)
     decisions = explained("--last", "3")[0]["decisions"]
     check([d["number"] - decisions[0]["number"] for d in decisions] == [0, 1, 2], "in order")
     text = cofrisctl(m, "explain", "--rps", "5").stdout
