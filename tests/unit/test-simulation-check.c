@@ -3,16 +3,7 @@
  * draws more. Profiles are of the bench's own sweeps, noise and all; sensors are the card's. */
 #include "governor/governor.h"
 #include "governor/self-check.h"
-#include "simulation-fixture.h"
-
-static struct {
-	struct surface *surface;
-	struct response_tails *tails;
-	struct response_table *table;
-	struct response_menu *menu;
-	struct governor_config config;
-	struct truth bench;
-} profile;
+#include "simulation-profile.h"
 
 /* As of the governor's last step. */
 static struct self_check seen;
@@ -32,68 +23,6 @@ void __wrap_governor_step(struct governor *g, const struct governor_input *input
 	if (ever_stale == 0 && ret->models[0].stale != 0)
 		found_ns = input->now_ns;
 	ever_stale |= ret->models[0].stale;
-}
-
-static int derive(void)
-{
-	struct table_options o = TABLE_OPTIONS_DEFAULT;
-	struct surface_error error;
-	int r;
-
-	o.late_cost = TABLE_LATE_COST;
-	r = response_tails_new(profile.surface, o.seed, &profile.tails);
-	if (r == 0)
-		r = response_table_derive_from(profile.tails, &o, &profile.table, &error);
-	if (r == 0)
-		r = response_menu_derive(profile.tails, &o, profile.table, &profile.menu, &error);
-	return r;
-}
-
-static void configure(bool with_menu)
-{
-	const struct plant_device *d = fixture.shipped;
-	struct governor_config *c = &profile.config;
-
-	memset(c, 0, sizeof(*c));
-	c->poll_ns = fixture.options.poll_ns;
-	c->n_levels = d->n_levels;
-	memcpy(c->level_mhz, d->level_mhz, d->n_levels * sizeof(d->level_mhz[0]));
-	c->topology = d->topology;
-	c->n_models = 1;
-	(void)snprintf(c->models[0].name, sizeof(c->models[0].name), "model");
-	c->models[0].table = profile.table;
-	c->models[0].menu = with_menu ? profile.menu : NULL;
-	c->models[0].late_cost = TABLE_LATE_COST;
-	c->models[0].policy = "cofris";
-	c->models[0].priority = 100;
-	c->models[0].use_mask = true;
-	fixture.options.governor = c;
-	fixture.options.slo_ns = profile.table->slo_ns;
-}
-
-static int load(void **state)
-{
-	static const struct costs_options one = {.n_batches = 1, .batches = {1}};
-	const struct truth_options t = {.switch_ms = -1,
-					.dpm_ramp_ms = -1,
-					.idle_active_share = -1};
-	const struct bench_options b = {.batches = &one, .seed = 3, .quick = true};
-
-	(void)state;
-	if (fixture_load_model(COFRIS_SOURCE_DIR "/profiles/models/resnet50.ini") < 0 ||
-	    truth_bench(fixture.shipped, &t, &profile.bench) < 0 ||
-	    bench_sweep(&profile.bench, fixture.model, &b, &profile.surface) < 0)
-		return -1;
-	return derive();
-}
-
-static int unload(void **state)
-{
-	free(profile.table);
-	free(profile.menu);
-	response_tails_free(profile.tails);
-	surface_free(profile.surface);
-	return fixture_unload(state);
 }
 
 /* Between a tenth of R and R, in waves of two minutes, by thinning. */
@@ -121,7 +50,9 @@ static void run(double slower, double hotter, double load, bool with_menu)
 	fixture.truth.card.power_factor *= hotter;
 	fixture.options.duration_ns = load > 0 ? 1800 * SEC : 3600 * SEC;
 	fixture_make_costs(1);
-	configure(with_menu);
+	profile_configure();
+	if (!with_menu)
+		profile.config.models[0].menu = NULL;
 	if (load > 0)
 		fixture_poisson(load * profile.table->rated_rps);
 	else
@@ -199,5 +130,5 @@ int main(void)
 			fixture_end),
 	};
 
-	return cmocka_run_group_tests(tests, load, unload);
+	return cmocka_run_group_tests(tests, profile_load, profile_unload);
 }

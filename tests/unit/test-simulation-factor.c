@@ -2,7 +2,7 @@
 /* The factor on service times on simulated cards: one that is as its profile says, and others that
  * are slower or faster. Profiles are of the bench's own sweeps, noise and all. */
 #include "governor/governor.h"
-#include "simulation-fixture.h"
+#include "simulation-profile.h"
 
 #define MINUTE		 (60 * SEC)
 #define KNOWN_NS	 (120 * SEC) /* a correct table */
@@ -11,15 +11,6 @@
 #define DURATION_NS	 (5 * MINUTE)
 #define CHANGES_A_MINUTE 4
 #define DEVIATION_MAX	 0.03
-
-static struct {
-	struct surface *surface;
-	struct response_tails *tails;
-	struct response_table *table;
-	struct response_menu *menu;
-	struct governor_config config;
-	struct truth bench;
-} profile;
 
 /* Of the steps of one run. */
 static struct {
@@ -83,28 +74,6 @@ static void derive(double slo_factor)
 			 0);
 }
 
-static void configure(void)
-{
-	const struct plant_device *d = fixture.shipped;
-	struct governor_config *c = &profile.config;
-
-	memset(c, 0, sizeof(*c));
-	c->poll_ns = fixture.options.poll_ns;
-	c->n_levels = d->n_levels;
-	memcpy(c->level_mhz, d->level_mhz, d->n_levels * sizeof(d->level_mhz[0]));
-	c->topology = d->topology;
-	c->n_models = 1;
-	(void)snprintf(c->models[0].name, sizeof(c->models[0].name), "model");
-	c->models[0].table = profile.table;
-	c->models[0].menu = profile.menu;
-	c->models[0].late_cost = TABLE_LATE_COST;
-	c->models[0].policy = "cofris";
-	c->models[0].priority = 100;
-	c->models[0].use_mask = true;
-	fixture.options.governor = c;
-	fixture.options.slo_ns = profile.table->slo_ns;
-}
-
 static void load_model(const char *name)
 {
 	static const struct costs_options one = {.n_batches = 1, .batches = {1}};
@@ -147,7 +116,7 @@ static void run(double slower, double load, uint64_t seed)
 	fixture.options.duration_ns = DURATION_NS;
 	fixture.options.seed = seed;
 	fixture_make_costs(1);
-	configure();
+	profile_configure();
 	fixture_poisson(load * profile.table->rated_rps);
 	fixture_run(0);
 	fixture.costs = costs_free(fixture.costs);

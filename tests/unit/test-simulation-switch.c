@@ -2,16 +2,7 @@
 /* What a governor makes of the time that its card takes to change clocks, which nothing tells it:
  * cards of 1 to 200 ms, as slow as their profile or slower, with a load that makes queues. */
 #include "governor/governor-internal.h"
-#include "simulation-fixture.h"
-
-static struct {
-	struct surface *surface;
-	struct response_tails *tails;
-	struct response_table *table;
-	struct response_menu *menu;
-	struct governor_config config;
-	struct truth bench;
-} profile;
+#include "simulation-profile.h"
 
 /* As of the governor's last step. */
 static struct switch_time seen;
@@ -31,68 +22,6 @@ void __wrap_governor_step(struct governor *g, const struct governor_input *input
 	__real_governor_step(g, input, ret);
 	seen = g->models[0].switch_time;
 	n_boosts += !was_on && g->models[0].boost.on;
-}
-
-static int derive(void)
-{
-	struct table_options o = TABLE_OPTIONS_DEFAULT;
-	struct surface_error error;
-	int r;
-
-	o.late_cost = TABLE_LATE_COST;
-	r = response_tails_new(profile.surface, o.seed, &profile.tails);
-	if (r == 0)
-		r = response_table_derive_from(profile.tails, &o, &profile.table, &error);
-	if (r == 0)
-		r = response_menu_derive(profile.tails, &o, profile.table, &profile.menu, &error);
-	return r;
-}
-
-static int load(void **state)
-{
-	static const struct costs_options one = {.n_batches = 1, .batches = {1}};
-	const struct truth_options t = {.switch_ms = -1,
-					.dpm_ramp_ms = -1,
-					.idle_active_share = -1};
-	const struct bench_options b = {.batches = &one, .seed = 3, .quick = true};
-
-	(void)state;
-	if (fixture_load_model(COFRIS_SOURCE_DIR "/profiles/models/resnet50.ini") < 0 ||
-	    truth_bench(fixture.shipped, &t, &profile.bench) < 0 ||
-	    bench_sweep(&profile.bench, fixture.model, &b, &profile.surface) < 0)
-		return -1;
-	return derive();
-}
-
-static int unload(void **state)
-{
-	free(profile.table);
-	free(profile.menu);
-	response_tails_free(profile.tails);
-	surface_free(profile.surface);
-	return fixture_unload(state);
-}
-
-static void configure(void)
-{
-	const struct plant_device *d = fixture.shipped;
-	struct governor_config *c = &profile.config;
-
-	memset(c, 0, sizeof(*c));
-	c->poll_ns = fixture.options.poll_ns;
-	c->n_levels = d->n_levels;
-	memcpy(c->level_mhz, d->level_mhz, d->n_levels * sizeof(d->level_mhz[0]));
-	c->topology = d->topology;
-	c->n_models = 1;
-	(void)snprintf(c->models[0].name, sizeof(c->models[0].name), "model");
-	c->models[0].table = profile.table;
-	c->models[0].menu = profile.menu;
-	c->models[0].late_cost = TABLE_LATE_COST;
-	c->models[0].policy = "cofris";
-	c->models[0].priority = 100;
-	c->models[0].use_mask = true;
-	fixture.options.governor = c;
-	fixture.options.slo_ns = profile.table->slo_ns;
 }
 
 /* Load in steps of ten seconds between a tenth of R and R, by thinning. */
@@ -130,7 +59,7 @@ static void run(double switch_ms, double slower, double jitter)
 	fixture.truth.jitter_sigma = jitter;
 	fixture.options.duration_ns = 600 * SEC;
 	fixture_make_costs(1);
-	configure();
+	profile_configure();
 	profile.config.models[0].never_boosts = never_boosts;
 	steps();
 	fixture_run(0);
@@ -210,5 +139,5 @@ int main(void)
 						fixture_begin, fixture_end),
 	};
 
-	return cmocka_run_group_tests(tests, load, unload);
+	return cmocka_run_group_tests(tests, profile_load, profile_unload);
 }
