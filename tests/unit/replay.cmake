@@ -47,3 +47,6 @@ target_link_options(test-simulation-factor PRIVATE -Wl,--wrap=governor_step)
 cofris_test(test-simulation-switch SOURCES test-simulation-switch.c USES cofris-replay-core
   LABELS unit)
 target_link_options(test-simulation-switch PRIVATE -Wl,--wrap=governor_step)
+cofris_test(test-simulation-several SOURCES test-simulation-several.c USES cofris-replay-core
+  LABELS unit)
+target_link_options(test-simulation-several PRIVATE -Wl,--wrap=governor_step)
