@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Between card-plan.c (a plan from the best masks and the best without), card-plan-sacrifice.c (who
  * gives way), card-plan-level.c (one clock after the other), card-plan-kept.c (what each model may
- * choose at a clock), card-plan-search.c (the best choice at one clock), card-plan-shared.c
- * (without masks) and card-plan-options.c (what an option means for a demand). */
+ * choose at a clock), card-plan-search.c (the best choice at one clock), card-plan-packing.c
+ * (whether there is room for it), card-plan-shared.c (without masks) and card-plan-options.c (what
+ * an option means for a demand). */
 #pragma once
 
 #include "governor/card-plan.h"
@@ -32,10 +33,11 @@ struct plan_model {
 	const struct response_menu *menu;
 	uint32_t index; /* in the request */
 	uint32_t row;	/* of the menu's rates, with nobody else on the card; n_rates: beyond */
-	double rate_rps;
-	double load, others_load; /* of memory */
-	double bound_ns;	  /* of a request under B: for memory alone */
-	double late_w;		  /* what it costs if all requests of a second are late, by rate */
+	double rate_rps, demand_rps, factor; /* by the menu; as asked */
+	double baseline_w;		     /* busy with B */
+	double load, others_load;	     /* of memory */
+	double bound_ns;		     /* of a request under B: for memory alone */
+	double late_w; /* what it costs if all requests of a second are late, by rate */
 	/* Alone and at the lowest rate: the one that survives a step, or what has as much capacity.
 	 */
 	uint32_t only; /* UINT32_MAX: any */
@@ -61,6 +63,12 @@ struct plan_choice {
 	uint8_t n_se, parts;	/* the room it takes in an XCC: n_se times so many parts of an SE */
 	uint8_t halves, thirds; /* how many SEs it fills by more than half; more than a third, and
 				 * once more those by more than two thirds */
+};
+
+/* An option that may become a choice: its room and its factor are set. */
+struct plan_candidate {
+	struct plan_choice choice;
+	const struct menu_point *point; /* NULL: beyond all rates */
 };
 
 /* The least of all choices of a list, each by itself. */
@@ -121,8 +129,14 @@ struct planning {
 
 /* card-plan-options.c */
 
-/* The option of model m at this demand, or false if it is not one: cannot be masked so, no batches,
- * or not inside the SLO for a model that does not give way. */
+/* In two steps, as points lie far apart in memory: asked for all at once, they arrive together.
+ * False if it is no choice: cannot be masked so, no batches, or what it can serve is too little for
+ * a model that does not give way; and then, if its SLO is not held. */
+bool plan_look_at(const struct card_plan_request *q, const struct plan_rooms *rooms,
+		  const struct plan_model *m, uint32_t option, struct plan_candidate *ret);
+bool plan_weigh(const struct card_plan_request *q, const struct plan_model *m,
+		struct plan_candidate *c);
+/* Both. */
 bool plan_evaluate(const struct card_plan_request *q, const struct plan_rooms *rooms,
 		   const struct plan_model *m, uint32_t option, struct plan_choice *ret);
 /* The same without a mask, where the others make its services take so many times as long. */
@@ -133,10 +147,13 @@ void plan_model_init(const struct card_plan_request *q, uint32_t index, struct p
 double plan_power_w(const struct plan_clock *c, const struct plan_choice *choices, uint32_t n);
 double plan_cost_w(const struct plan_clock *c, const struct plan_choice *choices, uint32_t n);
 
-/* card-plan-search.c */
+/* card-plan-packing.c */
 
 /* Whether the rooms of n choices can be had together. */
 bool plan_packs(const struct plan_rooms *rooms, const struct plan_choice *choices, uint32_t n);
+
+/* card-plan-search.c */
+
 /* Adds a choice unless another is never worse, and takes away those that it is never worse than. */
 void plan_list_add(struct plan_list *l, const struct plan_choice *c);
 /* Finds the choices of least cost at a clock, if they cost less than best_w. */

@@ -11,6 +11,7 @@
 
 #define KEPT_LEVELS  16 /* above it lists are made anew each time */
 #define KEPT_CHOICES 32 /* likewise longer ones */
+#define AT_ONCE	     64 /* options that are looked at before they are weighed */
 
 /* What a list depends on, beside the card. */
 struct question {
@@ -164,36 +165,43 @@ bool plan_kept_bound(struct planning *p, uint32_t i, uint32_t level, struct plan
 
 /* ---- lists ---- */
 
-/* Points of a rate lie far apart: asked for all at once, they arrive together. */
-static void prefetch(const struct plan_model *m, uint32_t first, uint32_t end)
+static uint32_t look_at_all(const struct planning *p, const struct plan_model *m, uint32_t first,
+			    uint32_t end, struct plan_candidate *ret)
 {
-	const struct response_menu *menu = m->menu;
+	uint32_t n = 0;
 
-	for (uint32_t option = first; option < end && m->row < menu->n_rates; option++) {
-		const struct menu_point *p = response_menu_point(menu, option, m->row);
+	for (uint32_t option = first; option < end; option++) {
+		const struct menu_point *point;
 
-		if (menu->options[option].capacity_rps < m->rate_rps)
+		if (!plan_look_at(p->request, &p->rooms, m, option, &ret[n]))
 			continue;
-		__builtin_prefetch(p);
-		__builtin_prefetch((const char *)(p + 1) - 1);
+		point = ret[n++].point;
+		if (!point)
+			continue;
+		__builtin_prefetch(point);
+		__builtin_prefetch((const char *)(point + 1) - 1);
 	}
+	return n;
 }
 
 static void fill(struct planning *p, uint32_t i, uint32_t level)
 {
 	const struct plan_model *m = &p->models[i];
 	struct plan_list *l = &p->lists[i];
-	uint32_t first = m->first[m->clocks[level]], end = m->first[m->clocks[level] + 1];
+	uint32_t end = m->first[m->clocks[level] + 1], next;
 
 	l->n = 0;
 	l->least_w = INFINITY;
 	l->capped = isfinite(p->cap_w);
-	prefetch(m, first, end);
-	for (uint32_t option = first; option < end; option++) {
-		struct plan_choice c;
+	for (uint32_t option = m->first[m->clocks[level]]; option < end; option = next) {
+		struct plan_candidate candidates[AT_ONCE];
+		uint32_t n;
 
-		if (plan_evaluate(p->request, &p->rooms, m, option, &c))
-			plan_list_add(l, &c);
+		next = MIN(option + AT_ONCE, end);
+		n = look_at_all(p, m, option, next, candidates);
+		for (uint32_t j = 0; j < n; j++)
+			if (plan_weigh(p->request, m, &candidates[j]))
+				plan_list_add(l, &candidates[j].choice);
 	}
 	for (uint32_t j = 0; j < l->n; j++)
 		l->choices[j].neg_log = -log(l->choices[j].idle_share);

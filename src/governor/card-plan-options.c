@@ -28,16 +28,6 @@ static double bound_ns(const struct menu_option *o)
 	return o->service_ns * o->bound_share / MAX(o->batch, 1u);
 }
 
-static double demand_rps(const struct card_plan_model *m)
-{
-	return m->demand_rps > 0 ? m->demand_rps : 0;
-}
-
-static double factor(const struct card_plan_model *m)
-{
-	return m->factor > 0 ? m->factor : 1;
-}
-
 /* Levels within 2 % are one, see planner_level_mhz(). */
 static void match_clocks(const struct governor_config *card, struct plan_model *m)
 {
@@ -98,16 +88,19 @@ void plan_model_init(const struct card_plan_request *q, uint32_t index, struct p
 {
 	const struct card_plan_model *asked = &q->models[index];
 	const struct response_menu *menu = asked->menu;
-	double wanted_rps = demand_rps(asked) * factor(asked);
+	double wanted_rps;
 
 	*ret = (struct plan_model){.asked = asked, .menu = menu, .index = index};
+	ret->demand_rps = asked->demand_rps > 0 ? asked->demand_rps : 0;
+	ret->factor = asked->factor > 0 ? asked->factor : 1;
 	ret->least_capacity_rps = asked->least_capacity_rps;
+	wanted_rps = ret->demand_rps * ret->factor;
 	ret->row = row_from(menu, 0, wanted_rps);
 	ret->rate_rps = ret->row < menu->n_rates ? menu->rate_rps[ret->row] : wanted_rps;
 	ret->bound_ns = bound_ns(baseline(menu));
 	ret->load = MIN(ret->rate_rps * ret->bound_ns / 1e9, 1.0);
-	ret->late_w = asked->late_cost * response_menu_busy_w(menu, menu->baseline) *
-		      ret->rate_rps / menu->rated_rps;
+	ret->baseline_w = response_menu_busy_w(menu, menu->baseline);
+	ret->late_w = asked->late_cost * ret->baseline_w * ret->rate_rps / menu->rated_rps;
 	match_clocks(q->card, ret);
 	find_clocks(ret);
 	set_row0(q, ret);
@@ -170,75 +163,97 @@ static void set_what_is_left(const struct plan_model *m, const struct menu_optio
 			     const struct menu_point *p, struct plan_choice *c)
 {
 	double most_rps = TABLE_MAX_UTILISATION * o->capacity_rps / c->factor;
-	double rate_rps = m->rate_rps / factor(m->asked);
+	double rate_rps = m->rate_rps / m->factor;
 	double served_rps = MIN(rate_rps, most_rps);
 	double unserved = rate_rps > 0 ? 1 - served_rps / rate_rps : 0;
 	double late = p ? response_menu_late(p, m->asked->limit_ns / c->factor) : 1;
 
-	set_power(m, o, served_rps * c->factor / o->capacity_rps, served_rps * factor(m->asked), c);
+	set_power(m, o, served_rps * c->factor / o->capacity_rps, served_rps * m->factor, c);
 	c->cost_w = c->own_w + m->gives_way_w + m->unserved_w * unserved;
 	if (m->gives_way_w > 0)
-		c->cost_w +=
-			late * response_menu_busy_w(m->menu, m->menu->baseline) * TABLE_LATE_COST;
+		c->cost_w += late * m->baseline_w * TABLE_LATE_COST;
 }
 
-/* The room that it takes is set already. */
-static bool evaluate(const struct card_plan_request *q, const struct plan_model *m, uint32_t option,
-		     double stretched, struct plan_choice *ret)
+/* Whether it can be one, and where its point is. */
+static bool look_at(const struct plan_model *m, uint32_t option, double stretched,
+		    struct plan_candidate *ret)
+{
+	const struct response_menu *menu = m->menu;
+	const struct menu_option *o = &menu->options[option];
+	uint32_t row = m->row;
+
+	if (!m->may_give_way &&
+	    ((m->only != UINT32_MAX && m->only != option) ||
+	     o->capacity_rps < m->least_capacity_rps || o->capacity_rps < m->rate_rps * stretched))
+		return false;
+	ret->choice.option = (uint16_t)option;
+	ret->choice.factor = m->factor * stretched;
+	if (stretched > 1)
+		row = row_from(menu, row, m->demand_rps * ret->choice.factor);
+	ret->point = row < menu->n_rates ? response_menu_point(menu, option, row) : NULL;
+	return true;
+}
+
+bool plan_look_at(const struct card_plan_request *q, const struct plan_rooms *rooms,
+		  const struct plan_model *m, uint32_t option, struct plan_candidate *ret)
 {
 	const struct menu_option *o = &m->menu->options[option];
-	const struct menu_point *p = NULL;
-	uint32_t row;
+	struct plan_choice *c = &ret->choice;
 
-	if (!m->may_give_way && ((m->only != UINT32_MAX && m->only != option) ||
-				 o->capacity_rps < m->least_capacity_rps))
-		return false;
-	if (!m->may_give_way && m->rate_rps * stretched > o->capacity_rps)
-		return false;
-	ret->option = option;
-	ret->factor = factor(m->asked) * stretched;
-	row = stretched > 1 ? row_from(m->menu, m->row, demand_rps(m->asked) * ret->factor)
-			    : m->row;
-	if (row < m->menu->n_rates)
-		p = response_menu_point(m->menu, option, row);
-	ret->tail_ns = p ? (float)(p->tail_ns * ret->factor) : INFINITY;
-	if (isinf(ret->tail_ns) || ret->tail_ns > m->asked->limit_ns) {
+	c->n_se = c->parts = c->halves = c->thirds = 0;
+	c->units = 0;
+	return may_choose(m->asked, option) && (q->n == 1 || set_room(rooms, o, c)) &&
+	       look_at(m, option, stretch(m, o), ret);
+}
+
+bool plan_weigh(const struct card_plan_request *q, const struct plan_model *m,
+		struct plan_candidate *c)
+{
+	struct plan_choice *choice = &c->choice;
+	const struct menu_option *o = &m->menu->options[choice->option];
+	const struct menu_point *p = c->point;
+
+	choice->tail_ns = p ? (float)(p->tail_ns * choice->factor) : INFINITY;
+	if (isinf(choice->tail_ns) || choice->tail_ns > m->asked->limit_ns) {
 		if (!m->may_give_way)
 			return false;
-		set_what_is_left(m, o, p, ret);
+		set_what_is_left(m, o, p, choice);
 	} else {
-		set_power(m, o, p->busy, m->rate_rps, ret);
-		ret->cost_w = ret->own_w;
+		set_power(m, o, p->busy, m->rate_rps, choice);
+		choice->cost_w = choice->own_w;
 		if (m->late_w > 0 && !(m->may_give_way && m->gives_way_w <= 0))
-			ret->cost_w += m->late_w *
-				       response_menu_late(p, (double)m->menu->slo_ns / ret->factor);
+			choice->cost_w +=
+				m->late_w *
+				response_menu_late(p, (double)m->menu->slo_ns / choice->factor);
 	}
 	/* A mask that gates nothing must be worth its trouble against leaving it alone. */
 	if (q->n == 1 && m->menu->gating == TABLE_GATING_NONE && !o->full)
-		ret->cost_w += CARD_PLAN_TIE_W;
-	ret->cost_w -= CU_WORTH_W * cu_shape_cus(o->shape);
+		choice->cost_w += CARD_PLAN_TIE_W;
+	choice->cost_w -= CU_WORTH_W * cu_shape_cus(o->shape);
 	return true;
 }
 
 bool plan_evaluate(const struct card_plan_request *q, const struct plan_rooms *rooms,
 		   const struct plan_model *m, uint32_t option, struct plan_choice *ret)
 {
-	const struct menu_option *o = &m->menu->options[option];
+	struct plan_candidate c;
 
-	ret->n_se = ret->parts = ret->halves = ret->thirds = 0;
-	ret->units = 0;
-	if (!may_choose(m->asked, option) || (q->n > 1 && !set_room(rooms, o, ret)))
+	if (!plan_look_at(q, rooms, m, option, &c) || !plan_weigh(q, m, &c))
 		return false;
-	return evaluate(q, m, option, stretch(m, o), ret);
+	*ret = c.choice;
+	return true;
 }
 
 bool plan_evaluate_shared(const struct card_plan_request *q, const struct plan_model *m,
 			  uint32_t option, double stretched, struct plan_choice *ret)
 {
-	const struct menu_option *o = &m->menu->options[option];
+	struct plan_candidate c = {{0}};
 
-	*ret = (struct plan_choice){0};
-	return o->full && may_choose(m->asked, option) && evaluate(q, m, option, stretched, ret);
+	if (!m->menu->options[option].full || !may_choose(m->asked, option) ||
+	    !look_at(m, option, stretched, &c) || !plan_weigh(q, m, &c))
+		return false;
+	*ret = c.choice;
+	return true;
 }
 
 static double static_power_w(const struct plan_clock *c, const struct plan_choice *choices,
