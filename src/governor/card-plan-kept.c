@@ -9,9 +9,13 @@
 #include <math.h>
 #include <string.h>
 
-#define KEPT_LEVELS  16 /* above it lists are made anew each time */
-#define KEPT_CHOICES 32 /* likewise longer ones */
-#define AT_ONCE	     64 /* options that are looked at before they are weighed */
+/* Options are told from each other by a factor that is lower by this, and anew where it is no more
+ * that, or lower by too much. */
+#define FACTOR_BELOW	 0.97
+#define FACTOR_FAR_BELOW 0.9
+#define KEPT_LEVELS	 16 /* above it lists are made anew each time */
+#define KEPT_CHOICES	 32 /* likewise longer ones */
+#define AT_ONCE		 64 /* options that are looked at before they are weighed */
 
 /* What a list depends on, beside the card. */
 struct question {
@@ -32,11 +36,23 @@ struct kept_list {
 	struct plan_choice choices[KEPT_CHOICES];
 };
 
+/* What options depend on. */
+struct kept_for {
+	const struct response_menu *menu;
+	double limit_ns;
+	bool may_mask, may_batch, alone;
+	struct plan_rooms rooms;
+};
+
 struct kept_model {
+	struct kept_for kept_for;
+	double factor;	       /* of the options' rows: no more than any asked for since */
+	uint32_t rough, known; /* by level: these, and options */
+	struct plan_rough roughs[KEPT_LEVELS];
+	struct plan_option options[MENU_MAX_OPTIONS];
 	struct question question;
 	uint32_t bounded, filled; /* by level */
-	bool any[KEPT_LEVELS];	  /* bounds: there may be choices */
-	struct plan_least bounds[KEPT_LEVELS];
+	struct plan_bound bounds[KEPT_LEVELS];
 	struct kept_list lists[KEPT_LEVELS];
 };
 
@@ -85,12 +101,33 @@ static void ask(const struct planning *p, uint32_t i, struct question *ret)
 	memcpy(ret->clocks, m->clocks, sizeof(m->clocks));
 }
 
+static void ask_of_options(const struct planning *p, const struct plan_model *m,
+			   struct kept_model *k)
+{
+	struct kept_for now;
+
+	memset(&now, 0, sizeof(now));
+	now.menu = m->menu;
+	now.limit_ns = m->asked->limit_ns;
+	now.may_mask = m->asked->may_mask;
+	now.may_batch = m->asked->may_batch;
+	now.alone = p->n == 1;
+	memcpy(&now.rooms, &p->rooms, sizeof(p->rooms));
+	if (memcmp(&now, &k->kept_for, sizeof(now)) == 0 && m->factor >= k->factor &&
+	    m->factor * FACTOR_FAR_BELOW <= k->factor)
+		return;
+	memcpy(&k->kept_for, &now, sizeof(now));
+	k->factor = m->factor * FACTOR_BELOW;
+	k->rough = k->known = 0;
+}
+
 void plan_kept_begin(struct planning *p)
 {
 	for (uint32_t i = 0; p->kept && i < p->n; i++) {
 		struct kept_model *k = &p->kept->models[p->models[i].index];
 		struct question question;
 
+		ask_of_options(p, &p->models[i], k);
 		ask(p, i, &question);
 		if (memcmp(&question, &k->question, sizeof(question)) == 0)
 			continue;
@@ -111,69 +148,67 @@ static bool is_filled(const struct kept_model *k, uint32_t level)
 
 /* ---- bounds ---- */
 
-static bool bound_of(const struct planning *p, uint32_t i, uint32_t level, struct plan_least *ret)
-{
-	const struct plan_model *m = &p->models[i];
-	const struct response_menu *menu = m->menu;
-	double energy_j = INFINITY, capacity_rps = 0, cus_s = INFINITY;
-	uint32_t clock = m->clocks[level], cus = UINT32_MAX;
-
-	for (uint32_t option = m->first[clock]; option < m->first[clock + 1]; option++) {
-		const struct menu_option *o = &menu->options[option];
-		uint32_t own_cus = cu_shape_cus(o->shape);
-
-		if ((o->capacity_rps < m->rate_rps && !m->may_give_way) || (o->full && p->n > 1))
-			continue;
-		energy_j = MIN(energy_j, o->energy_j);
-		capacity_rps = MAX(capacity_rps, o->capacity_rps);
-		cus_s = MIN(cus_s, own_cus / o->capacity_rps);
-		cus = MIN(cus, own_cus);
-	}
-	if (cus == UINT32_MAX)
-		return false;
-	/* Less than what more CUs are worth. */
-	*ret = (struct plan_least){.cost_w = m->rate_rps * energy_j - 1e-3,
-				   .busy = MIN(m->rate_rps / capacity_rps, 1.0),
-				   .work = m->rate_rps * cus_s / menu->n_cus,
-				   .cus = cus,
-				   .taken_cus = cus};
-	/* A model that gives way may be served nothing. */
-	if (m->may_give_way) {
-		ret->cost_w = MIN(ret->cost_w, 0.0);
-		ret->busy = ret->work = 0;
-	}
-	return true;
-}
-
-bool plan_kept_bound(struct planning *p, uint32_t i, uint32_t level, struct plan_least *ret)
+bool plan_kept_rough(struct planning *p, uint32_t i, uint32_t level, struct plan_least *ret)
 {
 	struct kept_model *k = kept_of(p, i, level);
 
-	if (is_filled(k, level)) {
-		*ret = k->lists[level].least;
-		return k->lists[level].n > 0;
-	}
 	if (!k)
-		return bound_of(p, i, level, ret);
+		return false;
+	if (!(k->rough >> level & 1)) {
+		plan_rough_of(p, i, level, &k->roughs[level]);
+		k->rough |= UINT32_C(1) << level;
+	}
+	*ret = plan_rough_least(&p->models[i], &k->roughs[level]);
+	return true;
+}
+
+/* The points of all rates are read, so only of clocks that are in question. */
+static const struct plan_option *know_options(const struct planning *p, uint32_t i, uint32_t level,
+					      struct kept_model *k)
+{
+	const struct plan_model *m = &p->models[i];
+	uint32_t end = m->first[m->clocks[level] + 1];
+
+	if (k->known >> level & 1)
+		return k->options;
+	k->known |= UINT32_C(1) << level;
+	for (uint32_t option = m->first[m->clocks[level]]; option < end; option++) {
+		plan_option_init(p->request, &p->rooms, m, option, &k->options[option]);
+		if (k->options[option].may)
+			k->options[option].rows = plan_rows_of(m, option, k->factor);
+	}
+	return k->options;
+}
+
+const struct plan_bound *plan_kept_bound(struct planning *p, uint32_t i, uint32_t level,
+					 struct plan_bound *in)
+{
+	struct kept_model *k = kept_of(p, i, level);
+
+	if (!k) {
+		plan_bound_of(p, i, level, NULL, in);
+		return in;
+	}
 	if (!(k->bounded >> level & 1)) {
-		k->any[level] = bound_of(p, i, level, &k->bounds[level]);
+		plan_bound_of(p, i, level, know_options(p, i, level, k), &k->bounds[level]);
 		k->bounded |= UINT32_C(1) << level;
 	}
-	*ret = k->bounds[level];
-	return k->any[level];
+	return &k->bounds[level];
 }
 
 /* ---- lists ---- */
 
-static uint32_t look_at_all(const struct planning *p, const struct plan_model *m, uint32_t first,
-			    uint32_t end, struct plan_candidate *ret)
+static uint32_t look_at_all(const struct planning *p, const struct plan_model *m,
+			    const struct plan_option *options, uint32_t first, uint32_t end,
+			    struct plan_candidate *ret)
 {
 	uint32_t n = 0;
 
 	for (uint32_t option = first; option < end; option++) {
 		const struct menu_point *point;
+		struct plan_option in;
 
-		if (!plan_look_at(p->request, &p->rooms, m, option, &ret[n]))
+		if (!plan_look_at(m, option, plan_option_of(p, m, options, option, &in), &ret[n]))
 			continue;
 		point = ret[n++].point;
 		if (!point)
@@ -184,7 +219,7 @@ static uint32_t look_at_all(const struct planning *p, const struct plan_model *m
 	return n;
 }
 
-static void fill(struct planning *p, uint32_t i, uint32_t level)
+static void fill(struct planning *p, uint32_t i, uint32_t level, const struct plan_option *options)
 {
 	const struct plan_model *m = &p->models[i];
 	struct plan_list *l = &p->lists[i];
@@ -198,7 +233,7 @@ static void fill(struct planning *p, uint32_t i, uint32_t level)
 		uint32_t n;
 
 		next = MIN(option + AT_ONCE, end);
-		n = look_at_all(p, m, option, next, candidates);
+		n = look_at_all(p, m, options, option, next, candidates);
 		for (uint32_t j = 0; j < n; j++)
 			if (plan_weigh(p->request, m, &candidates[j]))
 				plan_list_add(l, &candidates[j].choice);
@@ -207,16 +242,21 @@ static void fill(struct planning *p, uint32_t i, uint32_t level)
 		l->choices[j].neg_log = -log(l->choices[j].idle_share);
 }
 
+const struct plan_least plan_least_none = {
+	.cost_w = INFINITY,
+	.busy = 1,
+	.cus = INFINITY,
+	.work = INFINITY,
+	.units = UINT32_MAX,
+	.halves = UINT32_MAX,
+	.thirds = UINT32_MAX,
+};
+
 static struct plan_least least_in(const struct plan_rooms *rooms, const struct plan_list *l)
 {
-	struct plan_least least = {.cost_w = l->least_w,
-				   .busy = 1,
-				   .cus = INFINITY,
-				   .work = INFINITY,
-				   .units = UINT32_MAX,
-				   .halves = UINT32_MAX,
-				   .thirds = UINT32_MAX};
+	struct plan_least least = plan_least_none;
 
+	least.cost_w = l->least_w;
 	for (uint32_t i = 0; i < l->n; i++) {
 		const struct plan_choice *c = &l->choices[i];
 
@@ -241,7 +281,7 @@ bool plan_kept_least(struct planning *p, uint32_t i, uint32_t level, struct plan
 		*ret = k->lists[level].least;
 		return k->lists[level].n > 0;
 	}
-	fill(p, i, level);
+	fill(p, i, level, k ? know_options(p, i, level, k) : NULL);
 	*ret = least_in(&p->rooms, l);
 	if (!k || l->n > KEPT_CHOICES)
 		return l->n > 0;

@@ -5,8 +5,6 @@
 #include <string.h>
 
 #define RATE_TOLERANCE 1e-9
-/* Of a model that gives way: no logarithm of nothing. */
-#define MOST_BUSY 0.999
 /* Fewer CUs at the same cost are no gain. Far below anything that costs are known to. */
 #define CU_WORTH_W 1e-6
 
@@ -107,19 +105,15 @@ void plan_model_init(const struct card_plan_request *q, uint32_t index, struct p
 }
 
 /* How much longer its services take because of the others. */
-static double stretch(const struct plan_model *m, const struct menu_option *o)
+static double stretch(const struct plan_model *m, const struct menu_option *o, double draw)
 {
-	double own_ns = bound_ns(o), draw, excess;
+	double excess = draw + m->others_load - 1;
 
-	if (m->others_load <= 0 || own_ns <= 0)
-		return 1;
-	draw = MIN(m->bound_ns / own_ns, 1.0);
-	excess = draw + m->others_load - 1;
-	return excess > 0 ? 1 + o->bound_share * excess : 1;
+	return m->others_load > 0 && excess > 0 ? 1 + o->bound_share * excess : 1;
 }
 
 static bool set_room(const struct plan_rooms *rooms, const struct menu_option *o,
-		     struct plan_choice *c)
+		     struct plan_option *ret)
 {
 	uint32_t n_se = o->shape.n_se, parts;
 
@@ -132,18 +126,32 @@ static bool set_room(const struct plan_rooms *rooms, const struct menu_option *o
 	    o->shape.cus_per_se > rooms->se_cus)
 		return false;
 	parts = rooms->parts_for[o->shape.cus_per_se];
-	c->n_se = (uint8_t)n_se;
-	c->parts = (uint8_t)parts;
-	c->units = (uint16_t)(n_se * parts);
-	c->halves = (uint8_t)(2 * parts > rooms->parts ? n_se : 0);
-	c->thirds = (uint8_t)(n_se * ((3 * parts > rooms->parts) + (3 * parts > 2 * rooms->parts)));
+	ret->n_se = (uint8_t)n_se;
+	ret->parts = (uint8_t)parts;
+	ret->units = (uint8_t)(n_se * parts);
+	ret->halves = (uint8_t)(2 * parts > rooms->parts ? n_se : 0);
+	ret->thirds =
+		(uint8_t)(n_se * ((3 * parts > rooms->parts) + (3 * parts > 2 * rooms->parts)));
 	return true;
+}
+
+void plan_option_init(const struct card_plan_request *q, const struct plan_rooms *rooms,
+		      const struct plan_model *m, uint32_t option, struct plan_option *ret)
+{
+	const struct menu_option *o = &m->menu->options[option];
+	double own_ns = bound_ns(o);
+
+	*ret = (struct plan_option){
+		.draw = own_ns > 0 ? MIN(m->bound_ns / own_ns, 1.0) : 0,
+		.rows = UINT8_MAX,
+	};
+	ret->may = may_choose(m->asked, option) && (q->n == 1 || set_room(rooms, o, ret));
 }
 
 static void set_power(const struct plan_model *m, const struct menu_option *o, double busy,
 		      double rate_rps, struct plan_choice *c)
 {
-	busy = CLAMP(busy, 0.0, MOST_BUSY);
+	busy = CLAMP(busy, 0.0, PLAN_MOST_BUSY);
 	c->idle_share = 1 - busy;
 	c->own_w = rate_rps * o->energy_j;
 	switch (m->menu->gating) {
@@ -175,7 +183,7 @@ static void set_what_is_left(const struct plan_model *m, const struct menu_optio
 }
 
 /* Whether it can be one, and where its point is. */
-static bool look_at(const struct plan_model *m, uint32_t option, double stretched,
+static bool look_at(const struct plan_model *m, uint32_t option, uint32_t rows, double stretched,
 		    struct plan_candidate *ret)
 {
 	const struct response_menu *menu = m->menu;
@@ -190,20 +198,26 @@ static bool look_at(const struct plan_model *m, uint32_t option, double stretche
 	ret->choice.factor = m->factor * stretched;
 	if (stretched > 1)
 		row = row_from(menu, row, m->demand_rps * ret->choice.factor);
+	ret->row = row;
+	ret->stretched = stretched;
+	ret->may_hold = row < MIN(rows, menu->n_rates);
 	ret->point = row < menu->n_rates ? response_menu_point(menu, option, row) : NULL;
-	return true;
+	return ret->may_hold || m->may_give_way;
 }
 
-bool plan_look_at(const struct card_plan_request *q, const struct plan_rooms *rooms,
-		  const struct plan_model *m, uint32_t option, struct plan_candidate *ret)
+bool plan_look_at(const struct plan_model *m, uint32_t option, const struct plan_option *o,
+		  struct plan_candidate *ret)
 {
-	const struct menu_option *o = &m->menu->options[option];
 	struct plan_choice *c = &ret->choice;
 
-	c->n_se = c->parts = c->halves = c->thirds = 0;
-	c->units = 0;
-	return may_choose(m->asked, option) && (q->n == 1 || set_room(rooms, o, c)) &&
-	       look_at(m, option, stretch(m, o), ret);
+	if (!o->may)
+		return false;
+	c->n_se = o->n_se;
+	c->parts = o->parts;
+	c->units = o->units;
+	c->halves = o->halves;
+	c->thirds = o->thirds;
+	return look_at(m, option, o->rows, stretch(m, &m->menu->options[option], o->draw), ret);
 }
 
 bool plan_weigh(const struct card_plan_request *q, const struct plan_model *m,
@@ -237,8 +251,10 @@ bool plan_evaluate(const struct card_plan_request *q, const struct plan_rooms *r
 		   const struct plan_model *m, uint32_t option, struct plan_choice *ret)
 {
 	struct plan_candidate c;
+	struct plan_option o;
 
-	if (!plan_look_at(q, rooms, m, option, &c) || !plan_weigh(q, m, &c))
+	plan_option_init(q, rooms, m, option, &o);
+	if (!plan_look_at(m, option, &o, &c) || !plan_weigh(q, m, &c))
 		return false;
 	*ret = c.choice;
 	return true;
@@ -250,7 +266,7 @@ bool plan_evaluate_shared(const struct card_plan_request *q, const struct plan_m
 	struct plan_candidate c = {{0}};
 
 	if (!m->menu->options[option].full || !may_choose(m->asked, option) ||
-	    !look_at(m, option, stretched, &c) || !plan_weigh(q, m, &c))
+	    !look_at(m, option, UINT8_MAX, stretched, &c) || !plan_weigh(q, m, &c))
 		return false;
 	*ret = c.choice;
 	return true;

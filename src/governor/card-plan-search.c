@@ -19,35 +19,23 @@
 #include <stddef.h>
 #include <string.h>
 
-/* Tables of so many cells are as tight as larger ones: large shapes are of as many SEs as there
- * are, and cells of that many units. */
-#define FEW_UNITS 24
-#define MAX_CELLS 40
-/* Cells that are done at once, and how many there are so at most. */
-#define BLOCK	  8
-#define LAST_CELL ((MAX_CELLS / BLOCK + 1) * BLOCK - 1)
-
 struct room {
 	uint32_t units, halves, thirds;
 };
 
-/* Of some models in so many cells of room; first, in less than none. */
-struct cells {
-	double at[BLOCK + LAST_CELL + 1];
-};
-
 struct branching {
 	struct plan_search *s;
-	uint32_t n, grain, cells;
+	const struct plan_rooms *rooms;
+	uint32_t n;
 	double base_w;	 /* of the linear bound */
 	double uncore_w; /* B0 */
 	uint32_t order[CARD_PLAN_MAX_MODELS];
 	struct room need[CARD_PLAN_MAX_MODELS + 1]; /* of the models from here on, at least */
 	/* Of the models from here on, in cells of grain units; INFINITY (or 0): it cannot be. */
-	struct cells linear_w[CARD_PLAN_MAX_MODELS + 1];
-	struct cells cost_w[CARD_PLAN_MAX_MODELS + 1];
-	struct cells idle_share[CARD_PLAN_MAX_MODELS + 1];
-	struct cells own_w[CARD_PLAN_MAX_MODELS + 1]; /* with a cap alone */
+	struct plan_cells linear_w[CARD_PLAN_MAX_MODELS + 1];
+	struct plan_cells cost_w[CARD_PLAN_MAX_MODELS + 1];
+	struct plan_cells idle_share[CARD_PLAN_MAX_MODELS + 1];
+	struct plan_cells own_w[CARD_PLAN_MAX_MODELS + 1]; /* with a cap alone */
 	struct plan_choice chosen[CARD_PLAN_MAX_MODELS];
 };
 
@@ -108,61 +96,43 @@ void plan_list_add(struct plan_list *l, const struct plan_choice *c)
 
 /* ---- bounds ---- */
 
+static uint32_t cell_of(const struct branching *b, uint32_t units)
+{
+	return b->rooms->grain > 1 ? units / b->rooms->grain : units;
+}
+
 static const struct plan_list *list_at(const struct branching *b, uint32_t depth)
 {
 	return &b->s->lists[b->order[depth]];
 }
 
-static double in_cells(const struct cells *c, uint32_t left)
-{
-	return c->at[BLOCK + left];
-}
-
 /* The least of all sums of own costs in so much room, from those of the models after. */
 static void bound_least(const struct branching *b, const struct plan_list *l, size_t member,
-			const struct cells *after, struct cells *ret)
+			const struct plan_cells *after, struct plan_cells *ret)
 {
-	for (uint32_t i = 0; i < BLOCK + LAST_CELL + 1; i++)
-		ret->at[i] = INFINITY;
+	plan_cells_set(ret, INFINITY, INFINITY);
 	for (uint32_t i = 0; i < l->n; i++) {
 		const char *c = (const char *)&l->choices[i];
-		double own = *(const double *)(c + member);
-		uint32_t taken = l->choices[i].units / b->grain;
 
-		for (uint32_t left = taken / BLOCK * BLOCK; left <= b->cells; left += BLOCK) {
-			const double *restrict rest = &after->at[BLOCK + left - taken];
-			double *restrict sums = &ret->at[BLOCK + left];
-
-			for (int k = 0; k < BLOCK; k++)
-				sums[k] = own + rest[k] < sums[k] ? own + rest[k] : sums[k];
-		}
+		plan_cells_least(*(const double *)(c + member), cell_of(b, l->choices[i].units),
+				 b->rooms->cells, after, ret);
 	}
 }
 
 static void bound_idle_share(const struct branching *b, const struct plan_list *l,
-			     const struct cells *after, struct cells *ret)
+			     const struct plan_cells *after, struct plan_cells *ret)
 {
-	memset(ret, 0, sizeof(*ret));
-	for (uint32_t i = 0; i < l->n; i++) {
-		double own = l->choices[i].idle_share;
-		uint32_t taken = l->choices[i].units / b->grain;
-
-		for (uint32_t left = taken / BLOCK * BLOCK; left <= b->cells; left += BLOCK) {
-			const double *restrict rest = &after->at[BLOCK + left - taken];
-			double *restrict shares = &ret->at[BLOCK + left];
-
-			for (int k = 0; k < BLOCK; k++)
-				shares[k] = own * rest[k] > shares[k] ? own * rest[k] : shares[k];
-		}
-	}
+	plan_cells_set(ret, 0, 0);
+	for (uint32_t i = 0; i < l->n; i++)
+		plan_cells_most(l->choices[i].idle_share, cell_of(b, l->choices[i].units),
+				b->rooms->cells, after, ret);
 }
 
 /* What is needed, and the most that the card is idle. */
 static void bound_room(struct branching *b)
 {
 	memset(&b->need[b->n], 0, sizeof(b->need[b->n]));
-	for (uint32_t i = 0; i < BLOCK + LAST_CELL + 1; i++)
-		b->idle_share[b->n].at[i] = i < BLOCK ? 0 : 1;
+	plan_cells_set(&b->idle_share[b->n], 0, 1);
 	for (uint32_t i = b->n; i-- > 0;) {
 		const struct plan_list *l = list_at(b, i);
 		struct room least = {UINT32_MAX, UINT32_MAX, UINT32_MAX};
@@ -179,11 +149,10 @@ static void bound_room(struct branching *b)
 	}
 }
 
-static void bound_costs(const struct branching *b, size_t member, struct cells *ret)
+static void bound_costs(const struct branching *b, size_t member, struct plan_cells *ret)
 {
 	/* Beyond the last model nothing costs anything, where there is room. */
-	for (uint32_t i = 0; i < BLOCK + LAST_CELL + 1; i++)
-		ret[b->n].at[i] = i < BLOCK ? INFINITY : 0;
+	plan_cells_set(&ret[b->n], INFINITY, 0);
 	for (uint32_t i = b->n; i-- > 0;)
 		bound_least(b, list_at(b, i), member, &ret[i + 1], &ret[i]);
 }
@@ -232,8 +201,8 @@ static void sort_by_linear(struct plan_list *l)
 static void bound_linear(struct branching *b)
 {
 	const struct plan_clock *c = &b->s->clock;
-	double busy0 = 1 - in_cells(&b->idle_share[0], b->cells), low = -log1p(-busy0), cus0, high,
-	       slope, cu_w;
+	double busy0 = 1 - plan_in_cells(&b->idle_share[0], b->rooms->cells), low = -log1p(-busy0),
+	       cus0, high, slope, cu_w;
 
 	find_extremes(b, &cus0, &high);
 	b->uncore_w = c->uncore_w + MIN(cus0, c->most_cus) * c->cu_w;
@@ -294,11 +263,6 @@ static void leaf(struct branching *b)
 	memcpy(s->best, in_order, b->n * sizeof(in_order[0]));
 }
 
-static uint32_t cell_of(const struct branching *b, uint32_t units)
-{
-	return b->grain > 1 ? units / b->grain : units;
-}
-
 static bool is_hopeless(const struct branching *b, const struct branch *at)
 {
 	const struct room *left = &at->left, *need = &b->need[at->depth];
@@ -309,12 +273,13 @@ static bool is_hopeless(const struct branching *b, const struct branch *at)
 	if (left->units < need->units || left->halves < need->halves || left->thirds < need->thirds)
 		return true;
 	cell = cell_of(b, left->units);
-	static_w = s->clock.idle_w +
-		   b->uncore_w * (1 - at->idle_share * in_cells(&b->idle_share[at->depth], cell));
-	return static_w + at->cost_w + in_cells(&b->cost_w[at->depth], cell) >=
+	static_w =
+		s->clock.idle_w +
+		b->uncore_w * (1 - at->idle_share * plan_in_cells(&b->idle_share[at->depth], cell));
+	return static_w + at->cost_w + plan_in_cells(&b->cost_w[at->depth], cell) >=
 		       s->best_w - PLAN_SAME_W ||
 	       (isfinite(s->cap_w) &&
-		static_w + at->own_w + in_cells(&b->own_w[at->depth], cell) > s->cap_w);
+		static_w + at->own_w + plan_in_cells(&b->own_w[at->depth], cell) > s->cap_w);
 }
 
 static void descend(struct branching *b, const struct branch *at)
@@ -331,16 +296,16 @@ static void descend(struct branching *b, const struct branch *at)
 	l = list_at(b, at->depth);
 	for (uint32_t i = 0; i < l->n; i++) {
 		const struct plan_choice *c = &l->choices[i];
-		const struct cells *after = &b->linear_w[at->depth + 1];
+		const struct plan_cells *after = &b->linear_w[at->depth + 1];
 		double linear_w = at->linear_w + c->linear_w;
 		struct branch next;
 
 		/* The choices after it are dearer still. */
-		if (linear_w + in_cells(after, cell) >= b->s->best_w - PLAN_SAME_W)
+		if (linear_w + plan_in_cells(after, cell) >= b->s->best_w - PLAN_SAME_W)
 			return;
 		if (c->units > at->left.units || c->halves > at->left.halves ||
 		    c->thirds > at->left.thirds ||
-		    linear_w + in_cells(after, cell_of(b, at->left.units - c->units)) >=
+		    linear_w + plan_in_cells(after, cell_of(b, at->left.units - c->units)) >=
 			    b->s->best_w - PLAN_SAME_W)
 			continue;
 		next = (struct branch){
@@ -368,16 +333,15 @@ void plan_search_clock(struct plan_search *s)
 
 	b.s = s;
 	b.n = s->n;
-	b.grain = root.left.units > FEW_UNITS ? rooms->n_se : 1;
-	b.cells = root.left.units / b.grain;
+	b.rooms = rooms;
 	order_models(&b);
 	bound_room(&b);
-	if (in_cells(&b.idle_share[0], b.cells) <= 0)
+	if (plan_in_cells(&b.idle_share[0], rooms->cells) <= 0)
 		return;
 	bound_linear(&b);
 	root.linear_w = b.base_w;
 	/* Mostly that is all. */
-	if (root.linear_w + in_cells(&b.linear_w[0], b.cells) >= s->best_w - PLAN_SAME_W)
+	if (root.linear_w + plan_in_cells(&b.linear_w[0], rooms->cells) >= s->best_w - PLAN_SAME_W)
 		return;
 	bound_costs(&b, offsetof(struct plan_choice, cost_w), b.cost_w);
 	if (isfinite(s->cap_w))
