@@ -83,30 +83,31 @@ static void bound_candidate(const struct plan_model *m, const struct plan_candid
 	*ret_busy = busy * (1 - MARGIN_BUSY);
 }
 
-static void add_to_least(const struct planning *p, const struct plan_model *m,
-			 const struct plan_candidate *c, double cost_w, double busy,
-			 struct plan_least *l)
+static void add_to_least(const struct plan_model *m, const struct plan_choice *c, double cost_w,
+			 double busy, struct plan_least *l)
 {
-	const struct menu_option *o = &m->menu->options[c->choice.option];
+	double cus = cu_shape_cus(m->menu->options[c->option].shape);
 
 	l->cost_w = MIN(l->cost_w, cost_w);
 	l->busy = MIN(l->busy, busy);
-	l->cus = MIN(l->cus, (double)cu_shape_cus(o->shape));
-	l->work = MIN(l->work, busy * c->choice.units / (p->rooms.n_se * p->rooms.parts));
-	l->units = MIN(l->units, (uint32_t)c->choice.units);
-	l->halves = MIN(l->halves, (uint32_t)c->choice.halves);
-	l->thirds = MIN(l->thirds, (uint32_t)c->choice.thirds);
+	l->cus = MIN(l->cus, cus);
+	l->work = MIN(l->work, busy * c->units);
+	l->units = MIN(l->units, (uint32_t)c->units);
+	l->halves = MIN(l->halves, (uint32_t)c->halves);
+	l->thirds = MIN(l->thirds, (uint32_t)c->thirds);
 }
 
 void plan_bound_of(const struct planning *p, uint32_t i, uint32_t level,
 		   const struct plan_option *options, struct plan_bound *ret)
 {
 	const struct plan_model *m = &p->models[i];
-	uint32_t clock = m->clocks[level];
+	struct plan_least least = plan_least_none;
+	uint32_t clock = m->clocks[level], grain = p->rooms.grain;
 
-	*ret = (struct plan_bound){.least = plan_least_none};
-	for (uint32_t cell = 0; cell <= p->rooms.cells; cell++)
+	for (uint32_t cell = 0; cell <= p->rooms.cells; cell++) {
 		ret->cost_w[cell] = INFINITY;
+		ret->idle_share[cell] = 0;
+	}
 	for (uint32_t option = m->first[clock]; option < m->first[clock + 1]; option++) {
 		struct plan_candidate c;
 		struct plan_option in;
@@ -116,12 +117,14 @@ void plan_bound_of(const struct planning *p, uint32_t i, uint32_t level,
 		if (!plan_look_at(m, option, plan_option_of(p, m, options, option, &in), &c))
 			continue;
 		bound_candidate(m, &c, &cost_w, &busy);
-		add_to_least(p, m, &c, cost_w, busy, &ret->least);
-		cell = c.choice.units / p->rooms.grain;
+		add_to_least(m, &c.choice, cost_w, busy, &least);
+		cell = grain > 1 ? c.choice.units / grain : c.choice.units;
 		ret->cost_w[cell] = MIN(ret->cost_w[cell], cost_w);
 		ret->idle_share[cell] = MAX(ret->idle_share[cell], 1 - busy);
-		ret->any = true;
 	}
+	ret->any = least.units < UINT32_MAX;
+	least.work /= p->rooms.n_se * p->rooms.parts;
+	ret->least = least;
 }
 
 /* ---- of all ---- */

@@ -44,16 +44,21 @@ struct kept_for {
 	struct plan_rooms rooms;
 };
 
+/* All that is kept for a question. */
+struct kept_answers {
+	struct question question;
+	uint32_t bounded, filled; /* by level */
+	struct plan_bound bounds[KEPT_LEVELS];
+	struct kept_list lists[KEPT_LEVELS];
+};
+
 struct kept_model {
 	struct kept_for kept_for;
 	double factor;	       /* of the options' rows: no more than any asked for since */
 	uint32_t rough, known; /* by level: these, and options */
 	struct plan_rough roughs[KEPT_LEVELS];
 	struct plan_option options[MENU_MAX_OPTIONS];
-	struct question question;
-	uint32_t bounded, filled; /* by level */
-	struct plan_bound bounds[KEPT_LEVELS];
-	struct kept_list lists[KEPT_LEVELS];
+	struct kept_answers answers[2]; /* of a model that must not give way; that may */
 };
 
 struct card_planner {
@@ -124,26 +129,34 @@ static void ask_of_options(const struct planning *p, const struct plan_model *m,
 void plan_kept_begin(struct planning *p)
 {
 	for (uint32_t i = 0; p->kept && i < p->n; i++) {
-		struct kept_model *k = &p->kept->models[p->models[i].index];
+		const struct plan_model *m = &p->models[i];
+		struct kept_model *k = &p->kept->models[m->index];
+		struct kept_answers *answers = &k->answers[m->may_give_way];
 		struct question question;
 
-		ask_of_options(p, &p->models[i], k);
+		ask_of_options(p, m, k);
 		ask(p, i, &question);
-		if (memcmp(&question, &k->question, sizeof(question)) == 0)
+		if (memcmp(&question, &answers->question, sizeof(question)) == 0)
 			continue;
-		memcpy(&k->question, &question, sizeof(question));
-		k->bounded = k->filled = 0;
+		memcpy(&answers->question, &question, sizeof(question));
+		answers->bounded = answers->filled = 0;
 	}
 }
 
-static struct kept_model *kept_of(struct planning *p, uint32_t i, uint32_t level)
+/* NULL: nothing is kept of this level. */
+static struct kept_model *kept_of(const struct planning *p, uint32_t i, uint32_t level)
 {
 	return p->kept && level < KEPT_LEVELS ? &p->kept->models[p->models[i].index] : NULL;
 }
 
-static bool is_filled(const struct kept_model *k, uint32_t level)
+static struct kept_answers *answers_of(const struct planning *p, uint32_t i, struct kept_model *k)
 {
-	return k && k->filled >> level & 1;
+	return k ? &k->answers[p->models[i].may_give_way] : NULL;
+}
+
+static bool is_filled(const struct kept_answers *a, uint32_t level)
+{
+	return a && a->filled >> level & 1;
 }
 
 /* ---- bounds ---- */
@@ -152,6 +165,7 @@ bool plan_kept_rough(struct planning *p, uint32_t i, uint32_t level, struct plan
 {
 	struct kept_model *k = kept_of(p, i, level);
 
+	*ret = (struct plan_least){.cost_w = -INFINITY};
 	if (!k)
 		return false;
 	if (!(k->rough >> level & 1)) {
@@ -184,16 +198,17 @@ const struct plan_bound *plan_kept_bound(struct planning *p, uint32_t i, uint32_
 					 struct plan_bound *in)
 {
 	struct kept_model *k = kept_of(p, i, level);
+	struct kept_answers *a = answers_of(p, i, k);
 
-	if (!k) {
+	if (!a) {
 		plan_bound_of(p, i, level, NULL, in);
 		return in;
 	}
-	if (!(k->bounded >> level & 1)) {
-		plan_bound_of(p, i, level, know_options(p, i, level, k), &k->bounds[level]);
-		k->bounded |= UINT32_C(1) << level;
+	if (!(a->bounded >> level & 1)) {
+		plan_bound_of(p, i, level, know_options(p, i, level, k), &a->bounds[level]);
+		a->bounded |= UINT32_C(1) << level;
 	}
-	return &k->bounds[level];
+	return &a->bounds[level];
 }
 
 /* ---- lists ---- */
@@ -274,36 +289,37 @@ static struct plan_least least_in(const struct plan_rooms *rooms, const struct p
 bool plan_kept_least(struct planning *p, uint32_t i, uint32_t level, struct plan_least *ret)
 {
 	struct kept_model *k = kept_of(p, i, level);
+	struct kept_answers *a = answers_of(p, i, k);
 	struct plan_list *l = &p->lists[i];
 	struct kept_list *to;
 
-	if (is_filled(k, level)) {
-		*ret = k->lists[level].least;
-		return k->lists[level].n > 0;
+	if (is_filled(a, level)) {
+		*ret = a->lists[level].least;
+		return a->lists[level].n > 0;
 	}
 	fill(p, i, level, k ? know_options(p, i, level, k) : NULL);
 	*ret = least_in(&p->rooms, l);
-	if (!k || l->n > KEPT_CHOICES)
+	if (!a || l->n > KEPT_CHOICES)
 		return l->n > 0;
-	to = &k->lists[level];
+	to = &a->lists[level];
 	to->least = *ret;
 	to->least_w = l->least_w;
 	to->n = l->n;
 	memcpy(to->choices, l->choices, l->n * sizeof(l->choices[0]));
-	k->filled |= UINT32_C(1) << level;
+	a->filled |= UINT32_C(1) << level;
 	return l->n > 0;
 }
 
 void plan_kept_list(struct planning *p, uint32_t i, uint32_t level)
 {
-	const struct kept_model *k = kept_of(p, i, level);
+	const struct kept_answers *a = answers_of(p, i, kept_of(p, i, level));
 	struct plan_list *l = &p->lists[i];
 
 	/* Otherwise it was filled here, just now. */
-	if (!is_filled(k, level))
+	if (!is_filled(a, level))
 		return;
 	l->capped = isfinite(p->cap_w);
-	l->least_w = k->lists[level].least_w;
-	l->n = k->lists[level].n;
-	memcpy(l->choices, k->lists[level].choices, l->n * sizeof(l->choices[0]));
+	l->least_w = a->lists[level].least_w;
+	l->n = a->lists[level].n;
+	memcpy(l->choices, a->lists[level].choices, l->n * sizeof(l->choices[0]));
 }

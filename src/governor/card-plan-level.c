@@ -85,28 +85,35 @@ struct level {
 
 static void begin_level(struct planning *p, uint32_t level, struct level *ret)
 {
+	bool known = true;
+
 	ret->bound_w = INFINITY;
 	ret->depth = ROUGH;
 	if (!plan_clock_of(p, level, &ret->clock))
 		return;
 	ret->bound_w = -INFINITY;
 	for (uint32_t i = 0; i < p->n; i++)
-		if (!plan_kept_rough(p, i, level, &ret->least[i]))
-			return;
-	ret->bound_w = plan_bound_w(p, &ret->clock, ret->least);
+		known &= plan_kept_rough(p, i, level, &ret->least[i]);
+	if (known)
+		ret->bound_w = plan_bound_w(p, &ret->clock, ret->least);
 }
 
+/* Until it is ruled out, which the models with the most load tell soonest. */
 static double bound_options_w(struct planning *p, uint32_t level, struct level *l)
 {
-	for (uint32_t i = 0; i < p->n; i++) {
+	double bound_w = l->bound_w;
+
+	for (uint32_t k = 0; k < p->n && bound_w < p->search.best_w - PLAN_SAME_W; k++) {
+		uint32_t i = p->heavy[k];
 		struct plan_bound in;
 		const struct plan_bound *bound = plan_kept_bound(p, i, level, &in);
 
-		if (!bound->any)
-			return INFINITY;
 		l->least[i] = bound->least;
+		if (!bound->any || !may_pack(p, l->least))
+			return INFINITY;
+		bound_w = plan_bound_w(p, &l->clock, l->least);
 	}
-	return may_pack(p, l->least) ? plan_bound_w(p, &l->clock, l->least) : INFINITY;
+	return bound_w;
 }
 
 /* A step further with a level. */
