@@ -83,11 +83,14 @@ static void bound_candidate(const struct plan_model *m, const struct plan_candid
 	*ret_busy = busy * (1 - MARGIN_BUSY);
 }
 
-static void add_to_least(const struct plan_model *m, const struct plan_choice *c, double cost_w,
-			 double busy, struct plan_least *l)
+static void add_candidate(const struct plan_model *m, const struct plan_candidate *candidate,
+			  uint32_t grain, struct plan_least *l, struct plan_bound *b)
 {
-	double cus = cu_shape_cus(m->menu->options[c->option].shape);
+	const struct plan_choice *c = &candidate->choice;
+	double cus = cu_shape_cus(m->menu->options[c->option].shape), cost_w, busy;
+	uint32_t cell = grain > 1 ? c->units / grain : c->units;
 
+	bound_candidate(m, candidate, &cost_w, &busy);
 	l->cost_w = MIN(l->cost_w, cost_w);
 	l->busy = MIN(l->busy, busy);
 	l->cus = MIN(l->cus, cus);
@@ -95,6 +98,8 @@ static void add_to_least(const struct plan_model *m, const struct plan_choice *c
 	l->units = MIN(l->units, (uint32_t)c->units);
 	l->halves = MIN(l->halves, (uint32_t)c->halves);
 	l->thirds = MIN(l->thirds, (uint32_t)c->thirds);
+	b->cost_w[cell] = MIN(b->cost_w[cell], cost_w);
+	b->idle_share[cell] = MAX(b->idle_share[cell], 1 - busy);
 }
 
 void plan_bound_of(const struct planning *p, uint32_t i, uint32_t level,
@@ -102,25 +107,19 @@ void plan_bound_of(const struct planning *p, uint32_t i, uint32_t level,
 {
 	const struct plan_model *m = &p->models[i];
 	struct plan_least least = plan_least_none;
-	uint32_t clock = m->clocks[level], grain = p->rooms.grain;
+	uint32_t clock = m->clocks[level], grain = p->rooms.grain, next;
 
 	for (uint32_t cell = 0; cell <= p->rooms.cells; cell++) {
 		ret->cost_w[cell] = INFINITY;
 		ret->idle_share[cell] = 0;
 	}
-	for (uint32_t option = m->first[clock]; option < m->first[clock + 1]; option++) {
-		struct plan_candidate c;
-		struct plan_option in;
-		double cost_w, busy;
-		uint32_t cell;
+	for (uint32_t option = m->first[clock]; option < m->first[clock + 1]; option = next) {
+		struct plan_candidate candidates[PLAN_AT_ONCE];
+		uint32_t n =
+			plan_look_at(p, m, options, option, m->first[clock + 1], candidates, &next);
 
-		if (!plan_look_at(m, option, plan_option_of(p, m, options, option, &in), &c))
-			continue;
-		bound_candidate(m, &c, &cost_w, &busy);
-		add_to_least(m, &c.choice, cost_w, busy, &least);
-		cell = grain > 1 ? c.choice.units / grain : c.choice.units;
-		ret->cost_w[cell] = MIN(ret->cost_w[cell], cost_w);
-		ret->idle_share[cell] = MAX(ret->idle_share[cell], 1 - busy);
+		for (uint32_t j = 0; j < n; j++)
+			add_candidate(m, &candidates[j], grain, &least, ret);
 	}
 	ret->any = least.units < UINT32_MAX;
 	least.work /= p->rooms.n_se * p->rooms.parts;

@@ -26,6 +26,8 @@
 #define PLAN_LOAD_STEPS 32
 /* Of a model that gives way: no logarithm of nothing. */
 #define PLAN_MOST_BUSY 0.999
+/* Options that are looked at before they are weighed. */
+#define PLAN_AT_ONCE 64
 /* Below it costs are the same. */
 #define PLAN_SAME_W 1e-7
 
@@ -139,7 +141,7 @@ struct plan_search {
 	struct plan_clock clock;
 	double cap_w; /* of the predicted power; INFINITY: none */
 	uint32_t n, branches;
-	struct plan_list *lists; /* [n]; sorted by the search */
+	struct plan_list *lists; /* [n]; for the search to weigh */
 	bool found;
 	double best_w; /* cost; lower it beforehand to find only what is better */
 	struct plan_choice best[CARD_PLAN_MAX_MODELS];
@@ -172,22 +174,13 @@ struct planning {
 
 void plan_option_init(const struct card_plan_request *q, const struct plan_rooms *rooms,
 		      const struct plan_model *m, uint32_t option, struct plan_option *ret);
-/* The same of what is kept, if anything is. */
-static inline const struct plan_option *plan_option_of(const struct planning *p,
-						       const struct plan_model *m,
-						       const struct plan_option *options,
-						       uint32_t option, struct plan_option *in)
-{
-	if (options)
-		return &options[option];
-	plan_option_init(p->request, &p->rooms, m, option, in);
-	return in;
-}
 /* In two steps, as points lie far apart in memory: asked for all at once, they arrive together.
- * False if it is no choice: cannot be masked so, no batches, or what it can serve is too little for
- * a model that does not give way; and then, if its SLO is not held. */
-bool plan_look_at(const struct plan_model *m, uint32_t option, const struct plan_option *o,
-		  struct plan_candidate *ret);
+ * First those that can be a choice: by masks, batches and, of a model that does not give way, what
+ * they can serve. From first on, to *ret_next; how many. options: all of the menu, known; NULL:
+ * none are. Then false if its SLO is not held. */
+uint32_t plan_look_at(const struct planning *p, const struct plan_model *m,
+		      const struct plan_option *options, uint32_t first, uint32_t end,
+		      struct plan_candidate ret[PLAN_AT_ONCE], uint32_t *ret_next);
 bool plan_weigh(const struct card_plan_request *q, const struct plan_model *m,
 		struct plan_candidate *c);
 /* Both. */
@@ -226,6 +219,7 @@ static inline void plan_cells_least(double own, uint32_t taken, uint32_t cells,
 		const double *restrict rest = &after->at[PLAN_BLOCK + left - taken];
 		double *restrict sums = &ret->at[PLAN_BLOCK + left];
 
+#pragma GCC unroll 8
 		for (int k = 0; k < PLAN_BLOCK; k++)
 			sums[k] = own + rest[k] < sums[k] ? own + rest[k] : sums[k];
 	}
@@ -238,6 +232,7 @@ static inline void plan_cells_most(double own, uint32_t taken, uint32_t cells,
 		const double *restrict rest = &after->at[PLAN_BLOCK + left - taken];
 		double *restrict shares = &ret->at[PLAN_BLOCK + left];
 
+#pragma GCC unroll 8
 		for (int k = 0; k < PLAN_BLOCK; k++)
 			shares[k] = own * rest[k] > shares[k] ? own * rest[k] : shares[k];
 	}

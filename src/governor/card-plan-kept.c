@@ -15,7 +15,6 @@
 #define FACTOR_FAR_BELOW 0.9
 #define KEPT_LEVELS	 16 /* above it lists are made anew each time */
 #define KEPT_CHOICES	 32 /* likewise longer ones */
-#define AT_ONCE		 64 /* options that are looked at before they are weighed */
 
 /* What a list depends on, beside the card. */
 struct question {
@@ -213,25 +212,16 @@ const struct plan_bound *plan_kept_bound(struct planning *p, uint32_t i, uint32_
 
 /* ---- lists ---- */
 
-static uint32_t look_at_all(const struct planning *p, const struct plan_model *m,
-			    const struct plan_option *options, uint32_t first, uint32_t end,
-			    struct plan_candidate *ret)
+static void ask_for_points(const struct plan_candidate *candidates, uint32_t n)
 {
-	uint32_t n = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct menu_point *point = candidates[i].point;
 
-	for (uint32_t option = first; option < end; option++) {
-		const struct menu_point *point;
-		struct plan_option in;
-
-		if (!plan_look_at(m, option, plan_option_of(p, m, options, option, &in), &ret[n]))
-			continue;
-		point = ret[n++].point;
 		if (!point)
 			continue;
 		__builtin_prefetch(point);
 		__builtin_prefetch((const char *)(point + 1) - 1);
 	}
-	return n;
 }
 
 static void fill(struct planning *p, uint32_t i, uint32_t level, const struct plan_option *options)
@@ -244,11 +234,10 @@ static void fill(struct planning *p, uint32_t i, uint32_t level, const struct pl
 	l->least_w = INFINITY;
 	l->capped = isfinite(p->cap_w);
 	for (uint32_t option = m->first[m->clocks[level]]; option < end; option = next) {
-		struct plan_candidate candidates[AT_ONCE];
-		uint32_t n;
+		struct plan_candidate candidates[PLAN_AT_ONCE];
+		uint32_t n = plan_look_at(p, m, options, option, end, candidates, &next);
 
-		next = MIN(option + AT_ONCE, end);
-		n = look_at_all(p, m, options, option, next, candidates);
+		ask_for_points(candidates, n);
 		for (uint32_t j = 0; j < n; j++)
 			if (plan_weigh(p->request, m, &candidates[j]))
 				plan_list_add(l, &candidates[j].choice);

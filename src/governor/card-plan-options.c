@@ -205,8 +205,8 @@ static bool look_at(const struct plan_model *m, uint32_t option, uint32_t rows, 
 	return ret->may_hold || m->may_give_way;
 }
 
-bool plan_look_at(const struct plan_model *m, uint32_t option, const struct plan_option *o,
-		  struct plan_candidate *ret)
+static bool look_at_in_room(const struct plan_model *m, uint32_t option,
+			    const struct plan_option *o, struct plan_candidate *ret)
 {
 	struct plan_choice *c = &ret->choice;
 
@@ -218,6 +218,23 @@ bool plan_look_at(const struct plan_model *m, uint32_t option, const struct plan
 	c->halves = o->halves;
 	c->thirds = o->thirds;
 	return look_at(m, option, o->rows, stretch(m, &m->menu->options[option], o->draw), ret);
+}
+
+uint32_t plan_look_at(const struct planning *p, const struct plan_model *m,
+		      const struct plan_option *options, uint32_t first, uint32_t end,
+		      struct plan_candidate ret[PLAN_AT_ONCE], uint32_t *ret_next)
+{
+	uint32_t n = 0;
+
+	*ret_next = end = MIN(first + PLAN_AT_ONCE, end);
+	for (uint32_t option = first; option < end; option++) {
+		struct plan_option unknown;
+
+		if (!options)
+			plan_option_init(p->request, &p->rooms, m, option, &unknown);
+		n += look_at_in_room(m, option, options ? &options[option] : &unknown, &ret[n]);
+	}
+	return n;
 }
 
 bool plan_weigh(const struct card_plan_request *q, const struct plan_model *m,
@@ -254,7 +271,7 @@ bool plan_evaluate(const struct card_plan_request *q, const struct plan_rooms *r
 	struct plan_option o;
 
 	plan_option_init(q, rooms, m, option, &o);
-	if (!plan_look_at(m, option, &o, &c) || !plan_weigh(q, m, &c))
+	if (!look_at_in_room(m, option, &o, &c) || !plan_weigh(q, m, &c))
 		return false;
 	*ret = c.choice;
 	return true;

@@ -35,7 +35,8 @@ struct branching {
 	struct plan_cells linear_w[CARD_PLAN_MAX_MODELS + 1];
 	struct plan_cells cost_w[CARD_PLAN_MAX_MODELS + 1];
 	struct plan_cells idle_share[CARD_PLAN_MAX_MODELS + 1];
-	struct plan_cells own_w[CARD_PLAN_MAX_MODELS + 1]; /* with a cap alone */
+	struct plan_cells own_w[CARD_PLAN_MAX_MODELS + 1];	/* with a cap alone */
+	uint8_t sorted[CARD_PLAN_MAX_MODELS][PLAN_MAX_CHOICES]; /* by the linear bound */
 	struct plan_choice chosen[CARD_PLAN_MAX_MODELS];
 };
 
@@ -175,26 +176,19 @@ static void find_extremes(struct branching *b, double *ret_cus, double *ret_neg_
 	}
 }
 
-static int compare_linear(const void *a, const void *b)
+static bool is_dearer(const struct plan_choice *a, const struct plan_choice *b)
 {
-	const struct plan_choice *x = a, *y = b;
-
-	if (x->linear_w != y->linear_w)
-		return x->linear_w < y->linear_w ? -1 : 1;
-	return (x->option > y->option) - (x->option < y->option);
+	return a->linear_w > b->linear_w || (a->linear_w == b->linear_w && a->option > b->option);
 }
 
-static void sort_by_linear(struct plan_list *l)
+static void sort_by_linear(const struct plan_list *l, uint8_t *ret)
 {
-	for (uint32_t i = 1; i < l->n; i++) {
-		struct plan_choice c = l->choices[i];
+	for (uint32_t i = 0; i < l->n; i++) {
 		uint32_t at = i;
 
-		if (compare_linear(&l->choices[i - 1], &c) <= 0)
-			continue;
-		for (; at > 0 && compare_linear(&l->choices[at - 1], &c) > 0; at--)
-			l->choices[at] = l->choices[at - 1];
-		l->choices[at] = c;
+		for (; at > 0 && is_dearer(&l->choices[ret[at - 1]], &l->choices[i]); at--)
+			ret[at] = ret[at - 1];
+		ret[at] = (uint8_t)i;
 	}
 }
 
@@ -295,7 +289,7 @@ static void descend(struct branching *b, const struct branch *at)
 		return;
 	l = list_at(b, at->depth);
 	for (uint32_t i = 0; i < l->n; i++) {
-		const struct plan_choice *c = &l->choices[i];
+		const struct plan_choice *c = &l->choices[b->sorted[at->depth][i]];
 		const struct plan_cells *after = &b->linear_w[at->depth + 1];
 		double linear_w = at->linear_w + c->linear_w;
 		struct branch next;
@@ -349,6 +343,6 @@ void plan_search_clock(struct plan_search *s)
 	if (is_hopeless(&b, &root))
 		return;
 	for (uint32_t i = 0; i < b.n; i++)
-		sort_by_linear(&s->lists[i]);
+		sort_by_linear(list_at(&b, i), b.sorted[i]);
 	descend(&b, &root);
 }
