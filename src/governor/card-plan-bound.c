@@ -4,6 +4,7 @@
  * which an option is busy at full batches. Most clocks need no more. */
 #include "governor/card-plan-internal.h"
 #include <math.h>
+#include <string.h>
 
 /* More than what CUs are worth, and than points are rounded by. */
 #define MARGIN_W    1e-3
@@ -57,6 +58,52 @@ struct plan_least plan_rough_least(const struct plan_model *m, const struct plan
 	least.busy = MIN(m->rate_rps / rough->most_rps, PLAN_MOST_BUSY);
 	least.work = m->rate_rps * rough->cus_s / m->menu->n_cus;
 	return least;
+}
+
+static void hold_with(const struct plan_option *o, struct plan_steps *s)
+{
+	for (uint32_t row = 0; row < MIN(o->rows, (uint32_t)TABLE_MAX_ROWS); row++) {
+		s->units[row] = MIN(s->units[row], o->units);
+		s->halves[row] = MIN(s->halves[row], o->halves);
+		s->thirds[row] = MIN(s->thirds[row], o->thirds);
+	}
+}
+
+void plan_steps_of(const struct plan_model *m, uint32_t level, const struct plan_option *options,
+		   struct plan_steps *ret)
+{
+	uint32_t clock = m->clocks[level];
+
+	memset(ret, UINT8_MAX, sizeof(*ret));
+	ret->draw = ret->bound_share = INFINITY;
+	for (uint32_t option = m->first[clock]; option < m->first[clock + 1]; option++) {
+		const struct plan_option *o = &options[option];
+
+		if (!o->may)
+			continue;
+		hold_with(o, ret);
+		ret->any_units = MIN(ret->any_units, o->units);
+		ret->draw = MIN(ret->draw, o->draw);
+		ret->bound_share = MIN(ret->bound_share, m->menu->options[option].bound_share);
+	}
+}
+
+void plan_steps_need(const struct plan_model *m, const struct plan_steps *s, struct plan_least *ret)
+{
+	double excess = s->draw + m->others_load - 1;
+	uint32_t row = m->row;
+
+	ret->units = UINT8_MAX;
+	if (s->any_units == UINT8_MAX)
+		return;
+	if (m->others_load > 0 && excess > 0)
+		row = plan_row_from(m->menu, row,
+				    m->demand_rps * m->factor * (1 + s->bound_share * excess));
+	if (row >= m->menu->n_rates)
+		return;
+	ret->units = s->units[row];
+	ret->halves = s->halves[row];
+	ret->thirds = s->thirds[row];
 }
 
 static void bound_candidate(const struct plan_model *m, const struct plan_candidate *c,

@@ -109,6 +109,14 @@ struct plan_rough {
 	double cus;
 };
 
+/* The least room in which an option of a model's at a clock can hold a rate; UINT8_MAX: none can.
+ * And the least that others slow them down by. */
+struct plan_steps {
+	uint8_t any_units; /* of any option */
+	uint8_t units[TABLE_MAX_ROWS], halves[TABLE_MAX_ROWS], thirds[TABLE_MAX_ROWS];
+	double draw, bound_share;
+};
+
 /* A bound of all choices of a model at a clock, and one of all in so many cells. */
 struct plan_bound {
 	bool any;
@@ -189,6 +197,8 @@ bool plan_evaluate(const struct card_plan_request *q, const struct plan_rooms *r
 /* The same without a mask, where the others make its services take so many times as long. */
 bool plan_evaluate_shared(const struct card_plan_request *q, const struct plan_model *m,
 			  uint32_t option, double stretched, struct plan_choice *ret);
+/* The first rate from row on that holds rate_rps; n_rates: none. */
+uint32_t plan_row_from(const struct response_menu *m, uint32_t row, double rate_rps);
 void plan_model_init(const struct card_plan_request *q, uint32_t index, struct plan_model *ret);
 /* Power of choices, one for each model. */
 double plan_power_w(const struct plan_clock *c, const struct plan_choice *choices, uint32_t n);
@@ -201,6 +211,12 @@ uint8_t plan_rows_of(const struct plan_model *m, uint32_t option, double factor)
 /* From all options of model i at a level. */
 void plan_rough_of(const struct planning *p, uint32_t i, uint32_t level, struct plan_rough *ret);
 struct plan_least plan_rough_least(const struct plan_model *m, const struct plan_rough *rough);
+/* From the rates that options hold, all known. */
+void plan_steps_of(const struct plan_model *m, uint32_t level, const struct plan_option *options,
+		   struct plan_steps *ret);
+/* The room that the model needs if it holds its SLO; UINT8_MAX: it cannot. */
+void plan_steps_need(const struct plan_model *m, const struct plan_steps *s,
+		     struct plan_least *ret);
 /* From those that may do, without their points; options: all of the menu, those of the level are
  * known; NULL: none are. */
 void plan_bound_of(const struct planning *p, uint32_t i, uint32_t level,
@@ -268,6 +284,8 @@ void plan_search_clock(struct plan_search *s);
 void plan_kept_begin(struct planning *p);
 /* The least of all options of model i at this level, if such are kept. */
 bool plan_kept_rough(struct planning *p, uint32_t i, uint32_t level, struct plan_least *ret);
+/* What is kept of the room that options of model i need at this level; NULL: nothing. */
+const struct plan_steps *plan_kept_steps(struct planning *p, uint32_t i, uint32_t level);
 /* A bound of all choices of model i at this level; in what, if it is not kept. */
 const struct plan_bound *plan_kept_bound(struct planning *p, uint32_t i, uint32_t level,
 					 struct plan_bound *in);

@@ -54,8 +54,9 @@ struct kept_answers {
 struct kept_model {
 	struct kept_for kept_for;
 	double factor;	       /* of the options' rows: no more than any asked for since */
-	uint32_t rough, known; /* by level: these, and options */
+	uint32_t rough, known; /* by level: these; options and steps */
 	struct plan_rough roughs[KEPT_LEVELS];
+	struct plan_steps steps[KEPT_LEVELS];
 	struct plan_option options[MENU_MAX_OPTIONS];
 	struct kept_answers answers[2]; /* of a model that must not give way; that may */
 };
@@ -190,7 +191,18 @@ static const struct plan_option *know_options(const struct planning *p, uint32_t
 		if (k->options[option].may)
 			k->options[option].rows = plan_rows_of(m, option, k->factor);
 	}
+	plan_steps_of(m, level, k->options, &k->steps[level]);
 	return k->options;
+}
+
+const struct plan_steps *plan_kept_steps(struct planning *p, uint32_t i, uint32_t level)
+{
+	struct kept_model *k = kept_of(p, i, level);
+
+	if (!k)
+		return NULL;
+	(void)know_options(p, i, level, k);
+	return &k->steps[level];
 }
 
 const struct plan_bound *plan_kept_bound(struct planning *p, uint32_t i, uint32_t level,

@@ -73,7 +73,7 @@ static void search_level(struct planning *p, uint32_t level, const struct plan_c
 /* ---- all clocks ---- */
 
 /* What a clock's bound is of, in the order in which that costs more. */
-enum depth { ROUGH, OPTIONS, ROOM, SEARCHED };
+enum depth { ROUGH, STEPS, OPTIONS, ROOM, SEARCHED };
 
 /* A clock whose plans are still in question. */
 struct level {
@@ -96,6 +96,58 @@ static void begin_level(struct planning *p, uint32_t level, struct level *ret)
 		known &= plan_kept_rough(p, i, level, &ret->least[i]);
 	if (known)
 		ret->bound_w = plan_bound_w(p, &ret->clock, ret->least);
+}
+
+/* Those who give way at least: what one counts is more than all that come before it. */
+static double bound_sacrifice_w(const struct planning *p, const struct plan_steps *const *steps,
+				const struct plan_least *needs)
+{
+	double bound_w = 0, below_w = INFINITY;
+	int left = (int)(p->rooms.n_se * p->rooms.parts);
+
+	for (uint32_t i = 0; i < p->n; i++)
+		left -= steps[i]->any_units;
+	for (uint32_t k = 0; k < p->n; k++) {
+		uint32_t next = p->n;
+		int more;
+
+		for (uint32_t i = 0; i < p->n; i++)
+			if (p->models[i].gives_way_w < below_w &&
+			    (next == p->n ||
+			     p->models[i].gives_way_w > p->models[next].gives_way_w))
+				next = i;
+		if (next == p->n)
+			break;
+		below_w = p->models[next].gives_way_w;
+		more = (int)needs[next].units - steps[next]->any_units;
+		if (needs[next].units < UINT8_MAX && more <= left)
+			left -= more;
+		else
+			bound_w += below_w;
+	}
+	return left < 0 ? INFINITY : bound_w;
+}
+
+static double bound_steps_w(struct planning *p, uint32_t level, struct level *l)
+{
+	const struct plan_steps *steps[CARD_PLAN_MAX_MODELS];
+	struct plan_least needs[CARD_PLAN_MAX_MODELS];
+	bool give_way = p->models[0].may_give_way;
+
+	for (uint32_t k = 0; k < p->n; k++) {
+		uint32_t i = p->heavy[k];
+
+		steps[i] = plan_kept_steps(p, i, level);
+		if (!steps[i])
+			return l->bound_w;
+		needs[i] = l->least[i];
+		plan_steps_need(&p->models[i], steps[i], &needs[i]);
+		if (!give_way && needs[i].units == UINT8_MAX)
+			return INFINITY;
+	}
+	if (give_way)
+		return bound_sacrifice_w(p, steps, needs);
+	return may_pack(p, needs) ? l->bound_w : INFINITY;
 }
 
 /* Until it is ruled out, which the models with the most load tell soonest. */
@@ -122,7 +174,9 @@ static void go_on(struct planning *p, uint32_t level, struct level *l)
 	double bound_w = INFINITY;
 
 	l->depth++;
-	if (l->depth == OPTIONS)
+	if (l->depth == STEPS)
+		bound_w = bound_steps_w(p, level, l);
+	else if (l->depth == OPTIONS)
 		bound_w = bound_options_w(p, level, l);
 	else if (l->depth == ROOM)
 		bound_w = plan_bound_in_room_w(p, level, &l->clock, l->least);

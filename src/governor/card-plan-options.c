@@ -13,12 +13,20 @@ static const struct menu_option *baseline(const struct response_menu *m)
 	return &m->options[m->baseline];
 }
 
-/* The first rate from row on that holds rate_rps; n_rates: none. */
-static uint32_t row_from(const struct response_menu *m, uint32_t row, double rate_rps)
+uint32_t plan_row_from(const struct response_menu *m, uint32_t row, double rate_rps)
 {
-	while (row < m->n_rates && m->rate_rps[row] < rate_rps * (1 - RATE_TOLERANCE))
-		row++;
-	return row;
+	double wanted_rps = rate_rps * (1 - RATE_TOLERANCE), last_rps = m->rate_rps[m->n_rates - 1];
+	uint32_t at;
+
+	if (row >= m->n_rates || !(wanted_rps <= last_rps))
+		return m->n_rates;
+	/* Mostly rates are as far from each other all over. */
+	at = MAX((uint32_t)(wanted_rps / last_rps * (m->n_rates - 1)), row);
+	while (m->rate_rps[at] < wanted_rps)
+		at++;
+	while (at > row && m->rate_rps[at - 1] >= wanted_rps)
+		at--;
+	return at;
 }
 
 static double bound_ns(const struct menu_option *o)
@@ -93,7 +101,7 @@ void plan_model_init(const struct card_plan_request *q, uint32_t index, struct p
 	ret->factor = asked->factor > 0 ? asked->factor : 1;
 	ret->least_capacity_rps = asked->least_capacity_rps;
 	wanted_rps = ret->demand_rps * ret->factor;
-	ret->row = row_from(menu, 0, wanted_rps);
+	ret->row = plan_row_from(menu, 0, wanted_rps);
 	ret->rate_rps = ret->row < menu->n_rates ? menu->rate_rps[ret->row] : wanted_rps;
 	ret->bound_ns = bound_ns(baseline(menu));
 	ret->load = MIN(ret->rate_rps * ret->bound_ns / 1e9, 1.0);
@@ -197,7 +205,7 @@ static bool look_at(const struct plan_model *m, uint32_t option, uint32_t rows, 
 	ret->choice.option = (uint16_t)option;
 	ret->choice.factor = m->factor * stretched;
 	if (stretched > 1)
-		row = row_from(menu, row, m->demand_rps * ret->choice.factor);
+		row = plan_row_from(menu, row, m->demand_rps * ret->choice.factor);
 	ret->row = row;
 	ret->stretched = stretched;
 	ret->may_hold = row < MIN(rows, menu->n_rates);
