@@ -53,22 +53,10 @@ static bool may_choose(const struct card_plan_model *m, uint32_t option)
 	return response_menu_may_choose(m->menu, option, m->may_mask, m->may_batch);
 }
 
-/* Cells are sorted by clock first. */
 static void find_clocks(struct plan_model *m)
 {
-	const struct response_menu *menu = m->menu;
-
-	for (uint32_t clock = 0; clock <= menu->n_clocks; clock++) {
-		uint32_t low = clock > 0 ? m->first[clock - 1] : 0, high = menu->n_options;
-
-		while (low < high) {
-			uint32_t middle = low + (high - low) / 2;
-
-			if (menu->options[middle].clock < clock)
-				low = middle + 1;
-			else
-				high = middle;
-		}
+	for (uint32_t clock = 0, low = 0; clock <= m->menu->n_clocks; clock++) {
+		low = response_menu_from(m->menu, low, offsetof(struct menu_option, clock), clock);
 		m->first[clock] = (uint16_t)low;
 	}
 }
