@@ -185,20 +185,26 @@ static void go_on(struct planning *p, uint32_t level, struct level *l)
 	l->bound_w = MAX(l->bound_w, bound_w);
 }
 
-static uint32_t most_promising(const struct level *levels, uint32_t n)
+/* The next to go on with; n: all others can only be worse than the best so far. */
+static uint32_t next_level(const struct planning *p, const struct level *levels)
 {
-	uint32_t least = 0;
+	uint32_t n = p->request->card->n_levels, next = n;
+	/* Bounds know nothing of a cap: what gives way under one is found soonest at low clocks. */
+	bool upwards = p->models[0].may_give_way && isfinite(p->cap_w);
+	double least_w = p->search.best_w - PLAN_SAME_W;
 
-	for (uint32_t i = 1; i < n; i++)
-		if (levels[i].bound_w < levels[least].bound_w)
-			least = i;
-	return least;
+	for (uint32_t i = 0; i < n && !(upwards && next < n); i++)
+		if (levels[i].bound_w < least_w) {
+			least_w = levels[i].bound_w;
+			next = i;
+		}
+	return next;
 }
 
 bool plan_solve(struct planning *p, double below_w)
 {
 	struct level levels[SURFACE_MAX_LEVELS];
-	uint32_t n = p->request->card->n_levels;
+	uint32_t n = p->request->card->n_levels, next;
 
 	plan_kept_begin(p);
 	for (uint32_t level = 0; level < n; level++)
@@ -209,11 +215,7 @@ bool plan_solve(struct planning *p, double below_w)
 	p->search.lists = p->lists;
 	p->search.found = false;
 	p->search.best_w = below_w;
-	for (;;) {
-		uint32_t at = most_promising(levels, n);
-
-		if (levels[at].bound_w >= p->search.best_w - PLAN_SAME_W)
-			return p->search.found;
-		go_on(p, at, &levels[at]);
-	}
+	for (next = next_level(p, levels); next < n; next = next_level(p, levels))
+		go_on(p, next, &levels[next]);
+	return p->search.found;
 }
