@@ -26,17 +26,9 @@ bool cap_plan_inside(const struct cap_question *q, uint32_t option)
 
 uint32_t cap_plan_option_of(const struct response_menu *m, uint32_t cell)
 {
-	uint32_t low = 0, high = m->n_options;
+	uint32_t option = response_menu_from(m, 0, offsetof(struct menu_option, cell), cell);
 
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-
-		if (m->options[middle].cell < cell)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < m->n_options && m->options[low].cell == cell ? low : UINT32_MAX;
+	return option < m->n_options && m->options[option].cell == cell ? option : UINT32_MAX;
 }
 
 /* The first rate that holds the demand; n_rates beyond the last. */
