@@ -139,12 +139,6 @@ const struct disturbance disturbances_all[] = {
 		.cap = 0.5,
 		LATE,
 		.over_cap_s = 1,
-		/* A margin below the cap is left for the card's heat and what readings and profile
-		 * are off: in the 10 s left of the burst that is some percent of throughput less
-		 * than what fits this card exactly, and so much longer does the queue take that
-		 * has grown meanwhile. After it a factor that is learnt a percent higher or lower
-		 * leads to a neighbouring row at times. */
-		.missed = MISSED(EXCESS_LATE) | MISSED(RECOVERY),
 	},
 	{
 		.name = "overload",
