@@ -105,8 +105,10 @@ const struct disturbance disturbances_all[] = {
 		.load = 0,
 		.extra = 1,
 		WITHIN,
-		/* At the rated rate itself a row less or more is a third of the power, and the two
-		 * runs' estimates cross over at different times. */
+		/* At the rated rate itself the SLO leaves so little that the next row, or a
+		 * service-time factor that is planned for one step higher, takes a tenth to a
+		 * third more CUs and power. Two runs whose estimates differ by half a percent take
+		 * turns there, and so they do with a memory four times as long. */
 		.missed = MISSED(RECOVERY),
 	},
 	{
