@@ -117,6 +117,9 @@ static void count_late(struct governor *g, uint32_t i, const struct governor_mod
 	    g->previous.action != GOVERNOR_SET ||
 	    (was != GOVERNOR_REASON_BACKLOG && was < GOVERNOR_REASON_LATE))
 		return;
+	/* Under a cap a boost is what fits inside: what is late then was not planned to be. */
+	if (was == GOVERNOR_REASON_BACKLOG && g->config.power_cap_uw > 0)
+		return;
 	late_test_update(&g->models[i].late_test, in, c->table->slo_ns, c->table->percentile);
 }
 

@@ -544,6 +544,10 @@ int governing_reload(struct simulation *s, const struct governor_config *c)
 	governor_inherit(governor, g->governor);
 	governor_free(g->governor);
 	g->governor = TAKE_PTR(governor);
+	/* Obeyed at once, unless it is done so anyway. */
+	if (c->power_cap_uw != g->decision.power_cap_uw && g->last_step_ns > 0 &&
+	    g->last_step_ns < s->now_ns)
+		g->early_ns = s->now_ns;
 	if (s->options.cap_w == 0)
 		s->cap_w = c->power_cap_uw > 0 ? (double)c->power_cap_uw * 1e-6 : s->device.cap_w;
 	return 0;
