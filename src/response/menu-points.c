@@ -11,8 +11,8 @@ const struct menu_point menu_point_unsustained = {
 	.tail_ns = INFINITY,
 	.busy = 1,
 	.power_w = INFINITY,
-	.survival = {{INFINITY, INFINITY, INFINITY, INFINITY, INFINITY, INFINITY, INFINITY,
-		      INFINITY, INFINITY, INFINITY}},
+	.survival = {{UINT16_MAX, UINT16_MAX, UINT16_MAX, UINT16_MAX, UINT16_MAX, UINT16_MAX,
+		      UINT16_MAX, UINT16_MAX, UINT16_MAX, UINT16_MAX}},
 };
 
 /* ---- power ---- */
@@ -50,10 +50,13 @@ static void set_curve_power(const struct menu_building *b, uint32_t option,
 static void set_service_alone(const struct menu_building *b, const struct surface_cell *c,
 			      struct menu_point *ret)
 {
+	struct tail_survival survival;
+
 	ret->tail_ns = c->service_ns[b->options->percentile];
 	for (int i = 0; i < TAIL_SHARES; i++)
-		ret->survival.ns[i] = quantile_at(c->service_ns, (float)((SURFACE_QUANTILES - 1) *
-									 (1 - tail_shares[i])));
+		survival.ns[i] = quantile_at(c->service_ns, (float)((SURFACE_QUANTILES - 1) *
+								    (1 - tail_shares[i])));
+	tail_pack(&survival, &ret->survival);
 }
 
 /* At a rate at which nothing fills it, an option does what the next smaller batch does. */
@@ -89,6 +92,7 @@ static void move_survival(const struct menu_building *b, double tail_ns, struct 
 static void set_known(const struct menu_building *b, uint32_t option, uint32_t rate,
 		      struct menu_point *ret)
 {
+	struct tail_survival survival;
 	const struct tail_trace *t =
 		tail_trace_known(b->tails, b->menu->options[option].cell, b->menu->rate_rps[rate],
 				 b->options->percentile);
@@ -97,17 +101,20 @@ static void set_known(const struct menu_building *b, uint32_t option, uint32_t r
 		if (t->batch.upper_ns > 0)
 			ret->tail_ns = (float)t->batch.upper_ns;
 		ret->wait_ns = (float)t->batch.wait_ns;
-		ret->survival = t->batch.survival;
+		tail_pack(&t->batch.survival, &ret->survival);
 		set_power(b, option, b->menu->rate_rps[rate], ret);
 		return;
 	}
 	if (t && t->has_survival)
-		ret->survival = t->survival;
+		tail_pack(&t->survival, &ret->survival);
 	if (!t || t->n < TAIL_REPLICATIONS)
 		return;
 	ret->tail_ns = (float)t->upper_ns;
-	if (!t->has_survival)
-		move_survival(b, t->tail_ns, &ret->survival);
+	if (t->has_survival)
+		return;
+	tail_unpack(&ret->survival, &survival);
+	move_survival(b, t->tail_ns, &survival);
+	tail_pack(&survival, &ret->survival);
 }
 
 uint32_t menu_rates_chosen(const struct menu_building *b, uint32_t option)
@@ -152,8 +159,8 @@ static uint32_t add_curve(const struct menu_building *b, const struct curve_sour
 			*p = (struct menu_point){
 				.tail_ns = at.tail_ns * at.factor,
 				.wait_ns = at.wait_ns,
-				.survival = at.survival,
 			};
+			tail_pack(&at.survival, &p->survival);
 			set_curve_power(b, option, &sizes, m->rate_rps[i], &at, p);
 		}
 		if ((double)p->tail_ns > MENU_TAIL_KEPT * (double)m->slo_ns && i >= chosen)

@@ -52,7 +52,7 @@ struct menu_point {
 	float wait_ns; /* planned wait for a batch to fill: (SLO - tail without it) / 2; 0: none */
 	float busy;    /* share of the time that something executes */
 	float power_w; /* of the card, with this model alone on it */
-	struct tail_survival survival; /* of the sojourns: INFINITY where tail_ns is */
+	struct tail_packed survival; /* of the sojourns; of no meaning where tail_ns is INFINITY */
 };
 
 struct response_menu {
@@ -101,7 +101,12 @@ int response_menu_trim(struct response_menu **m);
 /* The share of requests later than limit_ns: 1 above what the option sustains. */
 static inline double response_menu_late(const struct menu_point *p, double limit_ns)
 {
-	return isinf(p->tail_ns) ? 1 : tail_late(&p->survival, limit_ns);
+	struct tail_survival survival;
+
+	if (isinf(p->tail_ns))
+		return 1;
+	tail_unpack(&p->survival, &survival);
+	return tail_late(&survival, limit_ns);
 }
 
 /* Whether workers that follow masks, or batches, or neither, can run it. */

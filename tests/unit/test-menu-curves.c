@@ -78,27 +78,31 @@ static void compare_alone(struct comparison *c, const struct surface_cell *cell,
 			  const struct menu_point *p)
 {
 	struct tail_rate one = {.rate_rps = rate_rps};
+	struct tail_survival survival;
 	struct tail_trace t = {0};
 
+	tail_unpack(&p->survival, &survival);
 	tail_estimate(c->lab, cell, rate_rps, c->menu->percentile, &t);
 	tail_take_cell(c->lab, cell);
 	tail_explore_rates(c->lab, c->menu->percentile, &one, 1);
 	add_error(&c->tail, (double)p->tail_ns, t.upper_ns);
-	add_error(&c->half, (double)p->survival.ns[0], (double)one.survival.ns[0]);
-	add_error(&c->one, (double)p->survival.ns[5], (double)one.survival.ns[5]);
+	add_error(&c->half, (double)survival.ns[0], (double)one.survival.ns[0]);
+	add_error(&c->one, (double)survival.ns[5], (double)one.survival.ns[5]);
 	assert_true(fabs((double)p->busy - rate_rps / cell->capacity_rps) < 1e-6);
 }
 
 static void compare_batch(struct comparison *c, const struct tail_sizes *sizes, double rate_rps,
 			  const struct menu_point *p)
 {
+	struct tail_survival survival;
 	struct tail_batch t;
 
+	tail_unpack(&p->survival, &survival);
 	tail_explore_batch(c->lab, sizes, rate_rps, c->menu->percentile, c->question.slo_ns,
 			   /* bounded= */ true, &t);
 	add_error(&c->tail, (double)p->tail_ns, t.upper_ns);
-	add_error(&c->half, (double)p->survival.ns[0], (double)t.survival.ns[0]);
-	add_error(&c->one, (double)p->survival.ns[5], (double)t.survival.ns[5]);
+	add_error(&c->half, (double)survival.ns[0], (double)t.survival.ns[0]);
+	add_error(&c->one, (double)survival.ns[5], (double)t.survival.ns[5]);
 	add_error(&c->busy, (double)p->busy, busy_of(&t, sizes));
 	c->waits += fabs((double)p->wait_ns - t.wait_ns) / c->question.slo_ns;
 }
