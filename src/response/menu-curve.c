@@ -2,7 +2,7 @@
 #include "response/menu-curve.h"
 #include <math.h>
 
-/* Of the loads at which batches were simulated, from the last one down, and the first. */
+/* Of the loads at which batches are simulated, and the last one. */
 #define BOUND_EVERY 4
 _Static_assert(CURVE_LOADS % TAIL_LANES == 0, "loads fill all lanes");
 /* Whoever is between this and a slower one keeps more. */
@@ -83,26 +83,25 @@ static void explore_batches(const struct simulation *s)
 	c->first = c->end = first_filled(s);
 	do {
 		tail_explore_batch(b->tails->lab, &c->sizes, rate_rps(s, c->end),
-				   b->options->percentile, b->question.slo_ns, c->end == c->first,
-				   &t);
+				   b->options->percentile, b->question.slo_ns,
+				   (c->end - c->first) % BOUND_EVERY == 0, &t);
 		set_batch(s, c->end, &t);
 	} while (!is_last(s, c->end++) && c->end < c->n_loads);
 }
 
-static void bound_batches(const struct simulation *s)
+/* It is not known to be the last while it is explored. */
+static void bound_last_batch(const struct simulation *s)
 {
 	const struct menu_building *b = s->b;
 	struct curve *c = s->curve;
+	uint32_t last = c->end - 1;
+	struct curve_point *p = &c->points[last];
+	struct tail_batch t = {.tail_ns = (double)p->tail_ns, .wait_ns = (double)p->wait_ns};
 
-	for (uint32_t i = c->end - 1; i > c->first; i -= MIN(i, (uint32_t)BOUND_EVERY)) {
-		struct curve_point *p = &c->points[i];
-		struct tail_batch t = {.tail_ns = (double)p->tail_ns,
-				       .wait_ns = (double)p->wait_ns};
-
-		tail_bound_batch(b->tails->lab, &c->sizes, rate_rps(s, i), b->options->percentile,
-				 &t);
-		p->factor = (float)(t.upper_ns / t.tail_ns);
-	}
+	if (p->factor > 0)
+		return;
+	tail_bound_batch(b->tails->lab, &c->sizes, rate_rps(s, last), b->options->percentile, &t);
+	p->factor = (float)(t.upper_ns / t.tail_ns);
 }
 
 /* Of services of whatever length, so no tail is too long. */
@@ -172,7 +171,7 @@ void curve_simulate(const struct menu_building *b, double least_load, struct cur
 	c->n_loads = c->sizes.n > 0 ? ARRAY_SIZE(loads_of_batches) : CURVE_LOADS;
 	if (c->sizes.n > 0) {
 		explore_batches(&s);
-		bound_batches(&s);
+		bound_last_batch(&s);
 	} else {
 		tail_take_cell(b->tails->lab, c->cell);
 		explore_lanes(&s);
