@@ -26,7 +26,7 @@ struct menu_table_options {
 void menu_table(const struct response_menu *m, const struct response_table *table,
 		const struct menu_table_options *o, struct response_table *ret);
 
-/* An option at any rate: as at a rate of the menu, or between two. Above the last one nothing is
- * sustained. */
+/* An option at any rate: as at a rate of the menu, or between two; its survival, too, as it is
+ * before it is packed. Above the last one nothing is sustained. */
 void menu_point_at(const struct response_menu *m, uint32_t option, double rate_rps,
-		   struct menu_point *ret);
+		   struct menu_point *ret, struct tail_survival *ret_survival);

@@ -33,6 +33,7 @@ static void fill_point(struct menu *m, uint32_t option, uint32_t rate)
 	double rps = m->menu.rate_rps[rate], u = rps / o->capacity_rps;
 	double busy_w = response_menu_busy_w(&m->menu, option);
 	struct menu_point *p = &m->points[option * N_RATES + rate];
+	struct tail_survival survival;
 
 	*p = (struct menu_point){.tail_ns = INFINITY, .busy = 1, .power_w = INFINITY};
 	if (u > 0.95)
@@ -41,7 +42,8 @@ static void fill_point(struct menu *m, uint32_t option, uint32_t rate)
 	p->busy = (float)u;
 	p->power_w = (float)(IDLE_W + u * (busy_w - IDLE_W));
 	for (int i = 0; i < TAIL_SHARES; i++)
-		p->survival.ns[i] = p->tail_ns * (0.5F + 0.1F * (float)i);
+		survival.ns[i] = p->tail_ns * (0.5F + 0.1F * (float)i);
+	tail_pack(&survival, &p->survival);
 }
 
 /* Clock, CUs and batch each give throughput and take power, by a different measure in each menu. */
