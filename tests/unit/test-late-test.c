@@ -154,6 +154,19 @@ static void test_looks_between_polls_count_with_the_poll(void **state)
 	assert_true(l.disbelieved);
 }
 
+static void test_failures_are_no_lies(void **state)
+{
+	struct governor_model_input in = interval(50, 0);
+	struct late_test l;
+
+	(void)state;
+	late_test_init(&l);
+	in.failures = in.late = 100;
+	for (uint32_t i = 0; i < 1000; i++)
+		late_test_update(&l, &in, false, SLO_NS, 95);
+	assert_true(l.doubts == 0 && late_test_raise(&l) == 1);
+}
+
 static void test_whoever_comes_after_a_liar_is_believed(void **state)
 {
 	struct governor_model_input in = interval(50, 0);
@@ -250,6 +263,7 @@ int main(void)
 		cmocka_unit_test(test_late_counts_that_latencies_contradict_raise_nothing),
 		cmocka_unit_test(test_one_contradiction_is_forgiven),
 		cmocka_unit_test(test_looks_between_polls_count_with_the_poll),
+		cmocka_unit_test(test_failures_are_no_lies),
 		cmocka_unit_test(test_whoever_comes_after_a_liar_is_believed),
 		cmocka_unit_test(test_what_does_not_help_is_given_up),
 		cmocka_unit_test(test_the_governor_plans_for_more_and_says_why),
