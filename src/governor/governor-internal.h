@@ -47,6 +47,7 @@ struct model {
 	struct service_factor service_factor;
 	struct factored *factored; /* instead of the configuration's tables; NULL: none */
 	double planned_factor;	   /* that they are for */
+	double late_max;	   /* likewise: share late but for boosts; 0: by the percentile */
 	struct stretch stretch;	   /* by other models on the same CUs */
 	/* Of its menu: ordered in this step, and in the one before; UINT32_MAX: unknown. */
 	uint32_t option, option_before;
