@@ -79,7 +79,6 @@ void governor_factor_init(struct governor *g, uint32_t i, struct factored *room)
 
 	m->factored = room;
 	m->planned_factor = 1;
-	m->late_max = 0;
 	if (!room)
 		return;
 	make_tables(g, i);
