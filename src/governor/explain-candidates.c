@@ -96,8 +96,10 @@ static bool is_inside_cap(const struct search *s, const struct explain_candidate
 {
 	const struct cap_question q = {
 		.menu = s->menu,
+		.service_factor = s->e->factor,
 		.power_factor = s->e->power_factor,
 		.cap_uw = s->e->power_cap_uw,
+		.poll_ns = s->e->poll_ns,
 		.in_force = c->in_force ? c->number : UINT32_MAX,
 	};
 

@@ -280,7 +280,7 @@ void menu_table(const struct response_menu *m, const struct response_table *tabl
 	};
 
 	*ret = *table;
-	if (o->factor == 1)
+	if (o->factor == 1 && o->late_max <= s.allowed)
 		return;
 	for (uint32_t i = 0; i < s.n_rows; i++) {
 		double rate_rps = o->factor * table->rows[i].rate_rps;
@@ -289,7 +289,8 @@ void menu_table(const struct response_menu *m, const struct response_table *tabl
 		s.rows[i] = (struct row_search){
 			.at = place_of(m, rate_rps),
 			.late_w = late_w * rate_rps,
-			.allowed = allowed_at(&s, table->rows[i].rate_rps),
+			.allowed = MAX(allowed_at(&s, table->rows[i].rate_rps),
+				       i > 0 ? o->late_max : 0),
 			.full = none,
 			.masked = none,
 		};

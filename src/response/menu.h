@@ -19,6 +19,7 @@
 #include "response/survival.h"
 #include "response/table.h"
 #include <math.h>
+#include <stddef.h>
 
 #define MENU_MAX_OPTIONS 4096
 /* Times the SLO: even a card a third faster than its profile has no use for a tail beyond it. */
@@ -97,6 +98,24 @@ struct response_menu *response_menu_new(uint32_t n_options, uint32_t n_rates);
 /* Leaves out what follows the last rate that an option sustains: most of what response_menu_new()
  * makes room for. 0 or -ENOMEM, with *m as it was. */
 int response_menu_trim(struct response_menu **m);
+
+/* The first option from low on whose cell or clock (key: its offset) is at least this: they are
+ * sorted by both. */
+static inline uint32_t response_menu_from(const struct response_menu *m, uint32_t low, size_t key,
+					  uint32_t least)
+{
+	uint32_t high = m->n_options;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (*(const uint32_t *)((const char *)&m->options[middle] + key) < least)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
 
 /* The share of requests later than limit_ns: 1 above what the option sustains. */
 static inline double response_menu_late(const struct menu_point *p, double limit_ns)

@@ -5,16 +5,22 @@
 const double tail_shares[TAIL_SHARES] = {0.5,  0.2,   0.1,   0.05,  0.02,
 					 0.01, 0.005, 0.002, 0.001, 0.0005};
 
+/* Of the logarithm, from each share to the next. */
+static const double steps[TAIL_SHARES - 1] = {
+	-0.916290731874155,  -0.6931471805599453, -0.6931471805599453,
+	-0.9162907318741551, -0.6931471805599453, -0.6931471805599453,
+	-0.916290731874155,  -0.6931471805599453, -0.6931471805599453,
+};
+
 /* On the straight line through points i and i + 1. */
 static double on_line(const struct tail_survival *s, int i, double limit_ns)
 {
 	double length = s->ns[i + 1] - (double)s->ns[i];
-	double step = log(tail_shares[i + 1] / tail_shares[i]);
 
 	/* Nothing lies between them: what takes longer than both is not known to exist. */
 	if (length <= 0)
 		return 0;
-	return tail_shares[i] * exp(step * (limit_ns - s->ns[i]) / length);
+	return tail_shares[i] * exp(steps[i] * (limit_ns - s->ns[i]) / length);
 }
 
 double tail_late(const struct tail_survival *s, double limit_ns)
