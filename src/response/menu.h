@@ -144,7 +144,8 @@ double response_menu_busy_w(const struct response_menu *m, uint32_t option);
  * that are never better than another one of the same clock and shape are left out; nothing that the
  * table chose is. What the table had simulated stands; else few options are simulated over their
  * load, and the others lie between these where their services do (menu-curve.h). One malloc()ed
- * block, for free(). Errors as of response_table_derive(). */
+ * block, for free(). Errors as of response_table_derive(). Takes some 0.02 s and 0.1 to 0.4 MB for
+ * 256 cells, and 0.2 to 0.4 s and 0.5 to 1.6 MB with their batches of 2, 4 and 8. */
 int response_menu_derive(struct response_tails *t, const struct table_options *o,
 			 const struct response_table *table, struct response_menu **ret,
 			 struct surface_error *ret_error);
