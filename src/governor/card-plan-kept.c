@@ -9,8 +9,12 @@
 #include <math.h>
 #include <string.h>
 
-#define KEPT_LEVELS  16 /* above it lists are made anew each time */
-#define KEPT_CHOICES 32 /* likewise longer ones */
+/* Options are told from each other by a factor that is lower by this, and anew where it is no more
+ * that, or lower by too much. */
+#define FACTOR_BELOW	 0.97
+#define FACTOR_FAR_BELOW 0.9
+#define KEPT_LEVELS	 16 /* above it lists are made anew each time */
+#define KEPT_CHOICES	 32 /* likewise longer ones */
 
 /* What a list depends on, beside the card. */
 struct question {
@@ -31,12 +35,30 @@ struct kept_list {
 	struct plan_choice choices[KEPT_CHOICES];
 };
 
-struct kept_model {
+/* What options depend on. */
+struct kept_for {
+	const struct response_menu *menu;
+	double limit_ns;
+	bool may_mask, may_batch, alone;
+	struct plan_rooms rooms;
+};
+
+/* All that is kept for a question. */
+struct kept_answers {
 	struct question question;
 	uint32_t bounded, filled; /* by level */
-	bool any[KEPT_LEVELS];	  /* bounds: there may be choices */
-	struct plan_least bounds[KEPT_LEVELS];
+	struct plan_bound bounds[KEPT_LEVELS];
 	struct kept_list lists[KEPT_LEVELS];
+};
+
+struct kept_model {
+	struct kept_for kept_for;
+	double factor;	       /* of the options' rows: no more than any asked for since */
+	uint32_t rough, known; /* by level: these; options and steps */
+	struct plan_rough roughs[KEPT_LEVELS];
+	struct plan_steps steps[KEPT_LEVELS];
+	struct plan_option options[MENU_MAX_OPTIONS];
+	struct kept_answers answers[2]; /* of a model that must not give way; that may */
 };
 
 struct card_planner {
@@ -84,131 +106,173 @@ static void ask(const struct planning *p, uint32_t i, struct question *ret)
 	memcpy(ret->clocks, m->clocks, sizeof(m->clocks));
 }
 
+static void ask_of_options(const struct planning *p, const struct plan_model *m,
+			   struct kept_model *k)
+{
+	struct kept_for now;
+
+	memset(&now, 0, sizeof(now));
+	now.menu = m->menu;
+	now.limit_ns = m->asked->limit_ns;
+	now.may_mask = m->asked->may_mask;
+	now.may_batch = m->asked->may_batch;
+	now.alone = p->n == 1;
+	memcpy(&now.rooms, &p->rooms, sizeof(p->rooms));
+	if (memcmp(&now, &k->kept_for, sizeof(now)) == 0 && m->factor >= k->factor &&
+	    m->factor * FACTOR_FAR_BELOW <= k->factor)
+		return;
+	memcpy(&k->kept_for, &now, sizeof(now));
+	k->factor = m->factor * FACTOR_BELOW;
+	k->rough = k->known = 0;
+}
+
 void plan_kept_begin(struct planning *p)
 {
 	for (uint32_t i = 0; p->kept && i < p->n; i++) {
-		struct kept_model *k = &p->kept->models[p->models[i].index];
+		const struct plan_model *m = &p->models[i];
+		struct kept_model *k = &p->kept->models[m->index];
+		struct kept_answers *answers = &k->answers[m->may_give_way];
 		struct question question;
 
+		ask_of_options(p, m, k);
 		ask(p, i, &question);
-		if (memcmp(&question, &k->question, sizeof(question)) == 0)
+		if (memcmp(&question, &answers->question, sizeof(question)) == 0)
 			continue;
-		memcpy(&k->question, &question, sizeof(question));
-		k->bounded = k->filled = 0;
+		memcpy(&answers->question, &question, sizeof(question));
+		answers->bounded = answers->filled = 0;
 	}
 }
 
-static struct kept_model *kept_of(struct planning *p, uint32_t i, uint32_t level)
+/* NULL: nothing is kept of this level. */
+static struct kept_model *kept_of(const struct planning *p, uint32_t i, uint32_t level)
 {
 	return p->kept && level < KEPT_LEVELS ? &p->kept->models[p->models[i].index] : NULL;
 }
 
-static bool is_filled(const struct kept_model *k, uint32_t level)
+static struct kept_answers *answers_of(const struct planning *p, uint32_t i, struct kept_model *k)
 {
-	return k && k->filled >> level & 1;
+	return k ? &k->answers[p->models[i].may_give_way] : NULL;
+}
+
+static bool is_filled(const struct kept_answers *a, uint32_t level)
+{
+	return a && a->filled >> level & 1;
 }
 
 /* ---- bounds ---- */
 
-static bool bound_of(const struct planning *p, uint32_t i, uint32_t level, struct plan_least *ret)
-{
-	const struct plan_model *m = &p->models[i];
-	const struct response_menu *menu = m->menu;
-	double energy_j = INFINITY, capacity_rps = 0, cus_s = INFINITY;
-	uint32_t clock = m->clocks[level], cus = UINT32_MAX;
-
-	for (uint32_t option = m->first[clock]; option < m->first[clock + 1]; option++) {
-		const struct menu_option *o = &menu->options[option];
-		uint32_t own_cus = cu_shape_cus(o->shape);
-
-		if ((o->capacity_rps < m->rate_rps && !m->may_give_way) || (o->full && p->n > 1))
-			continue;
-		energy_j = MIN(energy_j, o->energy_j);
-		capacity_rps = MAX(capacity_rps, o->capacity_rps);
-		cus_s = MIN(cus_s, own_cus / o->capacity_rps);
-		cus = MIN(cus, own_cus);
-	}
-	if (cus == UINT32_MAX)
-		return false;
-	/* Less than what more CUs are worth. */
-	*ret = (struct plan_least){.cost_w = m->rate_rps * energy_j - 1e-3,
-				   .busy = MIN(m->rate_rps / capacity_rps, 1.0),
-				   .work = m->rate_rps * cus_s / menu->n_cus,
-				   .cus = cus,
-				   .taken_cus = cus};
-	/* A model that gives way may be served nothing. */
-	if (m->may_give_way) {
-		ret->cost_w = MIN(ret->cost_w, 0.0);
-		ret->busy = ret->work = 0;
-	}
-	return true;
-}
-
-bool plan_kept_bound(struct planning *p, uint32_t i, uint32_t level, struct plan_least *ret)
+bool plan_kept_rough(struct planning *p, uint32_t i, uint32_t level, struct plan_least *ret)
 {
 	struct kept_model *k = kept_of(p, i, level);
 
-	if (is_filled(k, level)) {
-		*ret = k->lists[level].least;
-		return k->lists[level].n > 0;
-	}
+	*ret = (struct plan_least){.cost_w = -INFINITY};
 	if (!k)
-		return bound_of(p, i, level, ret);
-	if (!(k->bounded >> level & 1)) {
-		k->any[level] = bound_of(p, i, level, &k->bounds[level]);
-		k->bounded |= UINT32_C(1) << level;
+		return false;
+	if (!(k->rough >> level & 1)) {
+		plan_rough_of(p, i, level, &k->roughs[level]);
+		k->rough |= UINT32_C(1) << level;
 	}
-	*ret = k->bounds[level];
-	return k->any[level];
+	*ret = plan_rough_least(&p->models[i], &k->roughs[level]);
+	return true;
+}
+
+/* The points of all rates are read, so only of clocks that are in question. */
+static const struct plan_option *know_options(const struct planning *p, uint32_t i, uint32_t level,
+					      struct kept_model *k)
+{
+	const struct plan_model *m = &p->models[i];
+	uint32_t end = m->first[m->clocks[level] + 1];
+
+	if (k->known >> level & 1)
+		return k->options;
+	k->known |= UINT32_C(1) << level;
+	for (uint32_t option = m->first[m->clocks[level]]; option < end; option++) {
+		plan_option_init(p->request, &p->rooms, m, option, &k->options[option]);
+		if (k->options[option].may)
+			k->options[option].rows = plan_rows_of(m, option, k->factor);
+	}
+	plan_steps_of(m, level, k->options, &k->steps[level]);
+	return k->options;
+}
+
+const struct plan_steps *plan_kept_steps(struct planning *p, uint32_t i, uint32_t level)
+{
+	struct kept_model *k = kept_of(p, i, level);
+
+	if (!k)
+		return NULL;
+	(void)know_options(p, i, level, k);
+	return &k->steps[level];
+}
+
+const struct plan_bound *plan_kept_bound(struct planning *p, uint32_t i, uint32_t level,
+					 struct plan_bound *in)
+{
+	struct kept_model *k = kept_of(p, i, level);
+	struct kept_answers *a = answers_of(p, i, k);
+
+	if (!a) {
+		plan_bound_of(p, i, level, NULL, in);
+		return in;
+	}
+	if (!(a->bounded >> level & 1)) {
+		plan_bound_of(p, i, level, know_options(p, i, level, k), &a->bounds[level]);
+		a->bounded |= UINT32_C(1) << level;
+	}
+	return &a->bounds[level];
 }
 
 /* ---- lists ---- */
 
-/* Points of a rate lie far apart: asked for all at once, they arrive together. */
-static void prefetch(const struct plan_model *m, uint32_t first, uint32_t end)
+static void ask_for_points(const struct plan_candidate *candidates, uint32_t n)
 {
-	const struct response_menu *menu = m->menu;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct menu_point *point = candidates[i].point;
 
-	for (uint32_t option = first; option < end && m->row < menu->n_rates; option++) {
-		const struct menu_point *p = response_menu_point(menu, option, m->row);
-
-		if (menu->options[option].capacity_rps < m->rate_rps)
+		if (!point)
 			continue;
-		__builtin_prefetch(p);
-		__builtin_prefetch((const char *)(p + 1) - 1);
+		__builtin_prefetch(point);
+		__builtin_prefetch((const char *)(point + 1) - 1);
 	}
 }
 
-static void fill(struct planning *p, uint32_t i, uint32_t level)
+static void fill(struct planning *p, uint32_t i, uint32_t level, const struct plan_option *options)
 {
 	const struct plan_model *m = &p->models[i];
 	struct plan_list *l = &p->lists[i];
-	uint32_t first = m->first[m->clocks[level]], end = m->first[m->clocks[level] + 1];
+	uint32_t end = m->first[m->clocks[level] + 1], next;
 
 	l->n = 0;
 	l->least_w = INFINITY;
 	l->capped = isfinite(p->cap_w);
-	prefetch(m, first, end);
-	for (uint32_t option = first; option < end; option++) {
-		struct plan_choice c;
+	for (uint32_t option = m->first[m->clocks[level]]; option < end; option = next) {
+		struct plan_candidate candidates[PLAN_AT_ONCE];
+		uint32_t n = plan_look_at(p, m, options, option, end, candidates, &next);
 
-		if (plan_evaluate(p->request, &p->rooms, m, option, &c))
-			plan_list_add(l, &c);
+		ask_for_points(candidates, n);
+		for (uint32_t j = 0; j < n; j++)
+			if (plan_weigh(p->request, m, &candidates[j]))
+				plan_list_add(l, &candidates[j].choice);
 	}
 	for (uint32_t j = 0; j < l->n; j++)
 		l->choices[j].neg_log = -log(l->choices[j].idle_share);
 }
 
+const struct plan_least plan_least_none = {
+	.cost_w = INFINITY,
+	.busy = 1,
+	.cus = INFINITY,
+	.work = INFINITY,
+	.units = UINT32_MAX,
+	.halves = UINT32_MAX,
+	.thirds = UINT32_MAX,
+};
+
 static struct plan_least least_in(const struct plan_rooms *rooms, const struct plan_list *l)
 {
-	struct plan_least least = {.cost_w = l->least_w,
-				   .busy = 1,
-				   .cus = INFINITY,
-				   .work = INFINITY,
-				   .units = UINT32_MAX,
-				   .halves = UINT32_MAX,
-				   .thirds = UINT32_MAX};
+	struct plan_least least = plan_least_none;
 
+	least.cost_w = l->least_w;
 	for (uint32_t i = 0; i < l->n; i++) {
 		const struct plan_choice *c = &l->choices[i];
 
@@ -226,36 +290,37 @@ static struct plan_least least_in(const struct plan_rooms *rooms, const struct p
 bool plan_kept_least(struct planning *p, uint32_t i, uint32_t level, struct plan_least *ret)
 {
 	struct kept_model *k = kept_of(p, i, level);
+	struct kept_answers *a = answers_of(p, i, k);
 	struct plan_list *l = &p->lists[i];
 	struct kept_list *to;
 
-	if (is_filled(k, level)) {
-		*ret = k->lists[level].least;
-		return k->lists[level].n > 0;
+	if (is_filled(a, level)) {
+		*ret = a->lists[level].least;
+		return a->lists[level].n > 0;
 	}
-	fill(p, i, level);
+	fill(p, i, level, k ? know_options(p, i, level, k) : NULL);
 	*ret = least_in(&p->rooms, l);
-	if (!k || l->n > KEPT_CHOICES)
+	if (!a || l->n > KEPT_CHOICES)
 		return l->n > 0;
-	to = &k->lists[level];
+	to = &a->lists[level];
 	to->least = *ret;
 	to->least_w = l->least_w;
 	to->n = l->n;
 	memcpy(to->choices, l->choices, l->n * sizeof(l->choices[0]));
-	k->filled |= UINT32_C(1) << level;
+	a->filled |= UINT32_C(1) << level;
 	return l->n > 0;
 }
 
 void plan_kept_list(struct planning *p, uint32_t i, uint32_t level)
 {
-	const struct kept_model *k = kept_of(p, i, level);
+	const struct kept_answers *a = answers_of(p, i, kept_of(p, i, level));
 	struct plan_list *l = &p->lists[i];
 
 	/* Otherwise it was filled here, just now. */
-	if (!is_filled(k, level))
+	if (!is_filled(a, level))
 		return;
 	l->capped = isfinite(p->cap_w);
-	l->least_w = k->lists[level].least_w;
-	l->n = k->lists[level].n;
-	memcpy(l->choices, k->lists[level].choices, l->n * sizeof(l->choices[0]));
+	l->least_w = a->lists[level].least_w;
+	l->n = a->lists[level].n;
+	memcpy(l->choices, a->lists[level].choices, l->n * sizeof(l->choices[0]));
 }

@@ -5,8 +5,6 @@
 #include <string.h>
 
 #define RATE_TOLERANCE 1e-9
-/* Of a model that gives way: no logarithm of nothing. */
-#define MOST_BUSY 0.999
 /* Fewer CUs at the same cost are no gain. Far below anything that costs are known to. */
 #define CU_WORTH_W 1e-6
 
@@ -15,27 +13,25 @@ static const struct menu_option *baseline(const struct response_menu *m)
 	return &m->options[m->baseline];
 }
 
-/* The first rate from row on that holds rate_rps; n_rates: none. */
-static uint32_t row_from(const struct response_menu *m, uint32_t row, double rate_rps)
+uint32_t plan_row_from(const struct response_menu *m, uint32_t row, double rate_rps)
 {
-	while (row < m->n_rates && m->rate_rps[row] < rate_rps * (1 - RATE_TOLERANCE))
-		row++;
-	return row;
+	double wanted_rps = rate_rps * (1 - RATE_TOLERANCE), last_rps = m->rate_rps[m->n_rates - 1];
+	uint32_t at;
+
+	if (row >= m->n_rates || !(wanted_rps <= last_rps))
+		return m->n_rates;
+	/* Mostly rates are as far from each other all over. */
+	at = MAX((uint32_t)(wanted_rps / last_rps * (m->n_rates - 1)), row);
+	while (m->rate_rps[at] < wanted_rps)
+		at++;
+	while (at > row && m->rate_rps[at - 1] >= wanted_rps)
+		at--;
+	return at;
 }
 
 static double bound_ns(const struct menu_option *o)
 {
 	return o->service_ns * o->bound_share / MAX(o->batch, 1u);
-}
-
-static double demand_rps(const struct card_plan_model *m)
-{
-	return m->demand_rps > 0 ? m->demand_rps : 0;
-}
-
-static double factor(const struct card_plan_model *m)
-{
-	return m->factor > 0 ? m->factor : 1;
 }
 
 /* Levels within 2 % are one, see planner_level_mhz(). */
@@ -57,22 +53,10 @@ static bool may_choose(const struct card_plan_model *m, uint32_t option)
 	return response_menu_may_choose(m->menu, option, m->may_mask, m->may_batch);
 }
 
-/* Cells are sorted by clock first. */
 static void find_clocks(struct plan_model *m)
 {
-	const struct response_menu *menu = m->menu;
-
-	for (uint32_t clock = 0; clock <= menu->n_clocks; clock++) {
-		uint32_t low = clock > 0 ? m->first[clock - 1] : 0, high = menu->n_options;
-
-		while (low < high) {
-			uint32_t middle = low + (high - low) / 2;
-
-			if (menu->options[middle].clock < clock)
-				low = middle + 1;
-			else
-				high = middle;
-		}
+	for (uint32_t clock = 0, low = 0; clock <= m->menu->n_clocks; clock++) {
+		low = response_menu_from(m->menu, low, offsetof(struct menu_option, clock), clock);
 		m->first[clock] = (uint16_t)low;
 	}
 }
@@ -98,35 +82,34 @@ void plan_model_init(const struct card_plan_request *q, uint32_t index, struct p
 {
 	const struct card_plan_model *asked = &q->models[index];
 	const struct response_menu *menu = asked->menu;
-	double wanted_rps = demand_rps(asked) * factor(asked);
+	double wanted_rps;
 
 	*ret = (struct plan_model){.asked = asked, .menu = menu, .index = index};
+	ret->demand_rps = asked->demand_rps > 0 ? asked->demand_rps : 0;
+	ret->factor = asked->factor > 0 ? asked->factor : 1;
 	ret->least_capacity_rps = asked->least_capacity_rps;
-	ret->row = row_from(menu, 0, wanted_rps);
+	wanted_rps = ret->demand_rps * ret->factor;
+	ret->row = plan_row_from(menu, 0, wanted_rps);
 	ret->rate_rps = ret->row < menu->n_rates ? menu->rate_rps[ret->row] : wanted_rps;
 	ret->bound_ns = bound_ns(baseline(menu));
 	ret->load = MIN(ret->rate_rps * ret->bound_ns / 1e9, 1.0);
-	ret->late_w = asked->late_cost * response_menu_busy_w(menu, menu->baseline) *
-		      ret->rate_rps / menu->rated_rps;
+	ret->baseline_w = response_menu_busy_w(menu, menu->baseline);
+	ret->late_w = asked->late_cost * ret->baseline_w * ret->rate_rps / menu->rated_rps;
 	match_clocks(q->card, ret);
 	find_clocks(ret);
 	set_row0(q, ret);
 }
 
 /* How much longer its services take because of the others. */
-static double stretch(const struct plan_model *m, const struct menu_option *o)
+static double stretch(const struct plan_model *m, const struct menu_option *o, double draw)
 {
-	double own_ns = bound_ns(o), draw, excess;
+	double excess = draw + m->others_load - 1;
 
-	if (m->others_load <= 0 || own_ns <= 0)
-		return 1;
-	draw = MIN(m->bound_ns / own_ns, 1.0);
-	excess = draw + m->others_load - 1;
-	return excess > 0 ? 1 + o->bound_share * excess : 1;
+	return m->others_load > 0 && excess > 0 ? 1 + o->bound_share * excess : 1;
 }
 
 static bool set_room(const struct plan_rooms *rooms, const struct menu_option *o,
-		     struct plan_choice *c)
+		     struct plan_option *ret)
 {
 	uint32_t n_se = o->shape.n_se, parts;
 
@@ -139,18 +122,32 @@ static bool set_room(const struct plan_rooms *rooms, const struct menu_option *o
 	    o->shape.cus_per_se > rooms->se_cus)
 		return false;
 	parts = rooms->parts_for[o->shape.cus_per_se];
-	c->n_se = (uint8_t)n_se;
-	c->parts = (uint8_t)parts;
-	c->units = (uint16_t)(n_se * parts);
-	c->halves = (uint8_t)(2 * parts > rooms->parts ? n_se : 0);
-	c->thirds = (uint8_t)(n_se * ((3 * parts > rooms->parts) + (3 * parts > 2 * rooms->parts)));
+	ret->n_se = (uint8_t)n_se;
+	ret->parts = (uint8_t)parts;
+	ret->units = (uint8_t)(n_se * parts);
+	ret->halves = (uint8_t)(2 * parts > rooms->parts ? n_se : 0);
+	ret->thirds =
+		(uint8_t)(n_se * ((3 * parts > rooms->parts) + (3 * parts > 2 * rooms->parts)));
 	return true;
+}
+
+void plan_option_init(const struct card_plan_request *q, const struct plan_rooms *rooms,
+		      const struct plan_model *m, uint32_t option, struct plan_option *ret)
+{
+	const struct menu_option *o = &m->menu->options[option];
+	double own_ns = bound_ns(o);
+
+	*ret = (struct plan_option){
+		.draw = own_ns > 0 ? MIN(m->bound_ns / own_ns, 1.0) : 0,
+		.rows = UINT8_MAX,
+	};
+	ret->may = may_choose(m->asked, option) && (q->n == 1 || set_room(rooms, o, ret));
 }
 
 static void set_power(const struct plan_model *m, const struct menu_option *o, double busy,
 		      double rate_rps, struct plan_choice *c)
 {
-	busy = CLAMP(busy, 0.0, MOST_BUSY);
+	busy = CLAMP(busy, 0.0, PLAN_MOST_BUSY);
 	c->idle_share = 1 - busy;
 	c->own_w = rate_rps * o->energy_j;
 	switch (m->menu->gating) {
@@ -170,75 +167,122 @@ static void set_what_is_left(const struct plan_model *m, const struct menu_optio
 			     const struct menu_point *p, struct plan_choice *c)
 {
 	double most_rps = TABLE_MAX_UTILISATION * o->capacity_rps / c->factor;
-	double rate_rps = m->rate_rps / factor(m->asked);
+	double rate_rps = m->rate_rps / m->factor;
 	double served_rps = MIN(rate_rps, most_rps);
 	double unserved = rate_rps > 0 ? 1 - served_rps / rate_rps : 0;
 	double late = p ? response_menu_late(p, m->asked->limit_ns / c->factor) : 1;
 
-	set_power(m, o, served_rps * c->factor / o->capacity_rps, served_rps * factor(m->asked), c);
+	set_power(m, o, served_rps * c->factor / o->capacity_rps, served_rps * m->factor, c);
 	c->cost_w = c->own_w + m->gives_way_w + m->unserved_w * unserved;
 	if (m->gives_way_w > 0)
-		c->cost_w +=
-			late * response_menu_busy_w(m->menu, m->menu->baseline) * TABLE_LATE_COST;
+		c->cost_w += late * m->baseline_w * TABLE_LATE_COST;
 }
 
-/* The room that it takes is set already. */
-static bool evaluate(const struct card_plan_request *q, const struct plan_model *m, uint32_t option,
-		     double stretched, struct plan_choice *ret)
+/* Whether it can be one, and where its point is. */
+static bool look_at(const struct plan_model *m, uint32_t option, uint32_t rows, double stretched,
+		    struct plan_candidate *ret)
 {
-	const struct menu_option *o = &m->menu->options[option];
-	const struct menu_point *p = NULL;
-	uint32_t row;
+	const struct response_menu *menu = m->menu;
+	const struct menu_option *o = &menu->options[option];
+	uint32_t row = m->row;
 
-	if (!m->may_give_way && ((m->only != UINT32_MAX && m->only != option) ||
-				 o->capacity_rps < m->least_capacity_rps))
+	if (!m->may_give_way &&
+	    ((m->only != UINT32_MAX && m->only != option) ||
+	     o->capacity_rps < m->least_capacity_rps || o->capacity_rps < m->rate_rps * stretched))
 		return false;
-	if (!m->may_give_way && m->rate_rps * stretched > o->capacity_rps)
+	ret->choice.option = (uint16_t)option;
+	ret->choice.factor = m->factor * stretched;
+	if (stretched > 1)
+		row = plan_row_from(menu, row, m->demand_rps * ret->choice.factor);
+	ret->row = row;
+	ret->stretched = stretched;
+	ret->may_hold = row < MIN(rows, menu->n_rates);
+	ret->point = row < menu->n_rates ? response_menu_point(menu, option, row) : NULL;
+	return ret->may_hold || m->may_give_way;
+}
+
+static bool look_at_in_room(const struct plan_model *m, uint32_t option,
+			    const struct plan_option *o, struct plan_candidate *ret)
+{
+	struct plan_choice *c = &ret->choice;
+
+	if (!o->may)
 		return false;
-	ret->option = option;
-	ret->factor = factor(m->asked) * stretched;
-	row = stretched > 1 ? row_from(m->menu, m->row, demand_rps(m->asked) * ret->factor)
-			    : m->row;
-	if (row < m->menu->n_rates)
-		p = response_menu_point(m->menu, option, row);
-	ret->tail_ns = p ? (float)(p->tail_ns * ret->factor) : INFINITY;
-	if (isinf(ret->tail_ns) || ret->tail_ns > m->asked->limit_ns) {
+	c->n_se = o->n_se;
+	c->parts = o->parts;
+	c->units = o->units;
+	c->halves = o->halves;
+	c->thirds = o->thirds;
+	return look_at(m, option, o->rows, stretch(m, &m->menu->options[option], o->draw), ret);
+}
+
+uint32_t plan_look_at(const struct planning *p, const struct plan_model *m,
+		      const struct plan_option *options, uint32_t first, uint32_t end,
+		      struct plan_candidate ret[PLAN_AT_ONCE], uint32_t *ret_next)
+{
+	uint32_t n = 0;
+
+	*ret_next = end = MIN(first + PLAN_AT_ONCE, end);
+	for (uint32_t option = first; option < end; option++) {
+		struct plan_option unknown;
+
+		if (!options)
+			plan_option_init(p->request, &p->rooms, m, option, &unknown);
+		n += look_at_in_room(m, option, options ? &options[option] : &unknown, &ret[n]);
+	}
+	return n;
+}
+
+bool plan_weigh(const struct card_plan_request *q, const struct plan_model *m,
+		struct plan_candidate *c)
+{
+	struct plan_choice *choice = &c->choice;
+	const struct menu_option *o = &m->menu->options[choice->option];
+	const struct menu_point *p = c->point;
+
+	choice->tail_ns = p ? (float)(p->tail_ns * choice->factor) : INFINITY;
+	if (isinf(choice->tail_ns) || choice->tail_ns > m->asked->limit_ns) {
 		if (!m->may_give_way)
 			return false;
-		set_what_is_left(m, o, p, ret);
+		set_what_is_left(m, o, p, choice);
 	} else {
-		set_power(m, o, p->busy, m->rate_rps, ret);
-		ret->cost_w = ret->own_w;
+		set_power(m, o, p->busy, m->rate_rps, choice);
+		choice->cost_w = choice->own_w;
 		if (m->late_w > 0 && !(m->may_give_way && m->gives_way_w <= 0))
-			ret->cost_w += m->late_w *
-				       response_menu_late(p, (double)m->menu->slo_ns / ret->factor);
+			choice->cost_w +=
+				m->late_w *
+				response_menu_late(p, (double)m->menu->slo_ns / choice->factor);
 	}
 	/* A mask that gates nothing must be worth its trouble against leaving it alone. */
 	if (q->n == 1 && m->menu->gating == TABLE_GATING_NONE && !o->full)
-		ret->cost_w += CARD_PLAN_TIE_W;
-	ret->cost_w -= CU_WORTH_W * cu_shape_cus(o->shape);
+		choice->cost_w += CARD_PLAN_TIE_W;
+	choice->cost_w -= CU_WORTH_W * cu_shape_cus(o->shape);
 	return true;
 }
 
 bool plan_evaluate(const struct card_plan_request *q, const struct plan_rooms *rooms,
 		   const struct plan_model *m, uint32_t option, struct plan_choice *ret)
 {
-	const struct menu_option *o = &m->menu->options[option];
+	struct plan_candidate c;
+	struct plan_option o;
 
-	ret->n_se = ret->parts = ret->halves = ret->thirds = 0;
-	ret->units = 0;
-	if (!may_choose(m->asked, option) || (q->n > 1 && !set_room(rooms, o, ret)))
+	plan_option_init(q, rooms, m, option, &o);
+	if (!look_at_in_room(m, option, &o, &c) || !plan_weigh(q, m, &c))
 		return false;
-	return evaluate(q, m, option, stretch(m, o), ret);
+	*ret = c.choice;
+	return true;
 }
 
 bool plan_evaluate_shared(const struct card_plan_request *q, const struct plan_model *m,
 			  uint32_t option, double stretched, struct plan_choice *ret)
 {
-	const struct menu_option *o = &m->menu->options[option];
+	struct plan_candidate c = {{0}};
 
-	*ret = (struct plan_choice){0};
-	return o->full && may_choose(m->asked, option) && evaluate(q, m, option, stretched, ret);
+	if (!m->menu->options[option].full || !may_choose(m->asked, option) ||
+	    !look_at(m, option, UINT8_MAX, stretched, &c) || !plan_weigh(q, m, &c))
+		return false;
+	*ret = c.choice;
+	return true;
 }
 
 static double static_power_w(const struct plan_clock *c, const struct plan_choice *choices,

@@ -19,30 +19,24 @@
 #include <stddef.h>
 #include <string.h>
 
-/* Tables of so many cells are as tight as larger ones: large shapes are of as many SEs as there
- * are, and cells of that many units. */
-#define FEW_UNITS 24
-#define MAX_CELLS 40
-
-/* Of a packing, before the one who packs masks is asked, which takes some 10 us. */
-#define PACK_STEPS 2000
-
 struct room {
 	uint32_t units, halves, thirds;
 };
 
 struct branching {
 	struct plan_search *s;
-	uint32_t n, grain, cells;
+	const struct plan_rooms *rooms;
+	uint32_t n;
 	double base_w;	 /* of the linear bound */
 	double uncore_w; /* B0 */
 	uint32_t order[CARD_PLAN_MAX_MODELS];
 	struct room need[CARD_PLAN_MAX_MODELS + 1]; /* of the models from here on, at least */
-	/* Of these models in so many cells of grain units; INFINITY (or 0): it cannot be. */
-	double linear_w[CARD_PLAN_MAX_MODELS + 1][MAX_CELLS + 1];
-	double cost_w[CARD_PLAN_MAX_MODELS + 1][MAX_CELLS + 1];
-	double idle_share[CARD_PLAN_MAX_MODELS + 1][MAX_CELLS + 1];
-	double own_w[CARD_PLAN_MAX_MODELS + 1][MAX_CELLS + 1]; /* with a cap alone */
+	/* Of the models from here on, in cells of grain units; INFINITY (or 0): it cannot be. */
+	struct plan_cells linear_w[CARD_PLAN_MAX_MODELS + 1];
+	struct plan_cells cost_w[CARD_PLAN_MAX_MODELS + 1];
+	struct plan_cells idle_share[CARD_PLAN_MAX_MODELS + 1];
+	struct plan_cells own_w[CARD_PLAN_MAX_MODELS + 1];	/* with a cap alone */
+	uint8_t sorted[CARD_PLAN_MAX_MODELS][PLAN_MAX_CHOICES]; /* by the linear bound */
 	struct plan_choice chosen[CARD_PLAN_MAX_MODELS];
 };
 
@@ -57,8 +51,9 @@ struct branch {
 static bool never_worse(const struct plan_list *l, const struct plan_choice *a,
 			const struct plan_choice *b)
 {
-	return a->n_se <= b->n_se && a->parts <= b->parts && a->cost_w <= b->cost_w &&
-	       (!l->capped || a->own_w <= b->own_w) && a->idle_share >= b->idle_share &&
+	/* What tells most of them apart first: the smaller is busy for longer. */
+	return a->idle_share >= b->idle_share && a->cost_w <= b->cost_w && a->n_se <= b->n_se &&
+	       a->parts <= b->parts && (!l->capped || a->own_w <= b->own_w) &&
 	       a->ungated_cus <= b->ungated_cus;
 }
 
@@ -79,16 +74,20 @@ void plan_list_add(struct plan_list *l, const struct plan_choice *c)
 	uint32_t kept = 0;
 
 	/* What is the cheapest so far cannot be worse than any. */
-	for (uint32_t i = 0; c->cost_w >= l->least_w && i < l->n; i++)
+	for (uint32_t i = l->n; c->cost_w >= l->least_w && i-- > 0;)
 		if (never_worse(l, &l->choices[i], c))
 			return;
 	l->least_w = MIN(l->least_w, c->cost_w);
-	for (uint32_t i = 0; i < l->n; i++)
-		if (!never_worse(l, c, &l->choices[i])) {
-			if (kept != i)
-				l->choices[kept] = l->choices[i];
-			kept++;
-		}
+	/* Options come by their CUs, so what takes no less room takes as much. */
+	for (uint32_t i = 0; i < l->n; i++) {
+		const struct plan_choice *o = &l->choices[i];
+
+		if (o->n_se == c->n_se && o->parts == c->parts && never_worse(l, c, o))
+			continue;
+		if (kept != i)
+			l->choices[kept] = *o;
+		kept++;
+	}
 	l->n = kept;
 	if (l->n < PLAN_MAX_CHOICES)
 		l->choices[l->n++] = *c;
@@ -96,101 +95,12 @@ void plan_list_add(struct plan_list *l, const struct plan_choice *c)
 		replace_dearest(l, c);
 }
 
-/* ---- packing ---- */
-
-/* The largest first, each where the least room is left that will do. */
-static bool packs_tightly(const struct plan_rooms *rooms, const struct plan_choice *choices,
-			  const uint8_t *order, uint32_t n)
-{
-	uint8_t left[CU_MAX_SE];
-
-	memset(left, (int)rooms->parts, rooms->n_se);
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t parts = choices[order[i]].parts, used = 0;
-
-		for (uint32_t part = 0; part < choices[order[i]].n_se; part++) {
-			uint32_t best = CU_MAX_SE;
-
-			for (uint32_t se = 0; se < rooms->n_se; se++)
-				if (!(used >> se & 1) && left[se] >= parts &&
-				    (best == CU_MAX_SE || left[se] < left[best]))
-					best = se;
-			if (best == CU_MAX_SE)
-				return false;
-			left[best] = (uint8_t)(left[best] - parts);
-			used |= UINT32_C(1) << best;
-		}
-	}
-	return true;
-}
-
-struct packing {
-	uint32_t n_se, n, steps;
-	const struct plan_choice *choices;
-	const uint8_t *order;
-	uint8_t left[CU_MAX_SE];
-};
-
-/* Whether an SE with as much left has been tried in place of this one. */
-static bool was_tried(const struct packing *k, uint32_t from, uint32_t se)
-{
-	for (uint32_t i = from; i < se; i++)
-		if (k->left[i] == k->left[se])
-			return true;
-	return false;
-}
-
-/* The choice at this place of the order still needs so many SEs, of those from this one on. */
-static bool packs_from(struct packing *k, uint32_t at, uint32_t from, uint32_t missing)
-{
-	uint32_t parts;
-
-	if (missing == 0)
-		return ++at == k->n || packs_from(k, at, 0, k->choices[k->order[at]].n_se);
-	parts = k->choices[k->order[at]].parts;
-	for (uint32_t se = from; se + missing <= k->n_se; se++) {
-		if (k->left[se] < parts || was_tried(k, from, se))
-			continue;
-		if (++k->steps > PACK_STEPS)
-			return false;
-		k->left[se] = (uint8_t)(k->left[se] - parts);
-		if (packs_from(k, at, se + 1, missing - 1))
-			return true;
-		k->left[se] = (uint8_t)(k->left[se] + parts);
-	}
-	return false;
-}
-
-bool plan_packs(const struct plan_rooms *rooms, const struct plan_choice *choices, uint32_t n)
-{
-	struct packing k = {.n_se = rooms->n_se, .n = n, .choices = choices};
-	struct cu_shape shapes[CARD_PLAN_MAX_MODELS];
-	struct cu_mask masks[CARD_PLAN_MAX_MODELS];
-	uint8_t order[CARD_PLAN_MAX_MODELS];
-	struct cu_topology xcc;
-
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t at = i;
-
-		for (; at > 0 && choices[order[at - 1]].parts < choices[i].parts; at--)
-			order[at] = order[at - 1];
-		order[at] = (uint8_t)i;
-		shapes[i] = (struct cu_shape){choices[i].n_se, choices[i].parts};
-	}
-	if (packs_tightly(rooms, choices, order, n))
-		return true;
-	k.order = order;
-	memset(k.left, (int)rooms->parts, rooms->n_se);
-	if (packs_from(&k, 0, 0, choices[order[0]].n_se))
-		return true;
-	/* All has been tried, unless there was too much of it. */
-	if (k.steps <= PACK_STEPS)
-		return false;
-	xcc = cu_topology_even(rooms->n_se, rooms->parts);
-	return cu_masks_pack(&xcc, shapes, n, /* first_se= */ 0, masks) >= 0;
-}
-
 /* ---- bounds ---- */
+
+static uint32_t cell_of(const struct branching *b, uint32_t units)
+{
+	return b->rooms->grain > 1 ? units / b->rooms->grain : units;
+}
 
 static const struct plan_list *list_at(const struct branching *b, uint32_t depth)
 {
@@ -199,46 +109,31 @@ static const struct plan_list *list_at(const struct branching *b, uint32_t depth
 
 /* The least of all sums of own costs in so much room, from those of the models after. */
 static void bound_least(const struct branching *b, const struct plan_list *l, size_t member,
-			const double *restrict after, double *restrict ret)
+			const struct plan_cells *after, struct plan_cells *ret)
 {
-	for (uint32_t left = 0; left <= b->cells; left++)
-		ret[left] = INFINITY;
+	plan_cells_set(ret, INFINITY, INFINITY);
 	for (uint32_t i = 0; i < l->n; i++) {
-		const struct plan_choice *c = &l->choices[i];
-		double own = *(const double *)((const char *)c + member);
-		uint32_t taken = c->units / b->grain;
+		const char *c = (const char *)&l->choices[i];
 
-		for (uint32_t left = taken; left <= b->cells; left++) {
-			double sum = own + after[left - taken];
-
-			ret[left] = sum < ret[left] ? sum : ret[left];
-		}
+		plan_cells_least(*(const double *)(c + member), cell_of(b, l->choices[i].units),
+				 b->rooms->cells, after, ret);
 	}
 }
 
 static void bound_idle_share(const struct branching *b, const struct plan_list *l,
-			     const double *restrict after, double *restrict ret)
+			     const struct plan_cells *after, struct plan_cells *ret)
 {
-	memset(ret, 0, (b->cells + 1) * sizeof(*ret));
-	for (uint32_t i = 0; i < l->n; i++) {
-		const struct plan_choice *c = &l->choices[i];
-		uint32_t taken = c->units / b->grain;
-
-		for (uint32_t left = taken; left <= b->cells; left++) {
-			double share = c->idle_share * after[left - taken];
-
-			ret[left] = share > ret[left] ? share : ret[left];
-		}
-	}
+	plan_cells_set(ret, 0, 0);
+	for (uint32_t i = 0; i < l->n; i++)
+		plan_cells_most(l->choices[i].idle_share, cell_of(b, l->choices[i].units),
+				b->rooms->cells, after, ret);
 }
 
-static void bound_split(struct branching *b)
+/* What is needed, and the most that the card is idle. */
+static void bound_room(struct branching *b)
 {
 	memset(&b->need[b->n], 0, sizeof(b->need[b->n]));
-	for (uint32_t left = 0; left <= b->cells; left++) {
-		b->linear_w[b->n][left] = b->cost_w[b->n][left] = b->own_w[b->n][left] = 0;
-		b->idle_share[b->n][left] = 1;
-	}
+	plan_cells_set(&b->idle_share[b->n], 0, 1);
 	for (uint32_t i = b->n; i-- > 0;) {
 		const struct plan_list *l = list_at(b, i);
 		struct room least = {UINT32_MAX, UINT32_MAX, UINT32_MAX};
@@ -251,13 +146,16 @@ static void bound_split(struct branching *b)
 		b->need[i] = (struct room){b->need[i + 1].units + least.units,
 					   b->need[i + 1].halves + least.halves,
 					   b->need[i + 1].thirds + least.thirds};
-		bound_least(b, l, offsetof(struct plan_choice, cost_w), b->cost_w[i + 1],
-			    b->cost_w[i]);
-		bound_idle_share(b, l, b->idle_share[i + 1], b->idle_share[i]);
-		if (isfinite(b->s->cap_w))
-			bound_least(b, l, offsetof(struct plan_choice, own_w), b->own_w[i + 1],
-				    b->own_w[i]);
+		bound_idle_share(b, l, &b->idle_share[i + 1], &b->idle_share[i]);
 	}
+}
+
+static void bound_costs(const struct branching *b, size_t member, struct plan_cells *ret)
+{
+	/* Beyond the last model nothing costs anything, where there is room. */
+	plan_cells_set(&ret[b->n], INFINITY, 0);
+	for (uint32_t i = b->n; i-- > 0;)
+		bound_least(b, list_at(b, i), member, &ret[i + 1], &ret[i]);
 }
 
 /* The least ungated CUs of all models together, and their most z. */
@@ -278,51 +176,42 @@ static void find_extremes(struct branching *b, double *ret_cus, double *ret_neg_
 	}
 }
 
-static int compare_linear(const void *a, const void *b)
+static bool is_dearer(const struct plan_choice *a, const struct plan_choice *b)
 {
-	const struct plan_choice *x = a, *y = b;
-
-	if (x->linear_w != y->linear_w)
-		return x->linear_w < y->linear_w ? -1 : 1;
-	return (x->option > y->option) - (x->option < y->option);
+	return a->linear_w > b->linear_w || (a->linear_w == b->linear_w && a->option > b->option);
 }
 
-static void sort_by_linear(struct plan_list *l)
+static void sort_by_linear(const struct plan_list *l, uint8_t *ret)
 {
-	for (uint32_t i = 1; i < l->n; i++) {
-		struct plan_choice c = l->choices[i];
+	for (uint32_t i = 0; i < l->n; i++) {
 		uint32_t at = i;
 
-		if (compare_linear(&l->choices[i - 1], &c) <= 0)
-			continue;
-		for (; at > 0 && compare_linear(&l->choices[at - 1], &c) > 0; at--)
-			l->choices[at] = l->choices[at - 1];
-		l->choices[at] = c;
+		for (; at > 0 && is_dearer(&l->choices[ret[at - 1]], &l->choices[i]); at--)
+			ret[at] = ret[at - 1];
+		ret[at] = (uint8_t)i;
 	}
 }
 
 static void bound_linear(struct branching *b)
 {
 	const struct plan_clock *c = &b->s->clock;
-	double busy0 = 1 - b->idle_share[0][b->cells], low = -log1p(-busy0), cus0, high, slope,
-	       cu_w;
+	double busy0 = 1 - plan_in_cells(&b->idle_share[0], b->rooms->cells), low = -log1p(-busy0),
+	       cus0, high, slope, cu_w;
 
 	find_extremes(b, &cus0, &high);
 	b->uncore_w = c->uncore_w + MIN(cus0, c->most_cus) * c->cu_w;
 	slope = high > low ? (1 - exp(-high) - busy0) / (high - low) : 0;
 	cu_w = c->adds_up ? busy0 * c->cu_w : 0;
 	b->base_w = c->idle_w + b->uncore_w * (busy0 - slope * low) - cu_w * (cus0 - c->always_cus);
-	for (uint32_t i = b->n; i-- > 0;) {
-		struct plan_list *l = &b->s->lists[b->order[i]];
+	for (uint32_t i = 0; i < b->n; i++) {
+		struct plan_list *l = &b->s->lists[i];
 
 		for (uint32_t j = 0; j < l->n; j++)
 			l->choices[j].linear_w = l->choices[j].cost_w +
 						 b->uncore_w * slope * l->choices[j].neg_log +
 						 cu_w * l->choices[j].ungated_cus;
-		sort_by_linear(l);
-		bound_least(b, l, offsetof(struct plan_choice, linear_w), b->linear_w[i + 1],
-			    b->linear_w[i]);
 	}
+	bound_costs(b, offsetof(struct plan_choice, linear_w), b->linear_w);
 }
 
 /* Those with the widest choice first: what is decided early has to matter. */
@@ -368,11 +257,6 @@ static void leaf(struct branching *b)
 	memcpy(s->best, in_order, b->n * sizeof(in_order[0]));
 }
 
-static uint32_t cell_of(const struct branching *b, uint32_t units)
-{
-	return b->grain > 1 ? units / b->grain : units;
-}
-
 static bool is_hopeless(const struct branching *b, const struct branch *at)
 {
 	const struct room *left = &at->left, *need = &b->need[at->depth];
@@ -383,10 +267,13 @@ static bool is_hopeless(const struct branching *b, const struct branch *at)
 	if (left->units < need->units || left->halves < need->halves || left->thirds < need->thirds)
 		return true;
 	cell = cell_of(b, left->units);
-	static_w = s->clock.idle_w +
-		   b->uncore_w * (1 - at->idle_share * b->idle_share[at->depth][cell]);
-	return static_w + at->cost_w + b->cost_w[at->depth][cell] >= s->best_w - PLAN_SAME_W ||
-	       (isfinite(s->cap_w) && static_w + at->own_w + b->own_w[at->depth][cell] > s->cap_w);
+	static_w =
+		s->clock.idle_w +
+		b->uncore_w * (1 - at->idle_share * plan_in_cells(&b->idle_share[at->depth], cell));
+	return static_w + at->cost_w + plan_in_cells(&b->cost_w[at->depth], cell) >=
+		       s->best_w - PLAN_SAME_W ||
+	       (isfinite(s->cap_w) &&
+		static_w + at->own_w + plan_in_cells(&b->own_w[at->depth], cell) > s->cap_w);
 }
 
 static void descend(struct branching *b, const struct branch *at)
@@ -402,17 +289,17 @@ static void descend(struct branching *b, const struct branch *at)
 		return;
 	l = list_at(b, at->depth);
 	for (uint32_t i = 0; i < l->n; i++) {
-		const struct plan_choice *c = &l->choices[i];
-		const double *after = b->linear_w[at->depth + 1];
+		const struct plan_choice *c = &l->choices[b->sorted[at->depth][i]];
+		const struct plan_cells *after = &b->linear_w[at->depth + 1];
 		double linear_w = at->linear_w + c->linear_w;
 		struct branch next;
 
 		/* The choices after it are dearer still. */
-		if (linear_w + after[cell] >= b->s->best_w - PLAN_SAME_W)
+		if (linear_w + plan_in_cells(after, cell) >= b->s->best_w - PLAN_SAME_W)
 			return;
 		if (c->units > at->left.units || c->halves > at->left.halves ||
 		    c->thirds > at->left.thirds ||
-		    linear_w + after[cell_of(b, at->left.units - c->units)] >=
+		    linear_w + plan_in_cells(after, cell_of(b, at->left.units - c->units)) >=
 			    b->s->best_w - PLAN_SAME_W)
 			continue;
 		next = (struct branch){
@@ -440,14 +327,22 @@ void plan_search_clock(struct plan_search *s)
 
 	b.s = s;
 	b.n = s->n;
-	b.grain = root.left.units > FEW_UNITS ? rooms->n_se : 1;
-	b.cells = root.left.units / b.grain;
+	b.rooms = rooms;
 	order_models(&b);
-	bound_split(&b);
-	if (isinf(b.cost_w[0][b.cells]))
+	bound_room(&b);
+	if (plan_in_cells(&b.idle_share[0], rooms->cells) <= 0)
 		return;
 	bound_linear(&b);
 	root.linear_w = b.base_w;
-	if (!is_hopeless(&b, &root))
-		descend(&b, &root);
+	/* Mostly that is all. */
+	if (root.linear_w + plan_in_cells(&b.linear_w[0], rooms->cells) >= s->best_w - PLAN_SAME_W)
+		return;
+	bound_costs(&b, offsetof(struct plan_choice, cost_w), b.cost_w);
+	if (isfinite(s->cap_w))
+		bound_costs(&b, offsetof(struct plan_choice, own_w), b.own_w);
+	if (is_hopeless(&b, &root))
+		return;
+	for (uint32_t i = 0; i < b.n; i++)
+		sort_by_linear(list_at(&b, i), b.sorted[i]);
+	descend(&b, &root);
 }

@@ -28,6 +28,8 @@ static struct plan_rooms rooms_of(const struct cu_topology *t, uint32_t n)
 	uint32_t most = MIN((uint32_t)PARTS_FEW, PLAN_MAX_UNITS / n_se);
 
 	rooms.parts = MIN(rooms.se_cus, n <= FEW_MODELS ? most : MIN(most, (uint32_t)PARTS_MANY));
+	rooms.grain = n_se * rooms.parts > PLAN_FEW_UNITS ? n_se : 1;
+	rooms.cells = n_se * rooms.parts / rooms.grain;
 	/* Parts are rounded down to CUs, so that those of an SE are never more than it has. */
 	for (uint32_t cus = 1, parts = 1; cus <= rooms.se_cus; cus++) {
 		while (rooms.se_cus * parts / rooms.parts < cus)

@@ -10,6 +10,13 @@
 
 #define BESIDE_STEP 0.015
 
+/* Rows that count on boosts: the share of requests that may be late without them. More was tried,
+ * and gains nothing: what boosts draw is in the cost of what is late. */
+#define LATE_WITH_BOOSTS 0.2
+/* Of the SLO, the time of a clock change up to which they do, and go on to. */
+#define SWITCH_MAX  0.25
+#define SWITCH_KEPT 0.33
+
 bool governor_factor_applies(const struct governor_model_config *c)
 {
 	const struct policy *policy = policy_find(c->policy);
@@ -21,12 +28,31 @@ static void make_tables(struct governor *g, uint32_t i)
 {
 	const struct governor_model_config *c = &g->config.models[i];
 	struct model *m = &g->models[i];
-	struct menu_table_options o = {.factor = m->planned_factor, .late_cost = c->late_cost};
+	struct menu_table_options o = {
+		.factor = m->planned_factor,
+		.late_cost = c->late_cost,
+		.late_max = m->late_max,
+	};
 
 	menu_table(c->menu, c->table, &o, &m->factored->table);
 	o.full_only = true;
 	if (c->clock_table)
 		menu_table(c->menu, c->clock_table, &o, &m->factored->clock_table);
+}
+
+/* Whether boosts come while they still help: with a clock that takes longer than a quarter of the
+ * SLO rows that count on them gain nothing. Before the time is known it is taken to be short: it
+ * takes such rows to make it known. */
+static double late_max(const struct governor *g, uint32_t i)
+{
+	const struct governor_model_config *c = &g->config.models[i];
+	const struct model *m = &g->models[i];
+	double limit_ns = (double)c->table->slo_ns * (m->late_max > 0 ? SWITCH_KEPT : SWITCH_MAX);
+
+	if (!m->policy->guarded || c->never_boosts || m->boost.disbelieved ||
+	    switch_time_ns(&g->switch_time) > limit_ns)
+		return 0;
+	return LATE_WITH_BOOSTS;
 }
 
 /* A stale profile widens the margin: what is planned for is then at least the self-check's bound.
@@ -37,10 +63,12 @@ static bool plan(struct governor *g, uint32_t i)
 	double slowness = self_check_slowness(&m->check.check);
 	double least = slowness > 1 ? slowness : SERVICE_FACTOR_MIN;
 	double factor = service_factor_plan(&m->service_factor, least);
+	double late = late_max(g, i);
 
-	if (factor == m->planned_factor)
+	if (factor == m->planned_factor && late == m->late_max)
 		return false;
 	m->planned_factor = factor;
+	m->late_max = late;
 	make_tables(g, i);
 	return true;
 }
@@ -51,6 +79,7 @@ void governor_factor_init(struct governor *g, uint32_t i, struct factored *room)
 
 	m->factored = room;
 	m->planned_factor = 1;
+	m->late_max = 0;
 	if (!room)
 		return;
 	make_tables(g, i);

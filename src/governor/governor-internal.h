@@ -45,6 +45,7 @@ struct model {
 	struct service_factor service_factor;
 	struct factored *factored; /* instead of the configuration's tables; NULL: none */
 	double planned_factor;	   /* that they are for */
+	double late_max;	   /* likewise: share late but for boosts; 0: by the percentile */
 	double change_beside;	   /* from 1, of the factor that is planned for beside others */
 	struct stretch stretch;	   /* by other models on the same CUs */
 	struct co_run co_run;	   /* what its factor is learnt of beside these */

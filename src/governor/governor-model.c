@@ -108,7 +108,7 @@ static enum demand_change learn(struct model *m, const struct governor_input *in
 }
 
 /* Under a plan by demand, boosts included. */
-static void count_late(struct governor *g, uint32_t i, const struct governor_model_input *in)
+static void count_late(struct governor *g, uint32_t i, const struct governor_input *input)
 {
 	const struct governor_model_config *c = &g->config.models[i];
 	enum governor_reason was = g->previous.models[i].reason;
@@ -117,7 +117,11 @@ static void count_late(struct governor *g, uint32_t i, const struct governor_mod
 	    g->previous.action != GOVERNOR_SET ||
 	    (was != GOVERNOR_REASON_BACKLOG && was < GOVERNOR_REASON_LATE))
 		return;
-	late_test_update(&g->models[i].late_test, in, c->table->slo_ns, c->table->percentile);
+	/* Under a cap a boost is what fits inside: what is late then was not planned to be. */
+	if (was == GOVERNOR_REASON_BACKLOG && g->config.power_cap_uw > 0)
+		return;
+	late_test_update(&g->models[i].late_test, &input->models[i], input->early, c->table->slo_ns,
+			 c->table->percentile);
 }
 
 void governor_model_estimate(struct governor *g, uint32_t i, const struct governor_input *input)
@@ -131,6 +135,11 @@ void governor_model_estimate(struct governor *g, uint32_t i, const struct govern
 		return;
 	}
 	why = doubt(input, in);
+	/* One that is alone and has just come is nobody whom anything is known of. */
+	if (in->workers == 1 && !in->whole_interval) {
+		boost_forgive(&m->boost);
+		late_test_forgive(&m->late_test);
+	}
 	/* Another set of workers may have another demand: the past is not theirs. */
 	if (why == GOVERNOR_REASON_FIRST_INTERVAL) {
 		forget(m);
@@ -142,7 +151,7 @@ void governor_model_estimate(struct governor *g, uint32_t i, const struct govern
 	if (why == GOVERNOR_REASON_NONE && learn(m, input, in, g->config.poll_ns) != DEMAND_SAME)
 		pacer_expect_change(&m->pacer, input->now_ns);
 	if (why == GOVERNOR_REASON_NONE)
-		count_late(g, i, in);
+		count_late(g, i, input);
 	if (why == GOVERNOR_REASON_NONE && m->doubted)
 		pacer_end_doubt(&m->pacer, input->now_ns);
 	m->pacer.steady = constancy_holds(&m->constancy);

@@ -339,6 +339,11 @@ const struct boost *governor_boost(const struct governor *g, uint32_t model)
 	return model < g->config.n_models ? &g->models[model].boost : NULL;
 }
 
+const struct late_test *governor_late_test(const struct governor *g, uint32_t model)
+{
+	return model < g->config.n_models ? &g->models[model].late_test : NULL;
+}
+
 /* Inherit. */
 
 /* The new table's row for the rate that the old one's row was good for. */

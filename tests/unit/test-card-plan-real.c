@@ -157,6 +157,45 @@ static void test_what_is_kept_is_never_seen(void **state _unused_)
 	assert_true(changes > n / 10 && changes < n && masked > n / 4);
 }
 
+/* More than the card can serve, of up to eight models, some of the time under a cap. */
+static void test_who_gives_way_is_the_same_whatever_is_kept(void **state _unused_)
+{
+	unsigned int n = 0, giving_way = 0, holding = 0;
+	uint64_t seed = SEED + 3;
+
+	for (unsigned int round = 0; round < 8; round++) {
+		_cleanup_(card_planner_freep) struct card_planner *kept = NULL;
+		struct setup s;
+
+		assert_int_equal(card_planner_new(&kept), 0);
+		random_mi50(&s, 3 + round % 6, 5, 1, &seed);
+		for (unsigned int i = 0; i < 25; i++) {
+			struct card_plan_model *m =
+				&s.q.models[(uint32_t)(bench_uniform(&seed) * s.q.n)];
+			struct card_plan plan, again;
+
+			m->demand_rps = m->menu->overload_rps * between(0.3, 4, &seed) / s.q.n;
+			m->factor *= between(0.97, 1.03, &seed);
+			s.q.power_cap_uw =
+				(uint64_t)(i % 5 == 4 ? 1e6 * between(15, 60, &seed) : 0);
+			assert_int_equal(card_plan_make(&s.q, kept, &plan), 0);
+			assert_int_equal(card_plan_make(&s.q, NULL, &again), 0);
+			assert_memory_equal(&plan, &again, sizeof(plan));
+			assert_holds(&s.q, &plan);
+			for (uint32_t k = 0; k < s.q.n; k++) {
+				s.q.models[k].in_force = plan.models[k].option;
+				giving_way += plan.models[k].gives_way;
+				holding += !plan.models[k].gives_way;
+			}
+			n++;
+		}
+		end(&s);
+	}
+	print_message("%u plans, %u times a model gives way, %u times not\n", n, giving_way,
+		      holding);
+	assert_true(giving_way > n / 2 && holding > n / 2);
+}
+
 /* ---- more is more ---- */
 
 struct seen {
@@ -247,6 +286,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_equals_a_search_through_everything_on_an_mi50),
 		cmocka_unit_test(test_what_is_kept_is_never_seen),
+		cmocka_unit_test(test_who_gives_way_is_the_same_whatever_is_kept),
 		cmocka_unit_test(test_more_demand_is_never_planned_for_with_less),
 		cmocka_unit_test(test_a_capacity_that_nobody_has_is_let_go),
 	};
