@@ -2,6 +2,7 @@
 /* Figures of one run, against its pair under maximum. */
 #include "replay/measures.h"
 #include "base/macros.h"
+#include "base/select.h"
 #include "base/units.h"
 #include <errno.h>
 #include <math.h>
@@ -127,39 +128,7 @@ static void take_windows(const struct measures_options *o, const struct simulati
 
 /* ---- latencies ---- */
 
-static void swap(uint64_t *a, uint64_t *b)
-{
-	uint64_t t = *a;
-
-	*a = *b;
-	*b = t;
-}
-
-/* The k-th smallest of v[0 .. n-1] to its place, none larger before it (quickselect). */
-static void select_kth(uint64_t *v, int64_t n, int64_t k)
-{
-	int64_t low = 0, high = n - 1;
-
-	while (low < high) {
-		uint64_t pivot = v[low + (high - low) / 2];
-		int64_t i = low, j = high;
-
-		while (i <= j) {
-			while (v[i] < pivot)
-				i++;
-			while (v[j] > pivot)
-				j--;
-			if (i <= j)
-				swap(&v[i++], &v[j--]);
-		}
-		if (k <= j)
-			high = j;
-		else if (k >= i)
-			low = i;
-		else
-			break;
-	}
-}
+DEFINE_SELECT_KTH(uint64_t, select_kth)
 
 /* The smallest latency that at least so many percent of the requests do not exceed. An unfinished
  * request has none: a quantile that falls on one does not exist. */
@@ -170,7 +139,7 @@ static double quantile_ms(uint64_t *latencies, uint32_t n, uint32_t percent)
 	if (n == 0)
 		return NAN;
 	k = MAX(k, 1u) - 1;
-	select_kth(latencies, n, k);
+	(void)select_kth(latencies, n, k);
 	return latencies[k] == REQUEST_UNFINISHED ? NAN : (double)latencies[k] * 1e-6;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "response/tail.h"
+#include "base/select.h"
 #include <math.h>
 
 /* Early decisions: with three degrees of freedom a distance of 8 standard errors happens by chance
@@ -183,36 +184,7 @@ void tail_serve(const struct tail_lab *lab, struct servers *s, const float *quan
 	}
 }
 
-/* The k-th smallest of n values, which are put in some order (quickselect). */
-static float select_kth(float *v, int n, int k)
-{
-	int low = 0, high = n - 1;
-
-	while (low < high) {
-		float pivot = v[low + (high - low) / 2];
-		int i = low, j = high;
-
-		while (i <= j) {
-			while (v[i] < pivot)
-				i++;
-			while (v[j] > pivot)
-				j--;
-			if (i <= j) {
-				float t = v[i];
-
-				v[i++] = v[j];
-				v[j--] = t;
-			}
-		}
-		if (k <= j)
-			high = j;
-		else if (k >= i)
-			low = i;
-		else
-			break;
-	}
-	return v[k];
-}
+DEFINE_SELECT_KTH(float, select_kth)
 
 /* Puts all values above a bound to the front of ret, which has room for n; returns how many. */
 static int values_above(const float *v, int n, int stride, float bound, float *ret)

@@ -117,15 +117,22 @@ static void test_work_of_others_counts_from_when_it_began(void **state)
 	assert_took(f, 2 * f->alone_ns - PART_NS);
 }
 
-static void test_work_of_others_counts_until_it_ended(void **state)
+/* The kernel begins beside the other process, which ends early and tells late. */
+static void share_the_beginning(struct fixture *f)
 {
-	struct fixture *f = *state;
 	uint64_t start_ns;
 
 	tell(f, 0, UINT64_MAX);
 	start_ns = begin(f);
 	wait_until_ns(f, start_ns + PART_NS + LATE_NS);
 	tell(f, start_ns + PART_NS, 0);
+}
+
+static void test_work_of_others_counts_until_it_ended(void **state)
+{
+	struct fixture *f = *state;
+
+	share_the_beginning(f);
 	assert_took(f, f->alone_ns + PART_NS * 0.5);
 }
 
@@ -133,12 +140,8 @@ static void test_work_of_others_counts_until_it_ended(void **state)
 static void test_work_of_a_process_that_has_gone_counts_until_it_ended(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t start_ns;
 
-	tell(f, 0, UINT64_MAX);
-	start_ns = begin(f);
-	wait_until_ns(f, start_ns + PART_NS + LATE_NS);
-	tell(f, start_ns + PART_NS, 0);
+	share_the_beginning(f);
 	sim_slot_release(&f->machine.m->cards[0], f->other);
 	assert_took(f, f->alone_ns + PART_NS * 0.5);
 }

@@ -2,6 +2,7 @@
 /* Random cards whose truth is known: a profiler's finite, noisy samples are drawn from each, the
  * table is derived from those alone, and every row's choice is then judged by a long simulation of
  * the true queue, written apart from the one that the table uses. */
+#include "base/select.h"
 #include "response/table.h"
 #include "test-surface-fixture.h"
 
@@ -118,33 +119,7 @@ static void profile_cell(const struct truth *t, struct surface_cell *c, uint64_t
 	c->power_w = true_power_w(t, c) + t->power_noise_w * normal(random);
 }
 
-/* The k-th of n in order; changes their order. */
-static float select_kth(float *v, uint32_t n, uint32_t k)
-{
-	int64_t low = 0, high = (int64_t)n - 1;
-
-	while (low < high) {
-		int64_t i = low, j = high;
-		float pivot = v[k], swapped;
-
-		while (i <= j) {
-			for (; v[i] < pivot; i++)
-				;
-			for (; pivot < v[j]; j--)
-				;
-			if (i > j)
-				break;
-			swapped = v[i];
-			v[i++] = v[j];
-			v[j--] = swapped;
-		}
-		if (j < (int64_t)k)
-			low = i;
-		if ((int64_t)k < i)
-			high = j;
-	}
-	return v[k];
-}
+DEFINE_SELECT_KTH(float, select_kth)
 
 /* Sojourn quantile of the true queue, by its events. */
 static double true_tail_ns(const struct truth *t, const struct surface_cell *c, double rate_rps,
