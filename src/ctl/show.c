@@ -146,14 +146,13 @@ static void print_stale(const json_t *gpu, const json_t *model)
 		       number_of(s, "stale_for_s") / 60, text_of(model, "name"));
 }
 
-static void print_wakes_ignored(const json_t *gpu, const json_t *model)
+static void print_ignored(const json_t *gpu, const json_t *model, const char *key, const char *what)
 {
-	const json_t *who = json_object_get(model, "wakes_ignored");
+	const json_t *who = json_object_get(model, key);
 
 	if (!json_is_object(who))
 		return;
-	(void)printf("%s: model %s: no boosts at a worker's wake: its counts contradict them",
-		     text_of(gpu, "bdf"), text_of(model, "name"));
+	(void)printf("%s: model %s: %s", text_of(gpu, "bdf"), text_of(model, "name"), what);
 	if (json_is_integer(json_object_get(who, "pid")))
 		(void)printf(": pid %d (%s)", (int)number_of(who, "pid"), text_of(who, "instance"));
 	(void)putchar('\n');
@@ -186,7 +185,10 @@ static void print_remarks(const json_t *gpu)
 		if (json_is_string(json_object_get(model, "masks_off")))
 			(void)printf("%s: model %s: by clock alone: %s\n", text_of(gpu, "bdf"),
 				     text_of(model, "name"), text_of(model, "masks_off"));
-		print_wakes_ignored(gpu, model);
+		print_ignored(gpu, model, "wakes_ignored",
+			      "no boosts at a worker's wake: its counts contradict them");
+		print_ignored(gpu, model, "late_ignored",
+			      "late requests count no more: latencies contradict them");
 		print_stale(gpu, model);
 	}
 }

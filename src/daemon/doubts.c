@@ -2,12 +2,22 @@
 #include "daemon/doubts.h"
 #include "base/log.h"
 #include "governor/boost.h"
+#include "governor/late-test.h"
 
 static const char *const texts[] = {
 	[SESSION_BELIEVED] = NULL,
 	[SESSION_SILENT] = "does not report",
 	[SESSION_INVALID] = "its counts are invalid",
 	[SESSION_WAKES] = "its wakes contradict its counts",
+	[SESSION_LATE] = "its late counts contradict its latencies",
+};
+
+static const struct {
+	const char *what, *by;
+	enum session_doubt doubt;
+} subjects[DOUBT_SUBJECTS] = {
+	[DOUBT_WAKES] = {"wakes", "what", SESSION_WAKES},
+	[DOUBT_LATE] = {"late requests", "latencies that", SESSION_LATE},
 };
 
 static int pid_of(const struct session *s)
@@ -39,52 +49,62 @@ static void judge_counts(struct unit *u, struct session *s)
 	s->logged_invalid = true;
 }
 
-static void blame(struct unit *u, uint32_t model)
+/* How much of it is this worker's, in this interval. */
+static uint64_t share_of(const struct session *s, enum doubt_subject subject)
+{
+	if (subject == DOUBT_WAKES)
+		return s->meter.woken;
+	return s->counts ? s->meter.last.late - s->meter.base.late : 0;
+}
+
+static void blame(struct unit *u, uint32_t model, enum doubt_subject subject)
 {
 	struct session *s;
 
 	TAILQ_FOREACH(s, &u->manager->sessions, entry)
-	if (session_on(s, u) && s->model_index == model && s->meter.woken)
-		s->doubted_wakes++;
+	if (session_on(s, u) && s->model_index == model)
+		s->doubted[subject] += share_of(s, subject);
 }
 
-/* The one that woke most often for nothing: where there are several, others may have woken in the
- * same moment. */
-static const struct session *most_doubted(const struct unit *u, uint32_t model)
+/* The one whose part in it is the largest: where there are several, others may have woken in the
+ * same moment, or been late, too. */
+static const struct session *most_doubted(const struct unit *u, uint32_t model,
+					  enum doubt_subject subject)
 {
 	const struct session *s, *most = NULL;
 
 	TAILQ_FOREACH(s, &u->manager->sessions, entry)
-	if (session_on(s, u) && s->model_index == model && s->doubted_wakes > 0 &&
-	    (!most || s->doubted_wakes > most->doubted_wakes))
+	if (session_on(s, u) && s->model_index == model && s->doubted[subject] > 0 &&
+	    (!most || s->doubted[subject] > most->doubted[subject]))
 		most = s;
 	return most;
 }
 
-static void ignore_wakes(struct unit *u, uint32_t model, uint32_t doubts)
+static void ignore(struct unit *u, uint32_t model, enum doubt_subject subject)
 {
-	const struct session *s = most_doubted(u, model);
-	struct unit_doubts *d = &u->doubts[model];
+	const struct session *s = most_doubted(u, model, subject);
+	struct unit_doubts *d = &u->doubts[model][subject];
 
 	d->ignored = true;
 	d->pid = s ? pid_of(s) : 0;
 	(void)snprintf(d->instance, sizeof(d->instance), "%s", s ? s->instance : "");
-	log_warning("%s: model %s: wakes count no more, until all its workers have left: %u were "
-		    "contradicted by what pid %d ('%s') counts itself",
-		    u->bdf, model_name(u, model), doubts, d->pid, d->instance);
+	log_warning("%s: model %s: %s count no more, until all its workers have left: %u times "
+		    "they were contradicted by %s pid %d ('%s') counts itself",
+		    u->bdf, model_name(u, model), subjects[subject].what, d->n,
+		    subjects[subject].by, d->pid, d->instance);
 }
 
-static void judge_wakes(struct unit *u, uint32_t model)
+static void judge(struct unit *u, uint32_t model, enum doubt_subject subject, uint32_t n,
+		  bool disbelieved)
 {
-	const struct boost *b = governor_boost(u->plan->governor, model);
-	struct unit_doubts *d = &u->doubts[model];
+	struct unit_doubts *d = &u->doubts[model][subject];
 
-	if (b->doubts > d->wakes)
-		blame(u, model);
-	d->wakes = b->doubts;
-	if (b->disbelieved && !d->ignored)
-		ignore_wakes(u, model, b->doubts);
-	d->ignored = b->disbelieved;
+	if (n > d->n)
+		blame(u, model, subject);
+	d->n = n;
+	if (disbelieved && !d->ignored)
+		ignore(u, model, subject);
+	d->ignored = disbelieved;
 }
 
 void doubts_judge(struct unit *u)
@@ -94,21 +114,34 @@ void doubts_judge(struct unit *u)
 	TAILQ_FOREACH(s, &u->manager->sessions, entry)
 	if (s->unit == u && !u->input.early)
 		judge_counts(u, s);
-	for (uint32_t i = 0; i < u->plan->n_models; i++)
-		judge_wakes(u, i);
+	for (uint32_t i = 0; i < u->plan->n_models; i++) {
+		const struct boost *b = governor_boost(u->plan->governor, i);
+		const struct late_test *l = governor_late_test(u->plan->governor, i);
+
+		judge(u, i, DOUBT_WAKES, b->doubts, b->disbelieved);
+		judge(u, i, DOUBT_LATE, l->doubts, l->disbelieved);
+	}
 }
 
 const char *doubts_text(const struct session *s)
 {
-	const struct unit_doubts *d = doubts_wakes_ignored(s->unit, s->model_index);
+	for (int i = 0; i < DOUBT_SUBJECTS && s->doubt == SESSION_BELIEVED; i++) {
+		const struct unit_doubts *d =
+			doubts_ignored(s->unit, s->model_index, (enum doubt_subject)i);
 
-	if (s->doubt == SESSION_BELIEVED && d &&
-	    d->pid == channel_connection_peer(s->connection)->pid)
-		return texts[SESSION_WAKES];
+		if (d && d->pid == pid_of(s))
+			return texts[subjects[i].doubt];
+	}
 	return texts[s->doubt];
 }
 
-const struct unit_doubts *doubts_wakes_ignored(const struct unit *u, uint32_t model)
+const struct unit_doubts *doubts_ignored(const struct unit *u, uint32_t model,
+					 enum doubt_subject subject)
 {
-	return model < GOVERNOR_MAX_MODELS && u->doubts[model].ignored ? &u->doubts[model] : NULL;
+	const struct unit_doubts *d;
+
+	if (model >= GOVERNOR_MAX_MODELS)
+		return NULL;
+	d = &u->doubts[model][subject];
+	return d->ignored ? d : NULL;
 }

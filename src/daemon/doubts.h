@@ -6,10 +6,11 @@
 #include "daemon/unit.h"
 
 /* The last step's input has been judged by the governor, and its intervals have not ended yet.
- * Tells in the journal of each worker whose counts are invalid, and of each model whose wakes count
- * no more, once. */
+ * Tells in the journal of each worker whose counts are invalid, and of each model whose wakes or
+ * late requests count no more, once. */
 void doubts_judge(struct unit *u);
 /* Of a worker: NULL if it is believed. */
 const char *doubts_text(const struct session *s);
-/* Whom a model's wakes are ignored for; NULL if they are not. */
-const struct unit_doubts *doubts_wakes_ignored(const struct unit *u, uint32_t model);
+/* Whom a model's wakes or late requests are ignored for; NULL if they are not. */
+const struct unit_doubts *doubts_ignored(const struct unit *u, uint32_t model,
+					 enum doubt_subject subject);

@@ -24,9 +24,15 @@ void early_arm(struct unit *u)
 }
 
 /* A card without a decision, or that holds a predecessor's setting, has a tick to wait for. */
+static bool may_obey(const struct unit *u)
+{
+	return u->plan && u->stepped && u->adopted_ns == 0;
+}
+
+/* A queue is looked at by the plan that said when. */
 static bool may_step(const struct unit *u)
 {
-	return u->plan && u->decided && u->stepped && u->adopted_ns == 0;
+	return may_obey(u) && u->decided;
 }
 
 static void step(struct unit *u, uint64_t now_ns)
@@ -58,14 +64,19 @@ static void step(struct unit *u, uint64_t now_ns)
 	}
 }
 
-static bool group_may_step(const struct unit *u)
+static bool group_passes(const struct unit *u, bool (*passes)(const struct unit *u))
 {
 	const struct unit *v;
 
 	TAILQ_FOREACH(v, &u->manager->units, entry)
-	if (group_is_one(v, u) && !may_step(v))
+	if (group_is_one(v, u) && !passes(v))
 		return false;
 	return !u->manager->stopping;
+}
+
+static bool group_may_step(const struct unit *u)
+{
+	return group_passes(u, may_step);
 }
 
 /* What nobody asked for is no reason to look: at full speed there is nothing to be gained, and who
@@ -103,7 +114,7 @@ void early_wake(struct session *s)
 
 void early_look(struct unit *u)
 {
-	if (group_may_step(u))
+	if (group_passes(u, may_obey))
 		step(u, manager_now_ns(u->manager));
 }
 

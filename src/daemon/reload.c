@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "daemon/bus.h"
+#include "daemon/early.h"
 #include "daemon/manager-internal.h"
 #include "daemon/session.h"
 #include "daemon/unit.h"
@@ -16,6 +17,8 @@ struct reload {
 	struct manager *manager;
 	struct config *config;
 	struct unit_plan *plans[MANAGER_MAX_UNITS]; /* in the order of the units; NULL: goes */
+	struct unit *capped[MANAGER_MAX_UNITS];	    /* whose power cap is another one now */
+	size_t n_capped;
 	char *why;
 	size_t why_size;
 };
@@ -113,6 +116,8 @@ static void swap_units(struct manager *m, struct reload *r, uint64_t now_ns)
 			unit_retire(u);
 			continue;
 		}
+		if (plan && unit_cap_uw(u, g) != unit_cap_uw(u, &u->config))
+			r->capped[r->n_capped++] = u;
 		u->config = *g;
 		if (plan)
 			unit_plan_take(u, g, plan);
@@ -138,6 +143,9 @@ static void swap(struct manager *m, struct reload *r)
 	link_ask_cards(m->link);
 	(void)sd_event_source_set_time(m->tick,
 				       (now_ns + m->config->daemon.poll_ns) / NSEC_PER_USEC);
+	/* The rest waits for the tick. */
+	for (size_t i = 0; i < r->n_capped; i++)
+		early_look(r->capped[i]);
 	manager_flush_record(m);
 	(void)malloc_trim(0);
 }

@@ -13,7 +13,15 @@ struct session_directive {
 	struct cu_mask mask;   /* n_bits of 0: all CUs */
 };
 /* Why a worker is not believed (doubts.h). */
-enum session_doubt { SESSION_BELIEVED, SESSION_SILENT, SESSION_INVALID, SESSION_WAKES };
+enum session_doubt {
+	SESSION_BELIEVED,
+	SESSION_SILENT,
+	SESSION_INVALID,
+	SESSION_WAKES,
+	SESSION_LATE,
+};
+/* What the governor stops to believe of a model's workers. */
+enum doubt_subject { DOUBT_WAKES, DOUBT_LATE, DOUBT_SUBJECTS };
 
 /* As many as are remembered; a worker that is further behind than that is known to be so. */
 #define SESSION_DIRECTIVES 8
@@ -34,8 +42,8 @@ struct session {
 	bool counts; /* requests; otherwise it only follows */
 	char cgroup[CGROUP_MAX];
 	struct meter meter;
-	enum session_doubt doubt; /* by the last poll's counts */
-	uint32_t doubted_wakes;	  /* that its counts contradicted */
+	enum session_doubt doubt;	  /* by the last poll's counts */
+	uint64_t doubted[DOUBT_SUBJECTS]; /* of its wakes and late requests: what is doubted */
 	bool logged_invalid;
 	uint32_t n_directives; /* ever */
 	struct session_directive directives[SESSION_DIRECTIVES];

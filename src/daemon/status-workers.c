@@ -96,9 +96,9 @@ json_t *status_workers(const struct unit *u)
 	return array;
 }
 
-json_t *status_wakes_ignored(const struct unit *u, uint32_t model)
+json_t *status_ignored(const struct unit *u, uint32_t model, enum doubt_subject subject)
 {
-	const struct unit_doubts *d = doubts_wakes_ignored(u, model);
+	const struct unit_doubts *d = doubts_ignored(u, model, subject);
 
 	if (!d)
 		return json_null();

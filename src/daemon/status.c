@@ -97,7 +97,8 @@ static json_t *model_json(const struct unit *u, uint32_t i)
 	(void)json_object_set_new(model, "table", json_string(t->table ? "ok" : "none"));
 	(void)json_object_set_new(model, "table_error", status_text(t->table ? NULL : t->why));
 	(void)json_object_set_new(model, "masks_off", status_text(masks_model_off(u->manager, i)));
-	(void)json_object_set_new(model, "wakes_ignored", status_wakes_ignored(u, i));
+	(void)json_object_set_new(model, "wakes_ignored", status_ignored(u, i, DOUBT_WAKES));
+	(void)json_object_set_new(model, "late_ignored", status_ignored(u, i, DOUBT_LATE));
 	status_add_check(u, i, model);
 	if (u->decided)
 		add_model_decision(u, i, model);

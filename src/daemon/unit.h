@@ -54,9 +54,9 @@ struct unit_latency {
 	uint64_t count;
 };
 
-/* Of one model: whose wakes are ignored (doubts.h). */
+/* Of one model: whose wakes, or late counts, are ignored (doubts.h). */
 struct unit_doubts {
-	uint32_t wakes; /* that the governor doubts */
+	uint32_t n; /* that the governor has */
 	bool ignored;
 	int pid; /* of the worker that is to blame; 0: it had left */
 	char instance[MODEL_NAME_MAX + 1];
@@ -111,7 +111,7 @@ struct unit {
 	struct unit_latency *latencies; /* one per model of the plan */
 	struct unit_masks *masks;	/* likewise */
 	struct placement placement;
-	struct unit_doubts doubts[GOVERNOR_MAX_MODELS];
+	struct unit_doubts doubts[GOVERNOR_MAX_MODELS][DOUBT_SUBJECTS];
 	enum unit_state logged_state;
 	uint32_t logged_flags;
 	enum governor_input_state logged_inputs[GOVERNOR_MAX_MODELS];

@@ -19,6 +19,12 @@ void boost_init(struct boost *b)
 	*b = (struct boost){0};
 }
 
+void boost_forgive(struct boost *b)
+{
+	b->doubts = 0;
+	b->disbelieved = false;
+}
+
 /* Whoever waited so long did so behind executions, of which all but the first and the last have
  * ended since the last wake. */
 static bool is_borne_out(const struct boost *b, const struct boost_view *v)

@@ -40,6 +40,8 @@ struct boost_view {
 };
 
 void boost_init(struct boost *b);
+/* Whoever was doubted has left. */
+void boost_forgive(struct boost *b);
 /* true while B is wanted. Where it is, *ret_again_ns is when to ask again; UINT64_MAX: the next
  * poll. */
 bool boost_step(struct boost *b, const struct boost_view *v, uint64_t *ret_again_ns);

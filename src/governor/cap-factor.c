@@ -19,6 +19,11 @@
 #define UP_TAU_S	 3.0
 #define DOWN_TAU_S	 30.0
 #define DOWN_FIRST_TAU_S 4.0
+/* Where the busy share need not be counted, two readings tell. */
+#define SATURATED_UP_TAU_S	   0.5
+#define SATURATED_DOWN_FIRST_TAU_S 0.25
+/* The hardware's own cap takes more than is needed for a moment. */
+#define SATURATED_LEAST 0.9
 
 double cap_factor_get(const struct cap_factor *f)
 {
@@ -49,24 +54,39 @@ static void approach(struct cap_factor *f, double seen, double time_s, double ta
 		CLAMP(now + (seen - now) * -expm1(-time_s / tau_s), CAP_FACTOR_MIN, CAP_FACTOR_MAX);
 }
 
-/* The mean of all there was so far, until that is as long as it ever gets: the 1 that it starts
- * with is no reading. */
-static double down_tau_s(const struct cap_factor *f)
+static void learn(struct cap_factor *f, double seen, double length_s, double up_tau_s,
+		  double first_tau_s)
 {
-	return MAX(f->learnt_s, DOWN_FIRST_TAU_S);
+	/* The mean of all there was so far, until that is as long as it ever gets: the 1 that it
+	 * starts with is no reading. */
+	double down_tau_s = MAX(f->learnt_s, first_tau_s);
+
+	approach(f, seen, length_s, seen > cap_factor_get(f) ? up_tau_s : down_tau_s);
+	f->learnt_s = MIN(f->learnt_s + length_s, DOWN_TAU_S);
 }
 
+/* A sensor that shows a moment shows a busy one, most likely, however much of the time was. So a
+ * card draws more than is known only if that alone says so; but with few executions the busy share
+ * strays by more than that, and what is counted of it at their ends errs to the safe side. */
 static void close_window(struct cap_factor *f, const struct cap_factor_input *in)
 {
-	double share = MIN(f->busy_s / f->length_s, 1.0), now = cap_factor_get(f), seen;
+	double share = MIN(f->busy_s / f->length_s, 1.0), power_w = f->energy_j / f->length_s;
+	double by_mean = power_w / (in->idle_w + share * (in->busy_w - in->idle_w));
+	double by_moment = in->executions >= WINDOW_EXECUTIONS ? power_w / in->busy_w : by_mean;
 	bool full = f->completions >= MIN_FULL * f->executions * in->batch;
 
-	seen = f->energy_j / f->length_s / (in->idle_w + share * (in->busy_w - in->idle_w));
-	if (share >= MIN_BUSY && (seen > now || full)) {
-		approach(f, seen, f->length_s, seen > now ? UP_TAU_S : down_tau_s(f));
-		f->learnt_s = MIN(f->learnt_s + f->length_s, DOWN_TAU_S);
-	}
+	if (share >= MIN_BUSY && by_moment > cap_factor_get(f))
+		learn(f, by_moment, f->length_s, UP_TAU_S, DOWN_FIRST_TAU_S);
+	else if (share >= MIN_BUSY && full && by_mean < cap_factor_get(f))
+		learn(f, by_mean, f->length_s, UP_TAU_S, DOWN_FIRST_TAU_S);
 	window_reset(f);
+}
+
+/* It is known to have worked all the time, with no need to count how much of it. */
+static bool is_saturated(const struct cap_factor_input *in)
+{
+	return in->saturated && in->executions >= WINDOW_EXECUTIONS &&
+	       (double)in->completions >= MIN_FULL * (double)in->executions * in->batch;
 }
 
 void cap_factor_update(struct cap_factor *f, const struct cap_factor_input *in)
@@ -78,6 +98,12 @@ void cap_factor_update(struct cap_factor *f, const struct cap_factor_input *in)
 	    !(in->busy_w > in->idle_w)) {
 		window_reset(f);
 		return;
+	}
+	if (is_saturated(in)) {
+		window_reset(f);
+		if (power_w / in->busy_w > SATURATED_LEAST * cap_factor_get(f))
+			learn(f, power_w / in->busy_w, interval_s, SATURATED_UP_TAU_S,
+			      SATURATED_DOWN_FIRST_TAU_S);
 	}
 	f->length_s += interval_s;
 	f->busy_s += (double)in->busy_ns / (double)NSEC_PER_SEC;

@@ -2,7 +2,8 @@
 /* What a card really draws over what its profile says, learnt while a model works under a known
  * option: by the mean of windows of some seconds in which it hardly paused, more slowly down than
  * up, as what was too much once may be again; and at once where a reading is above the cap,
- * whatever the share of time that it worked.
+ * whatever the share of time that it worked. Where a queue shows that it did not pause at all, each
+ * reading tells.
  */
 #pragma once
 
@@ -25,6 +26,7 @@ struct cap_factor {
 struct cap_factor_input {
 	uint32_t option; /* ordered by the last step; UINT32_MAX: unknown */
 	bool held;	 /* and all workers ran under it */
+	bool saturated;	 /* some request waited or ran throughout the interval */
 	uint64_t interval_ns, busy_ns, executions, completions;
 	uint64_t power_uw, cap_uw; /* the sensor; 0 unknown; 0 none */
 	uint32_t batch;

@@ -25,6 +25,7 @@ struct cap_question {
 	double power_factor;   /* measured power over predicted, 1 */
 	double late_cost;      /* TABLE_LATE_COST */
 	uint64_t cap_uw;
+	uint64_t poll_ns; /* between two readings; 0: unknown */
 	bool may_mask, may_batch;
 	uint32_t in_force; /* option; UINT32_MAX: none, or unknown */
 };
@@ -39,8 +40,8 @@ struct cap_choice {
 };
 
 void cap_plan_choose(const struct cap_question *q, struct cap_choice *ret);
-/* Whether the option is inside the cap. One that is not in force has to be by a margin: what the
- * factor was learnt of is another option. */
+/* Whether the option is inside the cap, by a margin. One whose executions are long has to be
+ * further inside if it is not in force: what the factor was learnt of is another option. */
 bool cap_plan_inside(const struct cap_question *q, uint32_t option);
 /* The option of a surface's cell; UINT32_MAX if it is none. */
 uint32_t cap_plan_option_of(const struct response_menu *m, uint32_t cell);

@@ -69,9 +69,10 @@ static struct explain_candidate option_at(const struct search *s, uint32_t optio
 	const struct menu_option *o = &s->menu->options[option];
 	double f = s->e->factor, rate_rps = s->menu->rate_rps[s->rate];
 	struct explain_candidate c;
+	struct tail_survival survival;
 	struct menu_point p;
 
-	menu_point_at(s->menu, option, MIN(f * rate_rps, last_rps(s->menu)), &p);
+	menu_point_at(s->menu, option, MIN(f * rate_rps, last_rps(s->menu)), &p, &survival);
 	c = (struct explain_candidate){
 		.number = option,
 		.max_mhz = s->menu->clocks[o->clock].max_mhz,
@@ -82,7 +83,7 @@ static struct explain_candidate option_at(const struct search *s, uint32_t optio
 		.power_w = p.power_w,
 		.tail_ns = f * p.tail_ns,
 		.wait_ns = p.wait_ns,
-		.late = response_menu_late(&p, s->e->slo_ns / f),
+		.late = isinf(p.tail_ns) ? 1 : tail_late(&survival, s->e->slo_ns / f),
 		.baseline = option == s->menu->baseline,
 		.in_force = s->e->decided && is_setting(s, option, &s->e->in_force),
 	};
@@ -95,8 +96,10 @@ static bool is_inside_cap(const struct search *s, const struct explain_candidate
 {
 	const struct cap_question q = {
 		.menu = s->menu,
+		.service_factor = s->e->factor,
 		.power_factor = s->e->power_factor,
 		.cap_uw = s->e->power_cap_uw,
+		.poll_ns = s->e->poll_ns,
 		.in_force = c->in_force ? c->number : UINT32_MAX,
 	};
 

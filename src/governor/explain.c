@@ -123,6 +123,7 @@ static void set_objective(const struct governor *g, const struct response_table 
 	ret->late_cost = c->late_cost;
 	ret->power_cap_uw = g->config.power_cap_uw;
 	ret->factor = g->models[ret->model].planned_factor;
+	ret->poll_ns = g->config.poll_ns;
 	ret->power_factor = cap_factor_get(&g->models[ret->model].cap_factor);
 	ret->row_rps = ret->slo_ns = ret->limit_ns = NAN;
 	if (!t)

@@ -79,8 +79,9 @@ struct governor_explanation {
 	double row_rps;	     /* up to which the choice's row holds; NaN: B */
 	uint32_t percentile; /* of the tails; 0: no table */
 	double slo_ns, headroom, limit_ns; /* limit = headroom x SLO */
-	double late_cost;    /* of one late request, in requests at full speed; 0: by headroom */
-	double factor;	     /* service time over the profile's, as far as it is learnt */
+	double late_cost; /* of one late request, in requests at full speed; 0: by headroom */
+	double factor;	  /* service time over the profile's, as far as it is learnt */
+	uint64_t poll_ns;
 	double power_factor; /* power over the profile's, likewise: for the cap */
 	uint32_t stale;	     /* in what its profile does not describe the card: governor_stale */
 	uint64_t power_cap_uw;

@@ -16,6 +16,7 @@ static void learn(struct governor *g, uint32_t i, const struct governor_input *i
 	struct cap_factor_input now = {
 		.option = m->option,
 		.held = in->state == GOVERNOR_INPUT_OK && in->acknowledged,
+		.saturated = in->oldest_age_ns >= input->interval_ns,
 		.interval_ns = input->interval_ns,
 		.busy_ns = in->busy_ns,
 		.executions = in->executions,
@@ -53,6 +54,7 @@ static struct cap_question question(const struct governor *g, uint32_t i, double
 		.power_factor = cap_factor_get(&g->models[i].cap_factor),
 		.late_cost = late_cost > 0 ? late_cost : TABLE_LATE_COST,
 		.cap_uw = g->config.power_cap_uw,
+		.poll_ns = g->config.poll_ns,
 		.in_force = g->models[i].option_before,
 	};
 }

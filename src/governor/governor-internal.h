@@ -5,6 +5,7 @@
 
 #include "governor/boost.h"
 #include "governor/cap-factor.h"
+#include "governor/co-run.h"
 #include "governor/constancy.h"
 #include "governor/demand.h"
 #include "governor/governor-check.h"
@@ -30,9 +31,6 @@ struct model {
 	struct pacer pacer;
 	struct boost boost;
 	struct late_test late_test;
-	struct switch_time switch_time;
-	uint64_t woken_ns;	       /* the last wake; 0: none yet */
-	uint64_t tried_ns;	       /* the last boost began */
 	uint64_t arrivals, counted_ns; /* since demand was last told of them */
 	uint64_t polled, polled_ns;    /* since the last poll */
 	struct policy_plan plan;       /* of the last poll */
@@ -47,7 +45,10 @@ struct model {
 	struct service_factor service_factor;
 	struct factored *factored; /* instead of the configuration's tables; NULL: none */
 	double planned_factor;	   /* that they are for */
+	double late_max;	   /* likewise: share late but for boosts; 0: by the percentile */
+	double change_beside;	   /* from 1, of the factor that is planned for beside others */
 	struct stretch stretch;	   /* by other models on the same CUs */
+	struct co_run co_run;	   /* what its factor is learnt of beside these */
 	/* Of its menu: ordered in this step, and in the one before; UINT32_MAX: unknown. */
 	uint32_t option, option_before;
 };
@@ -60,6 +61,10 @@ struct governor {
 	bool decided; /* previous is valid */
 	struct governor_decision previous;
 	struct model models[GOVERNOR_MAX_MODELS];
+	struct switch_time switch_time;
+	uint32_t watched;  /* the model whose services tell it */
+	uint64_t woken_ns; /* the last wake; 0: none yet */
+	uint64_t tried_ns; /* the last boost of the card began */
 	struct several several;
 	struct card_planner *planner; /* NULL: at most one model has a menu */
 	struct factored factored[];   /* of the models that have such, in their order */
@@ -88,6 +93,28 @@ void governor_model_decide(struct governor *g, uint32_t i, const struct governor
 struct policy_plan governor_model_want(struct governor *g, uint32_t i,
 				       const struct response_table *t,
 				       const struct governor_input *input);
+/* governor-boost.c. What a boost of a model leads from, and by which times. */
+struct boost_from {
+	uint32_t max_mhz; /* the limit that the clock is raised from */
+	double slo_ns;
+	double service_ns, fast_ns; /* as planned, and with the clock at its highest */
+	double factor;		    /* in these two, over the profile's */
+	uint64_t wait_ns;	    /* from which its worker wakes; UINT64_MAX: of no use */
+	bool is_known;		    /* the profile's are times of these executions, one at a time */
+};
+/* Before the step's boosts are decided. */
+void governor_boost_watch(struct governor *g, const struct governor_input *input);
+/* Whether the model wants a boost now. */
+bool governor_boost_model(struct governor *g, uint32_t i, const struct governor_input *input,
+			  const struct boost_from *from, uint64_t *ret_again_ns);
+/* The card's clock is raised for this model, and is lowered again, by this step. */
+void governor_boost_begins(struct governor *g, uint32_t i, const struct governor_input *input,
+			   const struct boost_from *from);
+void governor_boost_ends(struct governor *g, uint64_t now_ns);
+void governor_boost_note_wakes(struct governor *g, const struct governor_input *input);
+/* The time of a clock change; 0 while it is not known, and where it is time to see again whether it
+ * still is too long for boosts: one in five minutes does. */
+double governor_switch_ns(const struct governor *g, uint64_t now_ns);
 /* governor-several.c. Whether all active models, more than one, can be planned for together. */
 bool governor_several_can(const struct governor *g, const struct governor_input *input);
 /* Learns from the interval that has just ended how much they slow each other down. */
@@ -137,7 +164,7 @@ void governor_factor_inherit(struct governor *g, uint32_t i, struct factored *ro
  * as above. */
 void governor_factor_step(struct governor *g, const struct governor_input *input, uint32_t only);
 void governor_factor_describe(const struct governor *g, struct governor_decision *ret);
-/* Of a model that is not alone on its card, where nothing is learnt. */
+/* What is planned for where a model is not alone on its card. */
 double governor_factor_beside_others(const struct governor *g, uint32_t i);
 /* Of two that apply the one to tell. */
 enum governor_reason governor_first_reason(enum governor_reason a, enum governor_reason b);

@@ -7,10 +7,6 @@
 #include "governor/planner.h"
 #include <math.h>
 
-/* Between two looks of the daemon at wakes (daemon/early.c), and some more. */
-#define PROMPT_NS    (120 * NSEC_PER_MSEC)
-#define TRY_AGAIN_NS (UINT64_C(300) * NSEC_PER_SEC)
-
 /* Estimate. */
 
 bool governor_is_active(const struct governor_model_input *in)
@@ -112,7 +108,7 @@ static enum demand_change learn(struct model *m, const struct governor_input *in
 }
 
 /* Under a plan by demand, boosts included. */
-static void count_late(struct governor *g, uint32_t i, const struct governor_model_input *in)
+static void count_late(struct governor *g, uint32_t i, const struct governor_input *input)
 {
 	const struct governor_model_config *c = &g->config.models[i];
 	enum governor_reason was = g->previous.models[i].reason;
@@ -121,7 +117,11 @@ static void count_late(struct governor *g, uint32_t i, const struct governor_mod
 	    g->previous.action != GOVERNOR_SET ||
 	    (was != GOVERNOR_REASON_BACKLOG && was < GOVERNOR_REASON_LATE))
 		return;
-	late_test_update(&g->models[i].late_test, in, c->table->slo_ns, c->table->percentile);
+	/* Under a cap a boost is what fits inside: what is late then was not planned to be. */
+	if (was == GOVERNOR_REASON_BACKLOG && g->config.power_cap_uw > 0)
+		return;
+	late_test_update(&g->models[i].late_test, &input->models[i], input->early, c->table->slo_ns,
+			 c->table->percentile);
 }
 
 void governor_model_estimate(struct governor *g, uint32_t i, const struct governor_input *input)
@@ -135,6 +135,11 @@ void governor_model_estimate(struct governor *g, uint32_t i, const struct govern
 		return;
 	}
 	why = doubt(input, in);
+	/* One that is alone and has just come is nobody whom anything is known of. */
+	if (in->workers == 1 && !in->whole_interval) {
+		boost_forgive(&m->boost);
+		late_test_forgive(&m->late_test);
+	}
 	/* Another set of workers may have another demand: the past is not theirs. */
 	if (why == GOVERNOR_REASON_FIRST_INTERVAL) {
 		forget(m);
@@ -146,7 +151,7 @@ void governor_model_estimate(struct governor *g, uint32_t i, const struct govern
 	if (why == GOVERNOR_REASON_NONE && learn(m, input, in, g->config.poll_ns) != DEMAND_SAME)
 		pacer_expect_change(&m->pacer, input->now_ns);
 	if (why == GOVERNOR_REASON_NONE)
-		count_late(g, i, in);
+		count_late(g, i, input);
 	if (why == GOVERNOR_REASON_NONE && m->doubted)
 		pacer_end_doubt(&m->pacer, input->now_ns);
 	m->pacer.steady = constancy_holds(&m->constancy);
@@ -275,96 +280,41 @@ struct policy_plan governor_model_want(struct governor *g, uint32_t i,
 
 /* ---- boosts ---- */
 
-/* What is known of it only; where it is too long for boosts, one in five minutes sees whether it
- * still is. */
-static double switch_ns(const struct model *m, uint64_t now_ns)
+/* B on top of the row that the pacer holds, or not. */
+static bool model_boosts(struct governor *g, uint32_t i, const struct response_table *t,
+			 const struct governor_input *input, uint64_t *ret_again_ns)
 {
-	if (!switch_time_known(&m->switch_time) || now_ns - m->tried_ns >= TRY_AGAIN_NS)
-		return 0;
-	return switch_time_ns(&m->switch_time);
-}
-
-static bool is_one_at_a_time(const struct response_table *t, const struct governor_model_input *in,
-			     uint32_t row)
-{
-	return t->baseline.workers == 1 && in->workers == 1 && in->whole_interval &&
-	       in->acknowledged && in->failures == 0 &&
-	       planner_row(t, row)->batch == t->baseline.batch;
-}
-
-/* Before the step's boost is decided. */
-static void watch_services(struct model *m, const struct response_table *t,
-			   const struct governor_input *input,
-			   const struct governor_model_input *in)
-{
-	if (is_one_at_a_time(t, in, m->pacer.row) && !(input->flags & GOVERNOR_CARD_THROTTLED))
-		switch_time_executions(&m->switch_time, input->now_ns, input->interval_ns,
-				       in->busy_ns, in->executions);
-	else
-		switch_time_drop(&m->switch_time);
-}
-
-/* A boost has begun or ended. A worker wakes as an execution begins, and the daemon looks at that
- * once, unless it has just done so. */
-static void watch_boost(struct model *m, const struct response_table *t,
-			const struct governor_input *input, const struct governor_model_input *in)
-{
-	bool prompt = in->woken && input->early &&
-		      (m->woken_ns == 0 || input->now_ns - m->woken_ns > PROMPT_NS);
-	double factor;
-
-	if (!m->boost.on) {
-		switch_time_end(&m->switch_time, input->now_ns);
-		return;
-	}
-	m->tried_ns = input->now_ns;
-	/* What is planned for is on the safe side; here it would be a longer time. */
-	factor = service_factor_get(&m->service_factor) / (m->factored ? m->planned_factor : 1);
-	switch_time_order(&m->switch_time, input->now_ns,
-			  factor * planner_row(t, m->pacer.row)->service_ns,
-			  factor * t->baseline.service_ns, prompt);
-}
-
-/* B on top of the row, or not. */
-static bool model_boosts(struct model *m, const struct response_table *t,
-			 const struct governor_input *input, const struct governor_model_input *in,
-			 uint64_t *ret_again_ns)
-{
-	bool was_on = m->boost.on;
-	struct boost_view view = {
-		.in = in,
-		.now_ns = input->now_ns,
+	struct model *m = &g->models[i];
+	const struct table_row *r = planner_row(t, m->pacer.row);
+	const struct boost_from from = {
+		.max_mhz = planner_level_mhz(&g->config, t, m->pacer.row),
+		.slo_ns = (double)t->slo_ns,
+		.service_ns = r->service_ns,
+		.fast_ns = t->baseline.service_ns,
+		.factor = m->factored ? m->planned_factor : 1,
 		.wait_ns = guard_boost_wait_ns(t, m->pacer.row, /* switch_ns= */ 0),
-		.service_ns = t->baseline.service_ns,
-		.row_service_ns = planner_row(t, m->pacer.row)->service_ns,
+		.is_known = t->baseline.workers == 1 && r->batch == t->baseline.batch,
 	};
+	bool was_on = m->boost.on, on;
 
-	*ret_again_ns = UINT64_MAX;
-	watch_services(m, t, input, in);
-	if (in->state == GOVERNOR_INPUT_OK) {
-		/* A queue that is no older than B takes to come may be gone by then. */
-		view.danger = guard_danger(t, m->pacer.row, in) &&
-			      (double)in->oldest_age_ns >= switch_ns(m, input->now_ns);
-		/* A queue that is as old as that is no chance of a constant load. */
-		view.may_begin = pacer_may_boost(&m->pacer, input->now_ns) ||
-				 in->oldest_age_ns / 4 > t->slo_ns;
-		(void)boost_step(&m->boost, &view, ret_again_ns);
-	}
-	if (m->boost.on != was_on)
-		watch_boost(m, t, input, in);
-	if (in->woken)
-		m->woken_ns = input->now_ns;
-	pacer_boost(&m->pacer, input->now_ns, m->boost.on);
-	return m->boost.on;
+	governor_boost_watch(g, input);
+	on = governor_boost_model(g, i, input, &from, ret_again_ns);
+	if (on && !was_on)
+		governor_boost_begins(g, i, input, &from);
+	if (!on && was_on)
+		governor_boost_ends(g, input->now_ns);
+	pacer_boost(&m->pacer, input->now_ns, on);
+	return on;
 }
 
 /* Of the row underneath, so that a boost does not go with a new directive. */
-static uint64_t model_boost_wait_ns(const struct model *m, const struct response_table *t,
-				    uint64_t now_ns, uint32_t row)
+static uint64_t model_boost_wait_ns(const struct governor *g, const struct model *m,
+				    const struct response_table *t, uint64_t now_ns, uint32_t row)
 {
 	if (m->boost.disbelieved)
 		return UINT64_MAX;
-	return guard_boost_wait_ns(t, m->pacer.boosting ? m->pacer.row : row, switch_ns(m, now_ns));
+	return guard_boost_wait_ns(t, m->pacer.boosting ? m->pacer.row : row,
+				   governor_switch_ns(g, now_ns));
 }
 
 /* The row to run: the wanted one, held by the pacer and raised by a boost. */
@@ -382,7 +332,7 @@ static void model_pace(struct governor *g, uint32_t i, const struct response_tab
 	if (dwelling)
 		plan->reason = governor_first_reason(plan->reason, GOVERNOR_REASON_DWELL);
 	if (m->policy->guarded && !g->config.models[i].never_boosts &&
-	    model_boosts(m, t, input, &input->models[i], ret_again_ns)) {
+	    model_boosts(g, i, t, input, ret_again_ns)) {
 		plan->row = PACER_ROW_BASELINE;
 		plan->reason = governor_first_reason(plan->reason, GOVERNOR_REASON_BACKLOG);
 	}
@@ -476,6 +426,6 @@ void governor_model_decide(struct governor *g, uint32_t i, const struct governor
 	    !cu_shape_equal(planner_row(t, plan.row)->shape, g->full_shape))
 		ret->predicted_power_w = NAN;
 	if (t && m->policy->guarded && !g->config.models[i].never_boosts)
-		d->boost_wait_ns = model_boost_wait_ns(m, t, input->now_ns, plan.row);
+		d->boost_wait_ns = model_boost_wait_ns(g, m, t, input->now_ns, plan.row);
 	ret->reason = plan.reason;
 }

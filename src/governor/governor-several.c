@@ -53,30 +53,66 @@ static bool ran_on_all_cus(const struct governor *g, const struct governor_input
 	return true;
 }
 
+/* In shares of the interval: what a model was busy, and what its requests that came would have been
+ * alone. */
+struct share {
+	double busy, work;
+};
+
+static struct share share_of(const struct governor_input *input,
+			     const struct governor_model_input *in, double alone_ns)
+{
+	double interval_ns = (double)input->interval_ns;
+
+	return (struct share){
+		.busy = MIN((double)in->busy_ns / interval_ns, 1.0),
+		.work = (double)in->arrivals * alone_ns / interval_ns,
+	};
+}
+
+static double alone_ns(const struct several *s, uint32_t k)
+{
+	return s->asked.models[k].menu->options[s->plan.models[k].option].service_ns;
+}
+
+static void learn_beside(const struct several *s, uint32_t k, struct model *m,
+			 const struct governor_input *input, const struct share *others)
+{
+	const struct governor_model_input *in = &input->models[s->models[k]];
+	double interval_s = (double)input->interval_ns / (double)NSEC_PER_SEC;
+	double services = (double)in->executions, ratio;
+	const struct service_factor *f = &m->service_factor;
+
+	if (in->executions == 0)
+		return;
+	ratio = (double)in->busy_ns / (services * alone_ns(s, k));
+	stretch_learn(&m->stretch, interval_s, services, others->busy, ratio,
+		      service_factor_known(f) ? service_factor_get(f) : 0);
+	/* In the first of a clock that may have come late. */
+	if (s->n_ran > 1)
+		co_run_add(&m->co_run, interval_s, services, others->work, ratio);
+}
+
 void governor_several_learn(struct governor *g, const struct governor_input *input)
 {
-	const struct several *s = &g->several;
-	double busy[CARD_PLAN_MAX_MODELS], all_busy = 0;
+	struct share shares[CARD_PLAN_MAX_MODELS], all = {0};
+	struct several *s = &g->several;
 
-	if (!ran_on_all_cus(g, input))
+	if (!ran_on_all_cus(g, input)) {
+		s->n_ran = 0;
 		return;
+	}
+	s->n_ran = s->ran_mhz == s->plan.max_mhz ? MIN(s->n_ran + 1, UINT32_C(1000)) : 1;
+	s->ran_mhz = s->plan.max_mhz;
 	for (uint32_t k = 0; k < s->n; k++) {
-		busy[k] = MIN((double)input->models[s->models[k]].busy_ns /
-				      (double)input->interval_ns,
-			      1.0);
-		all_busy += busy[k];
+		shares[k] = share_of(input, &input->models[s->models[k]], alone_ns(s, k));
+		all.busy += shares[k].busy;
+		all.work += shares[k].work;
 	}
 	for (uint32_t k = 0; k < s->n; k++) {
-		const struct governor_model_input *in = &input->models[s->models[k]];
-		const struct card_plan_model *asked = &s->asked.models[k];
-		double alone_ns = (double)in->executions * asked->factor *
-				  asked->menu->options[s->plan.models[k].option].service_ns;
+		const struct share others = {all.busy - shares[k].busy, all.work - shares[k].work};
 
-		if (in->executions > 0)
-			stretch_learn(&g->models[s->models[k]].stretch,
-				      (double)input->interval_ns / (double)NSEC_PER_SEC,
-				      (double)in->executions, all_busy - busy[k],
-				      (double)in->busy_ns / alone_ns);
+		learn_beside(s, k, &g->models[s->models[k]], input, &others);
 	}
 }
 
@@ -184,6 +220,9 @@ static bool plan_together(struct governor *g, struct card_plan_request *q, const
 	if (!same_models || !same_configurations(&s->plan, &plan, q->n))
 		for (uint32_t i = 0; i < q->n; i++)
 			pacer_add_change(&g->models[models[i]].pacer, now_ns);
+	/* Under another mask services take another time. */
+	if (!same_models || !same_configurations(&s->plan, &plan, q->n))
+		switch_time_drop(&g->switch_time);
 	s->plan = plan;
 	s->asked = *q;
 	s->n = q->n;
@@ -204,63 +243,77 @@ static double top_service_ns(const struct response_menu *m, const struct menu_op
 	return least_ns;
 }
 
-/* See guard_boost_wait_ns(): here a boost is the highest clock under the same mask. */
-static uint64_t boost_wait_ns(const struct governor *g, uint32_t k)
+/* The highest clock under the same mask. */
+static struct boost_from boost_above(const struct governor *g, uint32_t k)
 {
 	const struct several *s = &g->several;
-	const struct response_menu *m = g->config.models[s->models[k]].menu;
-	const struct menu_option *o = &m->options[s->plan.models[k].option];
+	const struct governor_model_config *c = &g->config.models[s->models[k]];
+	const struct menu_option *o = &c->menu->options[s->plan.models[k].option];
+	double factor = s->asked.models[k].factor;
 
-	/* What is inside the cap at the highest clock is not known under these masks. */
-	if (o->clock == m->n_clocks - 1 || g->config.power_cap_uw > 0)
-		return UINT64_MAX;
-	return guard_wait_ns((double)m->slo_ns, o->service_ns, top_service_ns(m, o),
-			     /* switch_ns= */ 0);
+	return (struct boost_from){
+		.max_mhz = s->plan.max_mhz,
+		.slo_ns = (double)c->menu->slo_ns,
+		.service_ns = factor * o->service_ns,
+		.fast_ns = factor * top_service_ns(c->menu, o),
+		.factor = factor,
+		.is_known = c->table->baseline.workers == 1 && o->batch == c->table->baseline.batch,
+	};
 }
 
-static bool model_boosts(struct governor *g, uint32_t k, const struct governor_input *input,
-			 uint64_t *ret_again_ns)
+/* See guard_boost_wait_ns(). */
+static uint64_t boost_wait_ns(const struct governor *g, uint32_t k, const struct boost_from *from,
+			      double switch_ns)
 {
 	const struct several *s = &g->several;
-	uint32_t i = s->models[k], option = s->plan.models[k].option;
-	const struct governor_model_input *in = &input->models[i];
-	const struct response_menu *menu = g->config.models[i].menu;
-	const struct menu_option *o = &menu->options[option];
-	struct model *m = &g->models[i];
-	struct boost_view view = {
-		.in = in,
-		.now_ns = input->now_ns,
-		.wait_ns = boost_wait_ns(g, k),
-		.service_ns = top_service_ns(menu, o),
-		.row_service_ns = o->service_ns,
-		.danger = guard_in_danger((double)menu->slo_ns, o->service_ns, in),
-		/* See governor_model_decide(). */
-		.may_begin = pacer_may_boost(&m->pacer, input->now_ns) ||
-			     in->oldest_age_ns / 4 > menu->slo_ns,
-	};
+	const struct governor_model_config *c = &g->config.models[s->models[k]];
+	const struct menu_option *o = &c->menu->options[s->plan.models[k].option];
 
-	*ret_again_ns = UINT64_MAX;
-	if (in->state == GOVERNOR_INPUT_OK)
-		(void)boost_step(&m->boost, &view, ret_again_ns);
-	return m->boost.on;
+	/* What is inside the cap at the highest clock is not known under these masks. */
+	if (c->never_boosts || o->clock == c->menu->n_clocks - 1 || g->config.power_cap_uw > 0)
+		return UINT64_MAX;
+	return guard_wait_ns(from->slo_ns, from->service_ns, from->fast_ns, switch_ns);
+}
+
+/* Returns the first that wants one, or as many as there are. */
+static uint32_t decide_boosts(struct governor *g, const struct governor_input *input,
+			      struct boost_from *from, struct governor_decision *ret)
+{
+	const struct several *s = &g->several;
+	uint32_t first = s->n;
+
+	for (uint32_t k = 0; k < s->n; k++) {
+		struct governor_model_decision *d = &ret->models[s->models[k]];
+		uint64_t again_ns;
+
+		from[k] = boost_above(g, k);
+		from[k].wait_ns = boost_wait_ns(g, k, &from[k], /* switch_ns= */ 0);
+		if (!governor_boost_model(g, s->models[k], input, &from[k], &again_ns))
+			continue;
+		first = MIN(first, k);
+		ret->again_ns = MIN(ret->again_ns, again_ns);
+		d->reason = governor_first_reason(d->reason, GOVERNOR_REASON_BACKLOG);
+	}
+	return first;
 }
 
 static void boost(struct governor *g, const struct governor_input *input,
 		  struct governor_decision *ret)
 {
+	struct boost_from from[CARD_PLAN_MAX_MODELS];
 	struct several *s = &g->several;
+	bool was_on = false;
+	uint32_t first;
 
-	s->boosting = false;
-	for (uint32_t k = 0; k < s->n; k++) {
-		struct governor_model_decision *d = &ret->models[s->models[k]];
-		uint64_t again_ns;
-
-		if (!model_boosts(g, k, input, &again_ns))
-			continue;
-		s->boosting = true;
-		ret->again_ns = MIN(ret->again_ns, again_ns);
-		d->reason = governor_first_reason(d->reason, GOVERNOR_REASON_BACKLOG);
-	}
+	for (uint32_t k = 0; k < s->n; k++)
+		was_on |= g->models[s->models[k]].boost.on;
+	governor_boost_watch(g, input);
+	first = decide_boosts(g, input, from, ret);
+	s->boosting = first < s->n;
+	if (s->boosting && !was_on)
+		governor_boost_begins(g, s->models[first], input, &from[first]);
+	if (!s->boosting && was_on)
+		governor_boost_ends(g, input->now_ns);
 	for (uint32_t k = 0; k < s->n; k++)
 		pacer_boost(&g->models[s->models[k]].pacer, input->now_ns, s->boosting);
 	if (!s->boosting)
@@ -279,6 +332,7 @@ static void describe(struct governor *g, uint32_t k, const struct governor_input
 	const struct card_plan_choice *c = &s->plan.models[k];
 	uint32_t i = s->models[k];
 	const struct menu_option *o = &g->config.models[i].menu->options[c->option];
+	const struct boost_from from = boost_above(g, k);
 	struct governor_model_decision *d = &ret->models[i];
 
 	d->shape = o->full ? (struct cu_shape){0, 0} : o->shape;
@@ -286,32 +340,36 @@ static void describe(struct governor *g, uint32_t k, const struct governor_input
 		d->max_batch = o->batch;
 		d->max_wait_ns = c->wait_ns > 0 ? (uint64_t)c->wait_ns : 0;
 	}
-	d->boost_wait_ns = g->models[i].boost.disbelieved ? UINT64_MAX : boost_wait_ns(g, k);
+	d->boost_wait_ns = UINT64_MAX;
+	if (!g->models[i].boost.disbelieved)
+		d->boost_wait_ns = boost_wait_ns(g, k, &from, governor_switch_ns(g, input->now_ns));
 	d->tail_ns = isinf(c->tail_ns) ? NAN : c->tail_ns;
 	if (c->gives_way)
 		d->reason = governor_first_reason(d->reason, GOVERNOR_REASON_GIVES_WAY);
 	ret->reason = governor_first_reason(ret->reason, d->reason);
 }
 
-/* Whether a model would be left with a few CUs because of a demand that nobody has seen, without
- * being less important, and why: all have all CUs then, at full speed. */
-static enum governor_reason gives_way_to_a_guess(const struct governor *g,
-						 const struct governor_decision *d)
+/* Whether a model would be left with a few CUs without being less important, because of too much
+ * load or of a demand that nobody has seen, and why: all have all CUs then, at full speed. Masks
+ * apart leave CUs idle whenever one has nothing to do, which is what too much load can do without.
+ */
+static enum governor_reason gives_way_to_an_equal(const struct governor *g,
+						  const struct governor_decision *d)
 {
-	enum governor_reason guess = GOVERNOR_REASON_NONE;
+	enum governor_reason why = GOVERNOR_REASON_OVERLOAD;
 	const struct several *s = &g->several;
 
 	if (s->plan.fits || g->config.power_cap_uw > 0)
 		return GOVERNOR_REASON_NONE;
 	for (uint32_t k = 0; k < s->n; k++) {
-		enum governor_reason why = d->models[s->models[k]].reason;
+		enum governor_reason its = d->models[s->models[k]].reason;
 
 		if (s->asked.models[k].priority != s->asked.models[0].priority)
 			return GOVERNOR_REASON_NONE;
-		if (why == GOVERNOR_REASON_MISSING_INPUT || why == GOVERNOR_REASON_FIRST_INTERVAL)
-			guess = governor_first_reason(guess, why);
+		if (its == GOVERNOR_REASON_MISSING_INPUT || its == GOVERNOR_REASON_FIRST_INTERVAL)
+			why = governor_first_reason(why, its);
 	}
-	return guess;
+	return why;
 }
 
 bool governor_several_decide(struct governor *g, const struct governor_input *input,
@@ -341,7 +399,7 @@ bool governor_several_decide(struct governor *g, const struct governor_input *in
 	}
 	if (!plan_together(g, &q, models, input->now_ns))
 		return false;
-	ret->reason = gives_way_to_a_guess(g, ret);
+	ret->reason = gives_way_to_an_equal(g, ret);
 	if (ret->reason != GOVERNOR_REASON_NONE)
 		return false;
 	ret->max_mhz = g->several.plan.max_mhz;

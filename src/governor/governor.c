@@ -325,9 +325,10 @@ void governor_step(struct governor *g, const struct governor_input *input,
 		governor_model_estimate(g, i, input);
 	governor_cap_learn(g, input, active.n == 1 ? active.last : UINT32_MAX);
 	governor_check_step(g, input, active.n == 1 ? active.last : UINT32_MAX);
-	governor_factor_step(g, input, active.n == 1 ? active.last : UINT32_MAX);
 	governor_several_learn(g, input);
+	governor_factor_step(g, input, active.n == 1 ? active.last : UINT32_MAX);
 	governor_decide(g, input, ret);
+	governor_boost_note_wakes(g, input);
 	ret->changed = !g->decided || differs(ret, &g->previous);
 	g->previous = *ret;
 	g->decided = true;
@@ -336,6 +337,11 @@ void governor_step(struct governor *g, const struct governor_input *input,
 const struct boost *governor_boost(const struct governor *g, uint32_t model)
 {
 	return model < g->config.n_models ? &g->models[model].boost : NULL;
+}
+
+const struct late_test *governor_late_test(const struct governor *g, uint32_t model)
+{
+	return model < g->config.n_models ? &g->models[model].late_test : NULL;
 }
 
 /* Inherit. */
@@ -416,6 +422,10 @@ void governor_inherit(struct governor *g, const struct governor *old)
 {
 	g->number = old->number;
 	g->thermal = old->thermal;
+	g->switch_time = old->switch_time;
+	switch_time_drop(&g->switch_time);
+	g->woken_ns = old->woken_ns;
+	g->tried_ns = old->tried_ns;
 	inherit_decision(g, old);
 	inherit_plan(g, old);
 	for (uint32_t i = 0; i < g->config.n_models; i++) {

@@ -177,9 +177,11 @@ void governor_step(struct governor *g, const struct governor_input *input,
 struct self_check;
 const struct self_check *governor_self_check(const struct governor *g, uint32_t model);
 
-/* Whose wakes are believed (boost.h); NULL beyond the models. */
+/* Whether wakes (boost.h) and late counts (late-test.h) are believed; NULL beyond the models. */
 struct boost;
 const struct boost *governor_boost(const struct governor *g, uint32_t model);
+struct late_test;
+const struct late_test *governor_late_test(const struct governor *g, uint32_t model);
 
 /* What a model is planned by, with masks or without: the configuration's table, or what that
  * becomes on a card with other service times (response/menu-table.h). NULL: none. Changes with each

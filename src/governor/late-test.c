@@ -19,11 +19,23 @@ void late_test_init(struct late_test *l)
 	*l = (struct late_test){0};
 }
 
-/* Each of these has taken longer than the SLO, all of them together less than all there were. */
-static bool is_borne_out(const struct governor_model_input *in, uint64_t slo_ns)
+void late_test_forgive(struct late_test *l)
 {
-	return in->late <= in->completions &&
-	       (double)in->late * (double)slo_ns <= (double)in->sojourn_ns;
+	l->doubts = 0;
+	l->disbelieved = false;
+}
+
+/* Each of these has taken longer than the SLO, all of them together less than all there were. */
+static bool is_borne_out(double late, double n, double sojourn_ns, uint64_t slo_ns)
+{
+	return late <= n && late * (double)slo_ns <= sojourn_ns;
+}
+
+static void doubt(struct late_test *l)
+{
+	l->disbelieved = ++l->doubts >= DOUBTS_MAX;
+	if (l->disbelieved)
+		l->steps = 0;
 }
 
 static void raise_plan(struct late_test *l)
@@ -48,24 +60,12 @@ static void lower_plan(struct late_test *l)
 	l->useless = false;
 }
 
-void late_test_update(struct late_test *l, const struct governor_model_input *in, uint64_t slo_ns,
-		      uint32_t percentile)
+/* Of a poll, with the looks before it. */
+static void judge(struct late_test *l, double late, double n, uint32_t percentile)
 {
 	double allowed = 1 - percentile / 100.0, planned = PLANNED_SHARE * allowed;
-	double late = (double)in->late, n = (double)in->completions;
 
-	if (l->disbelieved || in->completions == 0)
-		return;
-	/* Latencies of an interval in which a worker came are not known. */
-	if (in->late > 0 && in->sojourn_ns == 0 && !in->whole_interval)
-		return;
-	if (!is_borne_out(in, slo_ns)) {
-		l->disbelieved = ++l->doubts >= DOUBTS_MAX;
-		if (l->disbelieved)
-			l->steps = 0;
-		return;
-	}
-	if (in->late > 0 && l->doubts > 0)
+	if (late > 0 && l->doubts > 0)
 		l->doubts--;
 	l->sum +=
 		(late * log(allowed / planned) + (n - late) * log((1 - allowed) / (1 - planned))) /
@@ -74,6 +74,42 @@ void late_test_update(struct late_test *l, const struct governor_model_input *in
 		raise_plan(l);
 	else if (l->sum <= -BOUND)
 		lower_plan(l);
+}
+
+/* What has failed is counted as late, too, but no latency is, and no plan helps it. */
+static uint64_t served_late(const struct governor_model_input *in)
+{
+	return in->late - MIN(in->late, in->failures);
+}
+
+static void hold_back(struct late_test *l, const struct governor_model_input *in)
+{
+	l->late += MIN(served_late(in), UINT64_MAX - l->late);
+	l->completions += MIN(in->completions, UINT64_MAX - l->completions);
+}
+
+void late_test_update(struct late_test *l, const struct governor_model_input *in, bool early,
+		      uint64_t slo_ns, uint32_t percentile)
+{
+	double late, n, sojourn_ns;
+
+	if (l->disbelieved || in->completions == 0)
+		return;
+	if (early && in->sojourn_ns == 0) {
+		hold_back(l, in);
+		return;
+	}
+	late = (double)served_late(in) + (double)l->late;
+	n = (double)in->completions + (double)l->completions;
+	sojourn_ns = (double)in->sojourn_ns * n / (double)in->completions;
+	l->late = l->completions = 0;
+	/* Latencies of an interval in which a worker came are not known. */
+	if (late > 0 && in->sojourn_ns == 0 && !in->whole_interval)
+		return;
+	if (is_borne_out(late, n, sojourn_ns, slo_ns))
+		judge(l, late, n, percentile);
+	else
+		doubt(l);
 }
 
 double late_test_raise(const struct late_test *l)

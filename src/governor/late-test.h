@@ -27,13 +27,18 @@
 struct late_test {
 	double sum;
 	uint32_t steps, in_vain;
+	uint64_t late,
+		completions; /* of looks since the last poll, whose latencies are not known */
 	uint32_t doubts;
 	bool useless, disbelieved;
 };
 
 void late_test_init(struct late_test *l);
-/* An interval of the plan's own: what was decided for another reason says nothing about it. */
-void late_test_update(struct late_test *l, const struct governor_model_input *in, uint64_t slo_ns,
-		      uint32_t percentile);
+/* Whoever was doubted has left. */
+void late_test_forgive(struct late_test *l);
+/* An interval of the plan's own: what was decided for another reason says nothing about it. One
+ * that ended early may come without latencies; those of the poll stand for it. */
+void late_test_update(struct late_test *l, const struct governor_model_input *in, bool early,
+		      uint64_t slo_ns, uint32_t percentile);
 /* How many times the demand is to be planned for: 1 to 1.3. */
 double late_test_raise(const struct late_test *l);

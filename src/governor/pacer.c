@@ -6,14 +6,14 @@
 #include <string.h>
 
 /* Where demand moves a lower row is taken once it would have saved so much. */
-#define DWELL_MOVING_J 6.0
+#define DWELL_MOVING_J 3.0
 #define DWELL_MIN_W    2.0
 /* What chance made a change of goes on falling for a while: one step goes where several would. */
 #define DWELL_SETTLE_NS (UINT64_C(4) * NSEC_PER_SEC)
 /* Two falls a minute by chance, and the rises between them, stay within four changes a minute. */
 #define DWELL_STEADY_NS (UINT64_C(30) * NSEC_PER_SEC)
-/* Below this (measures: a tie) nothing repays a mask change. */
-#define MASK_MIN_SAVING_W 1.0
+/* A mask change stalls the card for some 55 us, some 10 mJ: repaid within the least dwell. */
+#define MASK_MIN_SAVING_W 0.01
 /* As long as the longest window over which a fall is detected (16 intervals of 0.5 s). */
 #define SETTLE_NS (UINT64_C(8) * NSEC_PER_SEC)
 /* Long enough for the first counts to be more than one. */

@@ -124,7 +124,7 @@ static const struct record_field option_fields[] = {
 #undef STRUCT
 
 #define STRUCT	 menu_point
-#define SHARE(i) FIELD(survival.ns[i], RECORD_FLOAT, 0)
+#define SHARE(i) FIELD(survival.at[i], RECORD_U16, UINT16_MAX)
 _Static_assert(TAIL_SHARES == 10, "all of them are below");
 static const struct record_field point_fields[] = {
 	FIELD(tail_ns, RECORD_FLOAT, 0),

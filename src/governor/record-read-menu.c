@@ -80,7 +80,7 @@ static int read_point(const struct menu_reading *m, uint32_t option, uint32_t ra
 	if (r < 0)
 		return r;
 	for (int i = 1; i < TAIL_SHARES; i++)
-		if (p->survival.ns[i] < p->survival.ns[i - 1])
+		if (p->survival.at[i] < p->survival.at[i - 1])
 			return bad(m, "a survival curve that does not ascend");
 	return 0;
 }

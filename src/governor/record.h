@@ -5,7 +5,7 @@
  * needed: those in force with masks first, then those without. Lines, fields separated by one
  * blank, in a fixed order:
  *
- *	cofris-record 7
+ *	cofris-record 8
  *	card, table, row, model		one configuration of a card,
  *	menu, rates, clock, option, point	with the menu of each model that has one;
  *					an option has points as far as tails are kept,
@@ -20,7 +20,7 @@
 #include "governor/governor.h"
 #include <stdio.h>
 
-#define RECORD_VERSION	 7
+#define RECORD_VERSION	 8
 #define RECORD_MAX_CARDS 64
 #define RECORD_LINE_MAX	 4096 /* bytes with the newline */
 /* Enough for any single call below. */

@@ -3,8 +3,6 @@
 #include "base/macros.h"
 #include <math.h>
 
-/* Services under one configuration differ from each other by so much, or less. */
-#define SPREAD 0.25
 /* What each cell of a profile is off by itself does not average out under it. */
 #define CELL_ERROR 0.01
 /* A card's service times creep with its heat: by so much in a minute, and in all. */
@@ -65,7 +63,7 @@ static void be_surprised(struct service_factor *f, double off, double noise)
 
 static void look(struct service_factor *f, double ratio, double services)
 {
-	double noise = square(SPREAD) / services + square(CELL_ERROR);
+	double noise = square(SERVICE_FACTOR_SPREAD) / services + square(CELL_ERROR);
 	double off = CLAMP(ratio, RATIO_MIN, RATIO_MAX) - service_factor_get(f), gain, move;
 
 	be_surprised(f, off, noise);

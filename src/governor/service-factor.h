@@ -23,6 +23,8 @@
 #define SERVICE_FACTOR_MAX 1.5
 /* Before anything is known. Cards of a kind differ by more, but a profile is of this card. */
 #define SERVICE_FACTOR_PRIOR_ERROR 0.04
+/* Services under one configuration differ from each other by so much, or less. */
+#define SERVICE_FACTOR_SPREAD 0.25
 /* What is planned for moves in steps of it. */
 #define SERVICE_FACTOR_STEP 0.01
 

@@ -10,4 +10,6 @@ struct several {
 	struct card_plan_request asked;
 	struct card_plan plan;
 	bool boosting;
+	/* Intervals in a row in which all ran on all CUs at this clock. */
+	uint32_t ran_mhz, n_ran;
 };

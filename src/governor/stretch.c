@@ -22,19 +22,24 @@ static double square(double a)
 	return a * a;
 }
 
-/* Of the line ratio = f + slope * busy through the sums and the guesses. */
-static double learnt(const struct stretch *s)
+/* Of the line ratio = f + slope * busy through the sums and the guesses; with f known, of its slope
+ * alone. */
+static double learnt(const struct stretch *s, double factor)
 {
 	double card = square(SPREAD / SPREAD_CARD), guess = square(SPREAD / SPREAD_SHARE);
 	double n = s->n + card, y = s->y + card, xx = s->xx + guess;
 	double xy = s->xy + guess * STRETCH_FIRST, determinant = n * xx - s->x * s->x;
 	double f = (y * xx - s->x * xy) / determinant, slope = (n * xy - s->x * y) / determinant;
 
+	if (factor > 0) {
+		f = factor;
+		slope = (s->xy - f * s->x + f * guess * STRETCH_FIRST) / xx;
+	}
 	return f > 0 ? CLAMP(slope / f, STRETCH_LEAST, STRETCH_MOST) : STRETCH_FIRST;
 }
 
 void stretch_learn(struct stretch *s, double interval_s, double services, double others_busy,
-		   double ratio)
+		   double ratio, double factor)
 {
 	double keep, share;
 
@@ -47,7 +52,7 @@ void stretch_learn(struct stretch *s, double interval_s, double services, double
 	s->y = keep * s->y + services * ratio;
 	s->xx = keep * s->xx + services * square(others_busy);
 	s->xy = keep * s->xy + services * others_busy * ratio;
-	share = learnt(s);
+	share = learnt(s, factor);
 	if (fabs(share - s->share) > STEP)
 		s->share = share;
 }

@@ -23,6 +23,7 @@ struct stretch {
 };
 
 void stretch_init(struct stretch *s);
-/* An interval of services executions that took ratio times what they take alone. */
+/* An interval of services executions that took ratio times what they take alone. factor: f, where
+ * that is known; 0: it is learnt along. */
 void stretch_learn(struct stretch *s, double interval_s, double services, double others_busy,
-		   double ratio);
+		   double ratio, double factor);

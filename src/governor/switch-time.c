@@ -86,7 +86,7 @@ static void count(struct switch_time *s)
 		keep(s, s->busy_ns, /* at_least= */ true);
 }
 
-static void end(struct switch_time *s)
+void switch_time_stop(struct switch_time *s)
 {
 	if (s->watching && s->executions > 0)
 		keep(s, s->busy_ns, /* at_least= */ true);
@@ -106,7 +106,7 @@ void switch_time_executions(struct switch_time *s, uint64_t now_ns, uint64_t int
 	}
 	s->seen_ns = now_ns;
 	if (had_pause(s, now_ns, all_ns)) {
-		end(s);
+		switch_time_stop(s);
 		return;
 	}
 	s->last_ns += (double)busy_ns;
@@ -117,7 +117,7 @@ void switch_time_executions(struct switch_time *s, uint64_t now_ns, uint64_t int
 
 void switch_time_end(struct switch_time *s, uint64_t now_ns)
 {
-	end(s);
+	switch_time_stop(s);
 	if (s->felt)
 		s->lowered_ns = now_ns;
 	s->felt = false;

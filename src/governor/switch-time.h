@@ -59,6 +59,8 @@ void switch_time_executions(struct switch_time *s, uint64_t now_ns, uint64_t int
 			    uint64_t busy_ns, uint64_t executions);
 /* A lower clock is ordered. */
 void switch_time_end(struct switch_time *s, uint64_t now_ns);
+/* From here on services tell nothing: until then it had not come. */
+void switch_time_stop(struct switch_time *s);
 /* Something else has changed: the watch has come to nothing. */
 void switch_time_drop(struct switch_time *s);
 bool switch_time_known(const struct switch_time *s);

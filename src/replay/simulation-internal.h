@@ -8,7 +8,7 @@
  *   simulation-queue.c     arrivals, batches and executions
  *   simulation-interval.c  what is kept of each interval, and schedules
  *   simulation-events.c    disturbances
- *   simulation-governor.c  the daemon's part: input, decision, and how it reaches card and worker
+ *   simulation-governor.c  the daemon's part, and its own files: simulation-governor.h
  */
 #pragma once
 

@@ -190,27 +190,35 @@ bool candidate_batch(const struct tail_question *q, uint32_t cell, double rate_r
 	return true;
 }
 
-void candidate_refine_power(const struct tail_question *q, struct candidate *c, double rate_rps,
-			    double *ret_busy)
+void candidate_set_power_of(const struct tail_question *q, struct candidate *c, double rate_rps,
+			    const struct tail_sizes *sizes, const double *share, double *ret_busy)
 {
 	const struct surface_cell *own = cell_of(q, c->cell);
 	double power_w = c->idle_w, busy = 0;
-	struct tail_sizes sizes;
-	struct tail_batch b;
 
 	candidate_set_power(own, c, rate_rps);
 	*ret_busy = MIN(rate_rps / own->capacity_rps, 1.0);
-	if (!candidate_batch(q, c->cell, rate_rps, false, &b))
+	if (sizes->n == 0)
 		return;
-	find_sizes(q->tails->surface, own, &sizes);
-	for (uint32_t k = 0; k < sizes.n; k++) {
+	for (uint32_t k = 0; k < sizes->n; k++) {
 		/* What gating takes away is the same for all of a shape and clock. */
-		double busy_w = MAX(sizes.cells[k]->power_w + c->busy_w - own->power_w, c->idle_w);
+		double busy_w = MAX(sizes->cells[k]->power_w + c->busy_w - own->power_w, c->idle_w);
 
-		power_w += b.share[k] * (busy_w - c->idle_w);
-		busy += b.share[k];
+		power_w += share[k] * (busy_w - c->idle_w);
+		busy += share[k];
 	}
 	c->power_w = MAX(c->power_w, power_w);
 	c->drew_w = c->power_w - c->idle_w;
 	*ret_busy = MIN(MAX(*ret_busy, busy), 1.0);
+}
+
+void candidate_refine_power(const struct tail_question *q, struct candidate *c, double rate_rps,
+			    double *ret_busy)
+{
+	struct tail_sizes sizes = {0};
+	struct tail_batch b;
+
+	if (candidate_batch(q, c->cell, rate_rps, false, &b))
+		find_sizes(q->tails->surface, cell_of(q, c->cell), &sizes);
+	candidate_set_power_of(q, c, rate_rps, &sizes, b.share, ret_busy);
 }

@@ -16,5 +16,7 @@ struct menu_building {
 	struct response_menu *menu;
 };
 
-/* All points of an option. */
-void menu_add_points(const struct menu_building *b, uint32_t option);
+/* Of how many rates an option has to have points because the table chose it. */
+uint32_t menu_rates_chosen(const struct menu_building *b, uint32_t option);
+/* All points of all options. 0 or -ENOMEM. */
+int menu_add_points(const struct menu_building *b);

@@ -54,18 +54,24 @@ static void survival_at(const struct response_menu *m, uint32_t option, const st
 {
 	const struct menu_point *x = response_menu_point(m, option, at->before);
 	const struct menu_point *y = response_menu_point(m, option, at->after);
+	struct tail_survival other;
 
+	tail_unpack(&x->survival, ret);
+	if (x == y)
+		return;
+	tail_unpack(&y->survival, &other);
 	for (int i = 0; i < TAIL_SHARES; i++)
-		ret->ns[i] = between(x->survival.ns[i], y->survival.ns[i], at->part);
+		ret->ns[i] = between(ret->ns[i], other.ns[i], at->part);
 }
 
 static void point_at(const struct response_menu *m, uint32_t option, const struct place *at,
-		     struct menu_point *ret)
+		     struct menu_point *ret, struct tail_survival *ret_survival)
 {
 	const struct menu_point *x, *y;
 
 	if (!is_sustained(m, option, at)) {
 		*ret = menu_point_unsustained;
+		tail_unpack(&ret->survival, ret_survival);
 		return;
 	}
 	x = response_menu_point(m, option, at->before);
@@ -74,15 +80,16 @@ static void point_at(const struct response_menu *m, uint32_t option, const struc
 	ret->wait_ns = between(x->wait_ns, y->wait_ns, at->part);
 	ret->busy = between(x->busy, y->busy, at->part);
 	ret->power_w = between(x->power_w, y->power_w, at->part);
-	survival_at(m, option, at, &ret->survival);
+	survival_at(m, option, at, ret_survival);
+	tail_pack(ret_survival, &ret->survival);
 }
 
 void menu_point_at(const struct response_menu *m, uint32_t option, double rate_rps,
-		   struct menu_point *ret)
+		   struct menu_point *ret, struct tail_survival *ret_survival)
 {
 	const struct place at = place_of(m, rate_rps);
 
-	point_at(m, option, &at, ret);
+	point_at(m, option, &at, ret, ret_survival);
 }
 
 /* ---- what is chosen ---- */
@@ -201,10 +208,11 @@ static void set_row(const struct search *s, const struct row_search *r, struct t
 	uint32_t option = choice(s, r), chosen = option == UINT32_MAX ? m->baseline : option;
 	const struct menu_option *o = &m->options[chosen];
 	struct place last = {m->n_rates - 1, m->n_rates - 1, 0};
+	struct tail_survival survival;
 	struct menu_point p;
 
 	/* Beyond what this card can do, B is as at the most that the profile's can. */
-	point_at(m, chosen, r->at.after < m->n_rates ? &r->at : &last, &p);
+	point_at(m, chosen, r->at.after < m->n_rates ? &r->at : &last, &p, &survival);
 	row->cell = o->cell;
 	row->max_mhz = m->clocks[o->clock].max_mhz;
 	row->shape = o->shape;
@@ -223,7 +231,7 @@ static void set_row(const struct search *s, const struct row_search *r, struct t
 	}
 	row->power_w = (double)p.power_w;
 	row->tail_upper_ns = f * (double)p.tail_ns;
-	row->tail_ns = MIN(f * tail_latency_ns(&p.survival, s->allowed), row->tail_upper_ns);
+	row->tail_ns = MIN(f * tail_latency_ns(&survival, s->allowed), row->tail_upper_ns);
 }
 
 static void set_baseline(const struct search *s, struct response_table *ret)
@@ -240,10 +248,11 @@ static void set_baseline(const struct search *s, struct response_table *ret)
 static double late_at(const struct response_menu *m, uint32_t option, double rate_rps,
 		      double limit_ns)
 {
+	struct tail_survival survival;
 	struct menu_point p;
 
-	menu_point_at(m, option, rate_rps, &p);
-	return response_menu_late(&p, limit_ns);
+	menu_point_at(m, option, rate_rps, &p, &survival);
+	return isinf(p.tail_ns) ? 1 : tail_late(&survival, limit_ns);
 }
 
 /* What B is late on this card beyond what it is on the profile's is none of our choice, and full
@@ -271,7 +280,7 @@ void menu_table(const struct response_menu *m, const struct response_table *tabl
 	};
 
 	*ret = *table;
-	if (o->factor == 1)
+	if (o->factor == 1 && o->late_max <= s.allowed)
 		return;
 	for (uint32_t i = 0; i < s.n_rows; i++) {
 		double rate_rps = o->factor * table->rows[i].rate_rps;
@@ -280,7 +289,8 @@ void menu_table(const struct response_menu *m, const struct response_table *tabl
 		s.rows[i] = (struct row_search){
 			.at = place_of(m, rate_rps),
 			.late_w = late_w * rate_rps,
-			.allowed = allowed_at(&s, table->rows[i].rate_rps),
+			.allowed = MAX(allowed_at(&s, table->rows[i].rate_rps),
+				       i > 0 ? o->late_max : 0),
 			.full = none,
 			.masked = none,
 		};

@@ -19,14 +19,18 @@ struct menu_table_options {
 	double factor;	  /* service time over the profile's */
 	double late_cost; /* as the table's */
 	bool full_only;	  /* no masks */
+	/* Share of the requests that may be late above row 0, where that is more than what the
+	 * percentile allows: of rows that count on boosts. Their cost is as of what is late. */
+	double late_max;
 };
 
 /* table: the one that the menu belongs to, or the one without masks of the same rates. Neither
- * allocates nor fails; ret may not be table. A factor of 1 gives the table itself. */
+ * allocates nor fails; ret may not be table. A factor of 1 gives the table itself where late_max
+ * allows nothing more. */
 void menu_table(const struct response_menu *m, const struct response_table *table,
 		const struct menu_table_options *o, struct response_table *ret);
 
-/* An option at any rate: as at a rate of the menu, or between two. Above the last one nothing is
- * sustained. */
+/* An option at any rate: as at a rate of the menu, or between two; its survival, too, as it is
+ * before it is packed. Above the last one nothing is sustained. */
 void menu_point_at(const struct response_menu *m, uint32_t option, double rate_rps,
-		   struct menu_point *ret);
+		   struct menu_point *ret, struct tail_survival *ret_survival);

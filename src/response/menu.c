@@ -216,6 +216,45 @@ struct response_menu *response_menu_new(uint32_t n_options, uint32_t n_rates)
 	return m;
 }
 
+static uint32_t points_kept(const struct response_menu *m, uint32_t option)
+{
+	uint32_t n = m->n_rates;
+
+	while (n > 0 && isinf(response_menu_point(m, option, n - 1)->tail_ns))
+		n--;
+	return n;
+}
+
+int response_menu_trim(struct response_menu **m)
+{
+	const struct response_menu *from = *m;
+	struct response_menu *to;
+	size_t options = from->n_options * sizeof(*from->options), n = 0, points;
+
+	for (uint32_t i = 0; i < from->n_options; i++)
+		n += points_kept(from, i);
+	points = n * sizeof(*from->points);
+	to = malloc(sizeof(*to) + options + points + (from->n_options + 1) * sizeof(uint32_t));
+	if (!to)
+		return -ENOMEM;
+	*to = *from;
+	to->options = (struct menu_option *)(to + 1);
+	to->points = (struct menu_point *)(to->options + to->n_options);
+	to->first_point = (uint32_t *)(to->points + n);
+	memcpy(to->options, from->options, options);
+	to->first_point[0] = 0;
+	for (uint32_t i = 0; i < to->n_options; i++) {
+		uint32_t kept = points_kept(from, i), first = to->first_point[i];
+
+		memcpy(&to->points[first], response_menu_point(from, i, 0),
+		       kept * sizeof(*to->points));
+		to->first_point[i + 1] = first + kept;
+	}
+	free(*m);
+	*m = to;
+	return 0;
+}
+
 static void set_objective(const struct menu_building *b, struct response_menu *ret)
 {
 	const struct response_table *t = b->table;
@@ -272,8 +311,8 @@ int response_menu_derive(struct response_tails *t, const struct table_options *o
 	set_objective(&b, m);
 	if (add_options(&b, n) < 0)
 		return table_refuse(ret_error, -E2BIG, "too many clocks");
-	for (uint32_t i = 0; i < n; i++)
-		menu_add_points(&b, i);
+	if (menu_add_points(&b) < 0 || response_menu_trim(&m) < 0)
+		return table_refuse(ret_error, -ENOMEM, "out of memory");
 	*ret = TAKE_PTR(m);
 	return 0;
 }

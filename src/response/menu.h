@@ -53,7 +53,7 @@ struct menu_point {
 	float wait_ns; /* planned wait for a batch to fill: (SLO - tail without it) / 2; 0: none */
 	float busy;    /* share of the time that something executes */
 	float power_w; /* of the card, with this model alone on it */
-	struct tail_survival survival; /* of the sojourns: INFINITY where tail_ns is */
+	struct tail_packed survival; /* of the sojourns; of no meaning where tail_ns is INFINITY */
 };
 
 struct response_menu {
@@ -70,21 +70,34 @@ struct response_menu {
 	double rate_rps[TABLE_MAX_ROWS];	      /* ascending; those of the table's rows */
 	struct menu_clock clocks[SURFACE_MAX_LEVELS]; /* ascending */
 	struct menu_option *options;		      /* as the surface's cells are sorted */
-	struct menu_point *points;		      /* [option * n_rates + rate] */
+	/* Options have points as far as they sustain rates. first_point[i] of points is option i's
+	 * first, first_point[n_options] their number; NULL: n_rates of each, [option * n_rates +
+	 * rate]. */
+	struct menu_point *points;
+	uint32_t *first_point;
 };
+
+/* As a point above what its option sustains. */
+extern const struct menu_point menu_point_unsustained;
 
 static inline const struct menu_point *response_menu_point(const struct response_menu *m,
 							   uint32_t option, uint32_t rate)
 {
-	return &m->points[(size_t)option * m->n_rates + rate];
+	const uint32_t *first = m->first_point;
+
+	if (!first)
+		return &m->points[(size_t)option * m->n_rates + rate];
+	return rate < first[option + 1] - first[option] ? &m->points[first[option] + rate]
+							: &menu_point_unsustained;
 }
 
 /* An empty one with room for so many options and rates (which are set); NULL: no memory. For
  * free().
  */
 struct response_menu *response_menu_new(uint32_t n_options, uint32_t n_rates);
-/* As a point above what its option sustains. */
-extern const struct menu_point menu_point_unsustained;
+/* Leaves out what follows the last rate that an option sustains: most of what response_menu_new()
+ * makes room for. 0 or -ENOMEM, with *m as it was. */
+int response_menu_trim(struct response_menu **m);
 
 /* The first option from low on whose cell or clock (key: its offset) is at least this: they are
  * sorted by both. */
@@ -107,7 +120,12 @@ static inline uint32_t response_menu_from(const struct response_menu *m, uint32_
 /* The share of requests later than limit_ns: 1 above what the option sustains. */
 static inline double response_menu_late(const struct menu_point *p, double limit_ns)
 {
-	return isinf(p->tail_ns) ? 1 : tail_late(&p->survival, limit_ns);
+	struct tail_survival survival;
+
+	if (isinf(p->tail_ns))
+		return 1;
+	tail_unpack(&p->survival, &survival);
+	return tail_late(&survival, limit_ns);
 }
 
 /* Whether workers that follow masks, or batches, or neither, can run it. */
@@ -124,9 +142,9 @@ double response_menu_busy_w(const struct response_menu *m, uint32_t option);
 
 /* Derives the menu that belongs to a table of the same tails and options (table: that one). Options
  * that are never better than another one of the same clock and shape are left out; nothing that the
- * table chose is. What the table had simulated stands; else every other rate is (of batches every
- * fourth), and what lies between is straight; so is the distance from a tail to its bound, which is
- * known at a few rates. One malloc()ed block, for free(). Errors as of response_table_derive(). */
+ * table chose is. What the table had simulated stands; else few options are simulated over their
+ * load, and the others lie between these where their services do (menu-curve.h). One malloc()ed
+ * block, for free(). Errors as of response_table_derive(). */
 int response_menu_derive(struct response_tails *t, const struct table_options *o,
 			 const struct response_table *table, struct response_menu **ret,
 			 struct surface_error *ret_error);

@@ -46,3 +46,17 @@ double tail_latency_ns(const struct tail_survival *s, double share)
 	part = log(share / tail_shares[i]) / log(tail_shares[i + 1] / tail_shares[i]);
 	return s->ns[i] + part * ((double)s->ns[i + 1] - s->ns[i]);
 }
+
+void tail_pack(const struct tail_survival *s, struct tail_packed *ret)
+{
+	for (int i = 0; i < TAIL_SHARES; i++) {
+		uint32_t bits, half = UINT32_C(1) << (TAIL_PACKED_SHIFT - 1);
+
+		memcpy(&bits, &s->ns[i], sizeof(bits));
+		/* Not for NaN and what is less than nothing: sojourns are neither. */
+		bits = bits > TAIL_PACKED_FROM
+			       ? (bits - TAIL_PACKED_FROM + half) >> TAIL_PACKED_SHIFT
+			       : 0;
+		ret->at[i] = (uint16_t)(bits < UINT16_MAX ? bits : UINT16_MAX);
+	}
+}

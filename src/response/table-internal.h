@@ -63,6 +63,9 @@ double candidate_late(const struct tail_question *q, uint32_t cell, double rate_
  */
 void candidate_refine_power(const struct tail_question *q, struct candidate *c, double rate_rps,
 			    double *ret_busy);
+/* Likewise, by the part of the time that batches of each size execute; n = 0: all are full. */
+void candidate_set_power_of(const struct tail_question *q, struct candidate *c, double rate_rps,
+			    const struct tail_sizes *sizes, const double *share, double *ret_busy);
 /* The batches that it may execute, up to its own; n = 0: of one that does not wait for any. */
 void candidate_find_sizes(const struct tail_question *q, uint32_t cell, struct tail_sizes *ret);
 void candidate_set_sizes(const struct tail_question *q, struct candidate *c);

@@ -7,3 +7,5 @@ foreach(engine IN ITEMS plant hip)
     COST 100 SKIP_RETURN_CODE 77
     ENVIRONMENT "COFRIS_BUILD=${PROJECT_BINARY_DIR};COFRIS_SOURCE=${PROJECT_SOURCE_DIR}")
 endforeach()
+# Its kernels run on the host.
+set_tests_properties(system-quickstart-hip PROPERTIES PROCESSORS 2)

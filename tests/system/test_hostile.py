@@ -165,11 +165,18 @@ class Liar:
         self.socket.send(hello())
         kind, _, (self.memory, self.eventfd) = receive(self.socket)
         check(kind == WELCOME, "welcome")
-        self.beats = 0
+        self.beats = self.late = 0
 
     def beat(self):
         self.beats += 1
         os.pwrite(self.memory, struct.pack("<Q", self.beats), 4096)
+
+    def serve_late(self):
+        """Two more that were late, but no latency of either."""
+        self.late += 2
+        n, busy_ns = self.late, self.late * 5000000
+        os.pwrite(self.memory, struct.pack("<7Q", n, n, n, 0, n, n, busy_ns), 8192)
+        self.beat()
 
     def wake(self):
         os.write(self.eventfd, struct.pack("<Q", 1))
@@ -218,6 +225,31 @@ def a_worker_that_wakes_for_nothing_is_named_and_ignored(m):
     m.start_worker("--rate", "40", "--duration", "600s")
     wait_for("others are believed", lambda: m.status()["gpus"][0]["models"][0]["workers"] == 1
              and m.status()["gpus"][0]["models"][0]["wakes_ignored"] is None)
+
+
+@case()
+def a_worker_whose_late_requests_have_no_latencies_is_named(m):
+    daemon, worker = governed(m)
+    liar = Liar(m)
+
+    def model():
+        liar.serve_late()
+        return m.status()["gpus"][0]["models"][0]
+
+    check(model()["late_ignored"] is None, "believed at first")
+    blamed = wait_for("disbelief", lambda: model()["late_ignored"], timeout=30)
+    check(blamed == {"pid": os.getpid(), "instance": "hostile"}, f"it is named: {blamed}")
+    doubts = {w["pid"]: w["doubt"] for w in m.status()["gpus"][0]["worker_list"]}
+    check(sorted(doubts.values(), key=str) == [None, "its late counts contradict its latencies"],
+          f"and nobody else: {doubts}")
+    text = m.capture([os.path.join(BIN, "cofrisctl"), "--bus", m.bus_address, "status"]).stdout
+    check(f"pid {os.getpid()} (hostile)" in text, f"and in words: {text}")
+    check(m.log("cofrisd").count("late requests count no more") == 1, "the journal says so once")
+    liar.leave()
+    wait_for("its counts gone", lambda: m.status()["gpus"][0]["models"][0]["workers"] == 1)
+    # All that are left were there with it.
+    check(m.status()["gpus"][0]["models"][0]["late_ignored"] is not None, "still")
+    still_fine(m, daemon, worker)
 
 
 @case()

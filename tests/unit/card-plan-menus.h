@@ -72,10 +72,9 @@ static inline void menus_points(const struct menu_recipe *r, struct response_men
 	for (uint32_t i = 0; i < m->n_rates; i++) {
 		struct menu_point *p = &m->points[(size_t)option * m->n_rates + i];
 		double u = m->rate_rps[i] / o->capacity_rps, wait_ns;
+		struct tail_survival survival;
 
-		*p = (struct menu_point){.tail_ns = INFINITY, .busy = 1, .power_w = INFINITY};
-		for (unsigned int j = 0; j < TAIL_SHARES; j++)
-			p->survival.ns[j] = INFINITY;
+		*p = menu_point_unsustained;
 		if (u > TABLE_MAX_UTILISATION)
 			continue;
 		wait_ns = 0.5 * u / (1 - u) * o->service_ns * noise;
@@ -85,8 +84,9 @@ static inline void menus_points(const struct menu_recipe *r, struct response_men
 			continue;
 		}
 		for (unsigned int j = 0; j < TAIL_SHARES; j++)
-			p->survival.ns[j] =
+			survival.ns[j] =
 				(float)(o->service_ns * 1.02 - wait_ns * log(tail_shares[j]));
+		tail_pack(&survival, &p->survival);
 		p->busy = (float)u;
 		p->power_w = (float)(c->idle_w + u * (c->uncore_w + cus * c->cu_w) +
 				     m->rate_rps[i] * o->energy_j);

@@ -9,7 +9,7 @@ cofris_test(test-manager-masks SOURCES test-manager-masks.c USES cofris-daemon-c
 foreach(part test-manager test-manager-cap test-manager-check test-manager-doubt
     test-manager-explain test-manager-follow test-manager-groups test-manager-reload)
   cofris_test(${part} SOURCES ${part}.c test-manager-fixture.c
-    USES cofris-daemon-loop cofris-static LABELS unit TIMEOUT 120)
+    USES cofris-daemon-loop cofris-static LABELS unit TIMEOUT 120 WAITS COST 15)
 endforeach()
 cofris_test(test-ctl SOURCES test-ctl.c USES cofris-base LABELS unit)
 add_dependencies(test-ctl cofrisctl)

@@ -20,7 +20,7 @@ add_test(NAME test-docs
     --programs $<TARGET_FILE_DIR:cofrisd> --config-keys $<TARGET_FILE:docs-config-keys>
     --library $<TARGET_FILE:cofris> --cc ${CMAKE_C_COMPILER} --cxx ${COFRIS_CXX}
     "--cflags=${docs_sanitize}")
-set_tests_properties(test-docs PROPERTIES LABELS unit TIMEOUT 180)
+set_tests_properties(test-docs PROPERTIES LABELS unit TIMEOUT 180 PROCESSORS 2)
 
 if(COFRIS_MAN AND SCDOC)
   set(docs_man --man)
@@ -31,4 +31,5 @@ add_test(NAME test-install
     --build ${PROJECT_BINARY_DIR} --prefix ${CMAKE_INSTALL_PREFIX} --cc ${CMAKE_C_COMPILER}
     "--cflags=${docs_sanitize}" ${docs_man})
 # The lock: cmake --install writes a manifest into the build folder.
-set_tests_properties(test-install PROPERTIES LABELS unit TIMEOUT 180 RESOURCE_LOCK install)
+set_tests_properties(test-install PROPERTIES LABELS unit TIMEOUT 180 PROCESSORS 2
+  RESOURCE_LOCK install)

@@ -72,17 +72,17 @@ static inline void world_point(struct world_model *m, uint32_t option, uint32_t 
 	double rps = m->menu.rate_rps[rate], u = rps / o->capacity_rps;
 	double idle_w = m->menu.clocks[o->clock].idle_w;
 	struct menu_point *p = &m->points[option * WORLD_RATES + rate];
+	struct tail_survival survival;
 
-	*p = (struct menu_point){.tail_ns = INFINITY, .busy = 1, .power_w = INFINITY};
-	for (int i = 0; i < TAIL_SHARES; i++)
-		p->survival.ns[i] = INFINITY;
+	*p = menu_point_unsustained;
 	if (u > TABLE_MAX_UTILISATION)
 		return;
 	p->tail_ns = (float)(o->service_ns * (1 + 1.5 * u / (1 - u)));
 	p->busy = (float)u;
 	p->power_w = (float)(idle_w + u * (world_busy_w(&m->menu, option) - idle_w));
 	for (int i = 0; i < TAIL_SHARES; i++)
-		p->survival.ns[i] = p->tail_ns * (0.5F + 0.12F * (float)i);
+		survival.ns[i] = p->tail_ns * (0.5F + 0.12F * (float)i);
+	tail_pack(&survival, &p->survival);
 }
 
 /* Clock and CUs give throughput and take power, each model by another measure. */

@@ -19,6 +19,7 @@ target_link_options(test-governor-memory PRIVATE
 cofris_test(test-record SOURCES test-record.c USES cofris-governor LABELS unit)
 add_dependencies(test-record cofris-replay)
 cofris_test(test-cap-plan SOURCES test-cap-plan.c USES cofris-governor LABELS unit)
+cofris_test(test-co-run SOURCES test-co-run.c USES cofris-governor LABELS unit)
 cofris_test(test-stretch SOURCES test-stretch.c USES cofris-governor LABELS unit)
 cofris_test(test-cap-factor SOURCES test-cap-factor.c USES cofris-governor LABELS unit)
 foreach(part IN ITEMS governor-check self-check service-factor)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 cofris_test(test-hsa-tool SOURCES test-hsa-tool.c USES cofris-channel ${CMAKE_DL_LIBS}
-  Threads::Threads TIMEOUT 180)
+  Threads::Threads TIMEOUT 180 WAITS COST 10)
 add_dependencies(test-hsa-tool cofris-hsa)
 find_program(COFRIS_CXX NAMES c++ g++ clang++)
 mark_as_advanced(COFRIS_CXX)

@@ -8,5 +8,5 @@ find_program(COFRIS_PYTHON NAMES python3 PATHS /usr/bin NO_DEFAULT_PATH)
 foreach(kind IN ITEMS models loads)
   add_test(NAME profiles-${kind}-are-generated
     COMMAND ${COFRIS_PYTHON} ${PROJECT_SOURCE_DIR}/profiles/${kind}/generate.py --check)
-  set_tests_properties(profiles-${kind}-are-generated PROPERTIES TIMEOUT 60 LABELS unit)
+  set_tests_properties(profiles-${kind}-are-generated PROPERTIES TIMEOUT 60 PROCESSORS 2 LABELS unit)
 endforeach()

@@ -13,7 +13,7 @@ add_test(NAME profiles-ensemble-is-generated
 add_test(NAME profiles-ensemble-satisfies-the-facts
   COMMAND ${COFRIS_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/test-ensemble.py)
 set_tests_properties(profiles-ensemble-is-generated profiles-ensemble-satisfies-the-facts
-  PROPERTIES TIMEOUT 120 LABELS unit)
+  PROPERTIES TIMEOUT 120 PROCESSORS 2 LABELS unit)
 cofris_test(test-simulation SOURCES test-simulation.c USES cofris-replay-core cofris-worker-core
   LABELS unit)
 cofris_test(test-simulation-steps SOURCES test-simulation-steps.c USES cofris-replay-core
@@ -34,6 +34,7 @@ target_link_options(test-simulation-governor PRIVATE -Wl,--wrap=governor_step)
 foreach(part IN ITEMS evaluate evaluate-exact evaluate-figures measures mix oracle oracle-search)
   cofris_test(test-${part} SOURCES test-${part}.c USES cofris-replay-core LABELS unit TIMEOUT 180)
 endforeach()
+set_tests_properties(test-evaluate PROPERTIES COST 20)
 cofris_test(test-simulation-scale SOURCES test-simulation-scale.c USES cofris-replay-core
   LABELS unit)
 target_link_options(test-simulation-scale PRIVATE -Wl,--wrap=governor_step)
@@ -47,3 +48,6 @@ target_link_options(test-simulation-factor PRIVATE -Wl,--wrap=governor_step)
 cofris_test(test-simulation-switch SOURCES test-simulation-switch.c USES cofris-replay-core
   LABELS unit)
 target_link_options(test-simulation-switch PRIVATE -Wl,--wrap=governor_step)
+cofris_test(test-simulation-several SOURCES test-simulation-several.c USES cofris-replay-core
+  LABELS unit)
+target_link_options(test-simulation-several PRIVATE -Wl,--wrap=governor_step)

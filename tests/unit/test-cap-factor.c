@@ -38,7 +38,7 @@ static void run(struct cap_factor *f, const struct cap_factor_input *in, double 
 static void test_it_rises_in_seconds_and_falls_in_half_a_minute(void **state _unused_)
 {
 	struct cap_factor f = {0};
-	struct cap_factor_input high = interval(0.95, 1.1), low = interval(0.95, 0.95);
+	struct cap_factor_input high = interval(1, 1.1), low = interval(0.95, 0.95);
 
 	assert_true(cap_factor_get(&f) == 1);
 	run(&f, &high, 20);
@@ -174,6 +174,59 @@ static void test_it_is_bounded(void **state _unused_)
 	assert_true(cap_factor_get(&f) == CAP_FACTOR_MIN);
 }
 
+/* A sensor that shows a moment shows a busy one, in a window that was not all busy. */
+static void test_a_busy_moment_is_not_more_than_was_known(void **state _unused_)
+{
+	struct cap_factor f = {0};
+	struct cap_factor_input in = interval(0.92, 1);
+
+	in.power_uw = (uint64_t)(BUSY_W * (double)UW_PER_W);
+	run(&f, &in, 600);
+	assert_true(cap_factor_get(&f) == 1);
+	in.power_uw = (uint64_t)(1.1 * BUSY_W * (double)UW_PER_W);
+	run(&f, &in, 60);
+	assert_true(fabs(cap_factor_get(&f) - 1.1) < 0.005);
+}
+
+/* It need not be counted how much of the time was busy, and either way takes a second or two. */
+static void test_while_a_queue_waits_each_reading_tells(void **state _unused_)
+{
+	struct cap_factor f = {0};
+	struct cap_factor_input low = interval(1, 0.95), high = interval(1, 1.05);
+
+	low.saturated = high.saturated = true;
+	low.busy_ns = high.busy_ns = POLL_NS / 2; /* what has not ended is not counted yet */
+	run(&f, &low, 0.85);
+	assert_true(cap_factor_get(&f) == 1); /* not settled */
+	run(&f, &low, 1);
+	assert_true(fabs(cap_factor_get(&f) - 0.95) < 0.005);
+	run(&f, &high, 2);
+	assert_true(fabs(cap_factor_get(&f) - 1.05) < 0.005);
+	run(&f, &low, 1);
+	assert_true(cap_factor_get(&f) > 1);
+
+	/* Few executions, or batches that are not full: by windows, as ever. */
+	for (int i = 0; i < 2; i++) {
+		f = (struct cap_factor){0};
+		low.executions = i == 0 ? 9 : 10;
+		low.completions = i == 0 ? 72 : 70;
+		run(&f, &low, 10);
+		assert_true(cap_factor_get(&f) == 1);
+	}
+}
+
+/* The hardware that holds the cap itself lowers the clock by far more than is needed, at times. */
+static void test_what_the_hardware_takes_is_not_the_option(void **state _unused_)
+{
+	struct cap_factor f = {0};
+	struct cap_factor_input in = interval(1, 0.85);
+
+	in.saturated = true;
+	in.busy_ns = POLL_NS / 2;
+	run(&f, &in, 10);
+	assert_true(cap_factor_get(&f) == 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -184,6 +237,9 @@ int main(void)
 		cmocka_unit_test(test_what_tells_nothing_is_not_learnt_from),
 		cmocka_unit_test(test_an_option_is_learnt_from_after_a_second),
 		cmocka_unit_test(test_long_batches_do_not_look_like_idle_time),
+		cmocka_unit_test(test_a_busy_moment_is_not_more_than_was_known),
+		cmocka_unit_test(test_while_a_queue_waits_each_reading_tells),
+		cmocka_unit_test(test_what_the_hardware_takes_is_not_the_option),
 		cmocka_unit_test(test_it_is_bounded),
 	};
 

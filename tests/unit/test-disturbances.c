@@ -62,7 +62,8 @@ static const struct disturbance_figures *figures_of(const char *name)
 	return NULL;
 }
 
-/* Those that are known to be missed are met one day, and taken off the list then. */
+/* Of one model on one card: what is declared to be missed is so by the worst of several, and held
+ * to that by tests/replay/test_experiments.py. */
 static uint32_t count_misses(const struct disturbance *d, const struct disturbance_figures *f)
 {
 	struct disturbance_judged j;

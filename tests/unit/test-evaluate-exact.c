@@ -1,73 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Evaluations from a surface that was given, and of the very card that was swept. */
-#include "base/macros.h"
-#include "replay/evaluate-internal.h"
-#include "support/cmocka-includes.h"
+#include "evaluation-fixture.h"
 #include <errno.h>
-#include <math.h>
-#include <string.h>
 
-#define DURATION_S 60
-#define SEED	   7
-
-static struct plant_device *device;
-static struct plant_model *resnet, *vgg;
-static struct surface *swept; /* of resnet152 */
-
-static struct load_point points[] = {{0, 0.3}, {20, 0.5}, {40, 0.9}, {60, 0.6}};
-static struct load_curve curve = {.n = ARRAY_SIZE(points), .points = points};
-static struct trace trace = {.format = TRACE_RATE, .curve = &curve, .duration_s = DURATION_S};
+static struct surface *swept; /* of resnet152, by an evaluation */
 
 static struct evaluation_options options(void)
 {
-	return (struct evaluation_options){
-		.trace_name = "steps",
-		.trace = &trace,
-		.device = device,
-		.n_models = 1,
-		.models = {resnet},
-		.n_policies = 2,
-		.policies = {"maximum", "coordinated"},
-		.slo_factor = 2,
-		.percentile = 95,
-		.headroom = 0.9,
-		.service_cards = 1,
-		.ensemble = 1,
-		.switch_ms = 5,
-		.dpm_ramp_ms = -1,
-		.idle_active_share = -1,
-		.seed = SEED,
-		.max_batch = 1,
-		.threads = 1,
-	};
-}
+	struct evaluation_options o = evaluation_options(PLANT_GATING_NONE);
 
-static struct evaluation *evaluate_all(const struct evaluation_options *o)
-{
-	struct evaluation_error error;
-	struct evaluation *e;
-
-	if (evaluate(o, &e, &error) < 0)
-		fail_msg("%s", error.text);
-	return e;
+	o.n_policies = 2;
+	o.policies[0] = "maximum";
+	o.policies[1] = "coordinated";
+	return o;
 }
 
 static int load(void **state)
 {
 	struct evaluation_options o;
 	struct evaluation *e;
-	struct ini_error error;
 	int r;
 
-	(void)state;
-	if (plant_device_load(COFRIS_SOURCE_DIR "/profiles/devices/mi50.ini", &device, &error) <
-		    0 ||
-	    plant_model_load(COFRIS_SOURCE_DIR "/profiles/models/resnet152.ini", &resnet, &error) <
-		    0 ||
-	    plant_model_load(COFRIS_SOURCE_DIR "/profiles/models/vgg19.ini", &vgg, &error) < 0)
+	if (evaluation_load(state) < 0)
 		return -1;
 	o = options();
-	e = evaluate_all(&o);
+	e = evaluation_make(&o);
 	r = surface_copy(e->surfaces[0], &swept);
 	evaluation_free(e);
 	return r;
@@ -75,12 +32,8 @@ static int load(void **state)
 
 static int unload(void **state)
 {
-	(void)state;
 	surface_free(swept);
-	free(device);
-	free(resnet);
-	free(vgg);
-	return 0;
+	return evaluation_unload(state);
 }
 
 static void assert_same_rows(const struct evaluation *a, const struct evaluation *b)
@@ -113,9 +66,9 @@ static void the_sweep_s_own_surface_changes_nothing(void **state)
 	struct evaluation *a, *b;
 
 	(void)state;
-	a = evaluate_all(&o);
+	a = evaluation_make(&o);
 	o.surfaces[0] = swept;
-	b = evaluate_all(&o);
+	b = evaluation_make(&o);
 	assert_same_rows(a, b);
 	assert_true(b->surfaces[0] != swept);
 	assert_true(same_rows(b->surfaces[0], swept));
@@ -141,9 +94,9 @@ static void what_is_decided_comes_from_the_surface(void **state)
 		for (uint32_t q = 0; q < SURFACE_QUANTILES; q++)
 			c->service_ns[q] *= 3;
 	}
-	a = evaluate_all(&o);
+	a = evaluation_make(&o);
 	o.surfaces[0] = slower;
-	b = evaluate_all(&o);
+	b = evaluation_make(&o);
 	/* The card is what it was; only the policy with a table goes by it. */
 	assert_true(a->rows[0].m.p95_ms == b->rows[0].m.p95_ms);
 	assert_true(b->rows[1].m.mean_sclk_mhz > a->rows[1].m.mean_sclk_mhz + 50);
@@ -160,25 +113,14 @@ static void only_the_model_that_has_one_goes_by_it(void **state)
 
 	(void)state;
 	o.n_models = 2;
-	o.models[0] = vgg;
-	o.models[1] = resnet;
-	a = evaluate_all(&o);
+	o.models[0] = evaluated.vgg;
+	o.models[1] = evaluated.resnet;
+	a = evaluation_make(&o);
 	o.surfaces[1] = swept;
-	b = evaluate_all(&o);
+	b = evaluation_make(&o);
 	assert_same_rows(a, b);
 	evaluation_free(a);
 	evaluation_free(b);
-}
-
-static void check_refusal(const struct evaluation_options *o, const char *says)
-{
-	struct evaluation_error error;
-	struct evaluation *e = NULL;
-	int r = evaluate(o, &e, &error);
-
-	if (r != -EINVAL || !strstr(error.text, says))
-		fail_msg("%d: \"%s\" without \"%s\"", r, error.text, says);
-	assert_null(e);
 }
 
 static void surfaces_of_something_else_are_refused(void **state)
@@ -190,19 +132,20 @@ static void surfaces_of_something_else_are_refused(void **state)
 	assert_int_equal(surface_copy(swept, &other), 0);
 	o.surfaces[0] = other;
 	(void)snprintf(other->model, sizeof(other->model), "vgg19");
-	check_refusal(&o, "resnet152: its surface is that of vgg19");
+	evaluation_refused(&o, -EINVAL, "resnet152: its surface is that of vgg19");
 	(void)snprintf(other->model, sizeof(other->model), "resnet152");
 	(void)snprintf(other->gfx, sizeof(other->gfx), "gfx90a");
-	check_refusal(&o, "resnet152: its surface is of another card: measured on a gfx90a");
+	evaluation_refused(&o, -EINVAL,
+			   "resnet152: its surface is of another card: measured on a gfx90a");
 	(void)snprintf(other->gfx, sizeof(other->gfx), "%s", swept->gfx);
 	other->level_mhz[0] = 700;
-	check_refusal(&o, "resnet152: its surface is of another card");
+	evaluation_refused(&o, -EINVAL, "resnet152: its surface is of another card");
 	other->level_mhz[0] = swept->level_mhz[0];
 	other->workers = 2;
-	check_refusal(&o, "resnet152: its surface is of 2 workers");
+	evaluation_refused(&o, -EINVAL, "resnet152: its surface is of 2 workers");
 	other->workers = 1;
 	other->cells[3].shape = (struct cu_shape){4, 3};
-	check_refusal(&o, "resnet152: its surface has a mask of 4 x 3 CUs");
+	evaluation_refused(&o, -EINVAL, "resnet152: its surface has a mask of 4 x 3 CUs");
 	surface_free(other);
 }
 
@@ -226,7 +169,7 @@ static double p95_ms(const uint64_t *arrival_ns, const struct simulation_result 
 
 static void exact_is_the_bench_card_with_the_worker_s_requests(void **state)
 {
-	const struct truth_options as_found = {.seed = SEED,
+	const struct truth_options as_found = {.seed = EVALUATION_SEED,
 					       .switch_ms = 5,
 					       .dpm_ramp_ms = -1,
 					       .idle_active_share = -1};
@@ -235,12 +178,12 @@ static void exact_is_the_bench_card_with_the_worker_s_requests(void **state)
 	struct governor_config config = {.poll_ns = EVALUATE_POLL_NS, .n_models = 1};
 	struct simulation_options run = {
 		.governor = &config,
-		.duration_ns = DURATION_S * UINT64_C(1000000000),
+		.duration_ns = EVALUATION_S * UINT64_C(1000000000),
 		.poll_ns = EVALUATE_POLL_NS,
 		.warm_up_ns = EVALUATE_WARM_UP_NS,
 		.drain_limit_ns = EVALUATE_DRAIN_NS,
 		.workers = 1,
-		.seed = SEED,
+		.seed = EVALUATION_SEED,
 	};
 	struct simulation_result result;
 	struct simulation *s;
@@ -252,18 +195,18 @@ static void exact_is_the_bench_card_with_the_worker_s_requests(void **state)
 	(void)state;
 	o.exact = true;
 	o.n_policies = 1; /* maximum */
-	e = evaluate_all(&o);
-	assert_int_equal(truth_bench(device, &as_found, &truth), 0);
-	assert_int_equal(costs_new(&truth, resnet, &batches, &costs), 0);
-	assert_int_equal(trace_arrivals(&trace, e->rows[0].rated_rps, SEED, &arrival_ns,
-					&run.n_arrivals),
+	e = evaluation_make(&o);
+	assert_int_equal(truth_bench(evaluated.device, &as_found, &truth), 0);
+	assert_int_equal(costs_new(&truth, evaluated.resnet, &batches, &costs), 0);
+	assert_int_equal(trace_arrivals(&evaluation_trace, e->rows[0].rated_rps, EVALUATION_SEED,
+					&arrival_ns, &run.n_arrivals),
 			 0);
 	run.truth = &truth;
 	run.costs = costs;
 	run.arrival_ns = arrival_ns;
-	config.n_levels = device->n_levels;
-	memcpy(config.level_mhz, device->level_mhz, sizeof(config.level_mhz));
-	config.topology = device->topology;
+	config.n_levels = evaluated.device->n_levels;
+	memcpy(config.level_mhz, evaluated.device->level_mhz, sizeof(config.level_mhz));
+	config.topology = evaluated.device->topology;
 	config.models[0] = (struct governor_model_config){.name = "m", .policy = "maximum"};
 	assert_int_equal(simulation_new(&run, &s), 0);
 	assert_int_equal(simulation_finish(s, simulation_run(s), &result), 0);
@@ -282,7 +225,7 @@ static void exact_cards_are_one(void **state)
 	(void)state;
 	o.exact = true;
 	o.service_cards = 2;
-	check_refusal(&o, "2 service cards that are all the bench card");
+	evaluation_refused(&o, -EINVAL, "2 service cards that are all the bench card");
 }
 
 int main(void)

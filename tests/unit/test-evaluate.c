@@ -1,87 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whole evaluations of short runs. */
-#include "base/macros.h"
-#include "replay/evaluate-internal.h"
-#include "support/cmocka-includes.h"
+#include "evaluation-fixture.h"
 #include <errno.h>
-#include <math.h>
-#include <string.h>
-
-#define DURATION_S 60
-
-static struct plant_device *device;
-static struct plant_model *resnet, *vgg;
-
-static struct load_point points[] = {{0, 0.3}, {30, 0.5}, {40, 0.9}, {45, 0.4}, {60, 0.6}};
-static struct load_curve curve = {.n = ARRAY_SIZE(points), .points = points};
-static struct trace trace = {.format = TRACE_RATE, .curve = &curve, .duration_s = DURATION_S};
 
 static const char *const all_policies[] = {
 	"auto",	   "maximum",	   "frequency", "resource", "coordinated",
 	"adapter", "adapter-tail", "cofris",	"oracle",   "oracle-rate",
 };
 
+/* By a quick sweep. */
 static struct evaluation_options options_of(uint32_t n_policies, const char *const *policies)
 {
-	struct evaluation_options o = {
-		.trace_name = "steps",
-		.trace = &trace,
-		.device = device,
-		.n_models = 1,
-		.models = {resnet},
-		.n_policies = n_policies,
-		.slo_factor = 2,
-		.percentile = 95,
-		.headroom = 0.9,
-		.gating = PLANT_GATING_CU,
-		.service_cards = 1,
-		.ensemble = 1,
-		.switch_ms = 5,
-		.dpm_ramp_ms = -1,
-		.idle_active_share = -1,
-		.seed = 1,
-		.max_batch = 1,
-		.threads = 1,
-	};
+	struct evaluation_options o = evaluation_options(PLANT_GATING_CU);
 
+	o.surfaces[0] = evaluated.resnet_quick;
+	o.n_policies = n_policies;
 	memcpy(o.policies, policies, n_policies * sizeof(*policies));
 	return o;
 }
 #define OPTIONS(policies) options_of(ARRAY_SIZE(policies), policies)
-
-static int load(void **state)
-{
-	struct ini_error error;
-
-	(void)state;
-	if (plant_device_load(COFRIS_SOURCE_DIR "/profiles/devices/mi50.ini", &device, &error) <
-		    0 ||
-	    plant_model_load(COFRIS_SOURCE_DIR "/profiles/models/resnet152.ini", &resnet, &error) <
-		    0 ||
-	    plant_model_load(COFRIS_SOURCE_DIR "/profiles/models/vgg19.ini", &vgg, &error) < 0)
-		return -1;
-	return 0;
-}
-
-static int unload(void **state)
-{
-	(void)state;
-	free(device);
-	free(resnet);
-	free(vgg);
-	return 0;
-}
-
-static struct evaluation *evaluate_all(const struct evaluation_options *o)
-{
-	struct evaluation_error error;
-	struct evaluation *e;
-	int r = evaluate(o, &e, &error);
-
-	if (r < 0)
-		fail_msg("%s", error.text);
-	return e;
-}
 
 static const struct evaluation_row *row_of(const struct evaluation *e, uint32_t model,
 					   const char *policy)
@@ -190,7 +127,7 @@ static char *dump_with_threads(struct evaluation_options o, uint32_t threads)
 	o.threads = threads;
 	o.progress = count;
 	o.userdata = &steps;
-	e = evaluate_all(&o);
+	e = evaluation_make(&o);
 	assert_true(steps.n > o.n_models * o.service_cards * o.n_policies);
 	assert_int_equal(steps.n, steps.total);
 	return dump(e);
@@ -209,7 +146,7 @@ static void threads_change_nothing(void **state)
 		o.keep_ticks = true;
 		o.headroom_sweep = sweep;
 		o.n_models = sweep ? 1 : 2;
-		o.models[1] = vgg;
+		o.surfaces[1] = evaluated.vgg_quick;
 		one = dump_with_threads(o, 1);
 		for (uint32_t threads = sweep ? 4 : 2; threads <= 4; threads += 2) {
 			_cleanup_(freep) char *several = dump_with_threads(o, threads);
@@ -229,8 +166,8 @@ static void references_are_run_when_not_listed(void **state)
 	const struct evaluation_row *a, *b;
 
 	(void)state;
-	with = evaluate_all(&o);
-	without = evaluate_all(&p);
+	with = evaluation_make(&o);
+	without = evaluation_make(&p);
 	assert_int_equal(without->n_rows, 1);
 	a = row_of(with, 0, "cofris");
 	b = row_of(without, 0, "cofris");
@@ -250,9 +187,9 @@ static void all_are_measured_over_the_same_time(void **state)
 	double length_s;
 
 	(void)state;
-	e = evaluate_all(&o);
+	e = evaluation_make(&o);
 	length_s = e->rows[0].m.energy_j / e->rows[0].m.mean_power_w;
-	assert_true(length_s >= DURATION_S - 30);
+	assert_true(length_s >= EVALUATION_S - 30);
 	for (uint32_t i = 0; i < e->n_rows; i++) {
 		const struct evaluation_row *row = &e->rows[i];
 
@@ -278,11 +215,12 @@ static void no_policy_takes_less_than_the_oracle(void **state)
 		_cleanup_(evaluation_freep) struct evaluation *e = NULL;
 		struct evaluation_options o = OPTIONS(all_policies);
 
-		o.models[0] = i % 2 ? vgg : resnet;
+		o.models[0] = i % 2 ? evaluated.vgg : evaluated.resnet;
+		o.surfaces[0] = i % 2 ? evaluated.vgg_quick : evaluated.resnet_quick;
 		o.gating = gatings[i % 3];
 		o.slo_factor = slo_factors[i % 3];
 		o.seed = 100 + i;
-		e = evaluate_all(&o);
+		e = evaluation_make(&o);
 		for (uint32_t p = 0; p < e->n_rows; p++)
 			if (e->rows[p].regret_pct < -0.1)
 				fail_msg("seed %u: %s has a regret of %.3f %% at %.3f %%", 100 + i,
@@ -302,7 +240,7 @@ static void sweeps_pass_through_the_rows(void **state)
 	(void)state;
 	o.headroom_sweep = true;
 	o.keep_ticks = true;
-	e = evaluate_all(&o);
+	e = evaluation_make(&o);
 	row = row_of(e, 0, "coordinated");
 	assert_int_equal(row->n_curve, EVALUATE_HEADROOMS);
 	assert_close(row->curve[5].headroom, 0.9, 1e-9);
@@ -316,7 +254,7 @@ static void sweeps_pass_through_the_rows(void **state)
 	row = row_of(e, 0, "maximum");
 	assert_int_equal(row->n_curve, 1);
 	assert_true(isnan(row->curve[0].headroom));
-	assert_true(row->n_ticks >= 2 * DURATION_S);
+	assert_true(row->n_ticks >= 2 * EVALUATION_S);
 	assert_true(row_of(e, 0, "oracle")->n_curve > 1);
 	assert_non_null(e->surfaces[0]);
 	assert_string_equal(e->surfaces[0]->model, "resnet152");
@@ -330,8 +268,8 @@ static void service_latency_is_without_queues(void **state)
 
 	(void)state;
 	p.latency = LATENCY_SERVICE;
-	sojourn = evaluate_all(&o);
-	service = evaluate_all(&p);
+	sojourn = evaluation_make(&o);
+	service = evaluation_make(&p);
 	/* Load 1 is all of the capacity, and the reference has not waited. */
 	assert_close(service->rows[0].rated_rps * 0.7 / sojourn->rows[0].rated_rps, 1, 0.01);
 	assert_true(service->rows[0].slo_ms < sojourn->rows[0].slo_ms / 2);
@@ -350,7 +288,7 @@ static void cards_give_medians_and_ranges(void **state)
 	(void)state;
 	o.service_cards = 3;
 	o.ensemble = 2;
-	e = evaluate_all(&o);
+	e = evaluation_make(&o);
 	s = &e->rows[0].power_vs_auto_range;
 	assert_true(s->low < s->median && s->median < s->high);
 	assert_close(e->rows[0].power_vs_auto, s->median, 0);
@@ -360,72 +298,60 @@ static void cards_give_medians_and_ranges(void **state)
 
 /* ---- refusals ---- */
 
-static void check_refusal(const struct evaluation_options *o, int expected, const char *says)
-{
-	struct evaluation_error error;
-	struct evaluation *e = NULL;
-	int r = evaluate(o, &e, &error);
-
-	if (r != expected || !strstr(error.text, says))
-		fail_msg("%d: \"%s\" without \"%s\"", r, error.text, says);
-	assert_null(e);
-}
-
 static void nonsense_is_refused(void **state)
 {
 	static const char *const unknown[] = {"auto", "magic"};
 	static const char *const batch[] = {"batchsizer-fixed"};
 	static const char *const one[] = {"auto"}, *const twice[] = {"oracle", "auto", "oracle"};
 	struct evaluation_options o = OPTIONS(unknown);
-	struct trace shorter = trace;
+	struct trace shorter = evaluation_trace;
 
 	(void)state;
-	check_refusal(&o, -EINVAL, "\"magic\"");
+	evaluation_refused(&o, -EINVAL, "\"magic\"");
 	o = OPTIONS(twice);
-	check_refusal(&o, -EINVAL, "\"oracle\" is listed twice");
+	evaluation_refused(&o, -EINVAL, "\"oracle\" is listed twice");
 	o = OPTIONS(batch);
-	check_refusal(&o, -EINVAL, "batchsizer-fixed needs a power cap");
+	evaluation_refused(&o, -EINVAL, "batchsizer-fixed needs a power cap");
 	o.cap_w = 100;
-	check_refusal(&o, -EINVAL, "largest batch above 1");
+	evaluation_refused(&o, -EINVAL, "largest batch above 1");
 	o = OPTIONS(one);
 	o.n_models = 0;
-	check_refusal(&o, -EINVAL, "0 models");
+	evaluation_refused(&o, -EINVAL, "0 models");
 	o = OPTIONS(one);
 	o.service_cards = 0;
-	check_refusal(&o, -EINVAL, "0 service cards");
+	evaluation_refused(&o, -EINVAL, "0 service cards");
 	o = OPTIONS(one);
 	o.ensemble = TRUTH_ENSEMBLE + 2;
-	check_refusal(&o, -EINVAL, "ensemble");
+	evaluation_refused(&o, -EINVAL, "ensemble");
 	o = OPTIONS(one);
 	o.percentile = 0;
-	check_refusal(&o, -EINVAL, "resnet152: percentile 0");
+	evaluation_refused(&o, -EINVAL, "resnet152: percentile 0");
 	o = OPTIONS(one);
 	o.cap_w = NAN;
-	check_refusal(&o, -EINVAL, "cap");
+	evaluation_refused(&o, -EINVAL, "cap");
 	shorter.duration_s = 30;
 	o = OPTIONS(one);
 	o.trace = &shorter;
-	check_refusal(&o, -EINVAL, "30 s");
+	evaluation_refused(&o, -EINVAL, "30 s");
 }
 
 static void overload_is_no_set_up(void **state)
 {
 	static const char *const one[] = {"auto"};
-	struct load_point heavy_points[] = {{0, 1.6}, {DURATION_S, 1.6}};
+	struct load_point heavy_points[] = {{0, 1.6}, {EVALUATION_S, 1.6}};
 	struct load_curve heavy = {.n = 2, .points = heavy_points};
-	struct trace too_much = {.curve = &heavy, .duration_s = DURATION_S};
+	struct trace too_much = {.curve = &heavy, .duration_s = EVALUATION_S};
 	struct evaluation_options o = OPTIONS(one);
 
 	(void)state;
 	o.trace = &too_much;
 	o.n_models = 2;
-	o.models[1] = vgg;
 	o.threads = 2;
-	check_refusal(&o, -EDOM, "resnet152: overloaded");
+	evaluation_refused(&o, -EDOM, "resnet152: overloaded");
 	o = OPTIONS(one);
 	o.slo_factor = 0;
 	o.slo_ns = 1000000;
-	check_refusal(&o, -EDOM, "resnet152: the SLO of 1.000 ms cannot be met");
+	evaluation_refused(&o, -EDOM, "resnet152: the SLO of 1.000 ms cannot be met");
 }
 
 static void batchsizer_runs_with_a_cap(void **state)
@@ -438,7 +364,7 @@ static void batchsizer_runs_with_a_cap(void **state)
 	(void)state;
 	o.cap_w = 215;
 	o.max_batch = 8;
-	e = evaluate_all(&o);
+	e = evaluation_make(&o);
 	assert_int_equal(e->n_rows, 5);
 	assert_true(row_of(e, 0, "batchsizer-fixed")->m.mean_batch > 1);
 	for (uint32_t i = 0; i < 3; i++)
@@ -460,5 +386,5 @@ int main(void)
 		cmocka_unit_test(batchsizer_runs_with_a_cap),
 	};
 
-	return cmocka_run_group_tests(tests, load, unload);
+	return cmocka_run_group_tests(tests, evaluation_load, evaluation_unload);
 }

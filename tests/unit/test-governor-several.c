@@ -270,6 +270,64 @@ static void test_nobody_gives_way_to_a_guess(void **state)
 	}
 }
 
+/* More than all can be held at: masks apart would leave CUs idle. One that is less important gives
+ * way, and under a cap somebody has to. */
+static void test_equals_share_the_card_where_there_is_too_much_load(void **state)
+{
+	(void)state;
+	for (unsigned int what = 0; what < 3; what++) {
+		struct card *c = card_new();
+
+		if (what == 1)
+			c->config.models[1].priority = 50;
+		if (what == 2)
+			c->config.power_cap_uw = 100 * UW_PER_W;
+		start(c);
+		for (uint32_t i = 0; i < MODELS; i++)
+			load(c, i, 0.9);
+		steps(c, 20);
+		if (what > 0) {
+			assert_true(c->decision.reason != GOVERNOR_REASON_OVERLOAD);
+			assert_reason(c->decision.models[1].reason, GOVERNOR_REASON_GIVES_WAY);
+			card_end(c);
+			continue;
+		}
+		assert_reason(c->decision.reason, GOVERNOR_REASON_OVERLOAD);
+		assert_int_equal(c->decision.max_mhz, TOP_MHZ);
+		for (uint32_t i = 0; i < MODELS; i++)
+			assert_int_equal(cu_shape_cus(c->decision.models[i].shape), 0);
+		/* Less, and it is planned for again. */
+		for (uint32_t i = 0; i < MODELS; i++)
+			load(c, i, 0.05);
+		steps(c, 200);
+		assert_true(c->decision.reason != GOVERNOR_REASON_OVERLOAD);
+		assert_true(c->decision.max_mhz < TOP_MHZ);
+		card_end(c);
+	}
+}
+
+static void test_no_boost_where_none_is_wanted(void **state)
+{
+	struct card *c = card_new();
+	uint32_t mhz;
+
+	(void)state;
+	for (uint32_t i = 0; i < MODELS; i++)
+		c->config.models[i].never_boosts = true;
+	start(c);
+	load(c, 0, 0.1);
+	load(c, 1, 0.1);
+	steps(c, 100);
+	mhz = c->decision.max_mhz;
+	assert_true(mhz < TOP_MHZ);
+	c->input.models[0].oldest_age_ns = c->menus[0]->slo_ns;
+	c->input.models[0].woken = true;
+	step(c);
+	assert_int_equal(c->decision.max_mhz, mhz);
+	assert_true(c->decision.models[0].boost_wait_ns == UINT64_MAX);
+	card_end(c);
+}
+
 static void test_danger_raises_the_clock_for_all_and_leaves_the_masks(void **state)
 {
 	struct card *c = card_new();
@@ -472,6 +530,8 @@ int main(void)
 		cmocka_unit_test(test_without_masks_all_cus_are_shared),
 		cmocka_unit_test(test_doubt_about_one_model_is_its_rated_rate_alone),
 		cmocka_unit_test(test_nobody_gives_way_to_a_guess),
+		cmocka_unit_test(test_equals_share_the_card_where_there_is_too_much_load),
+		cmocka_unit_test(test_no_boost_where_none_is_wanted),
 		cmocka_unit_test(test_danger_raises_the_clock_for_all_and_leaves_the_masks),
 		cmocka_unit_test(test_a_boost_ends_when_nothing_waits_any_more),
 		cmocka_unit_test(test_danger_looks_at_the_service_time_observed),

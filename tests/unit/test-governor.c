@@ -214,35 +214,42 @@ static void test_overload_runs_at_full_speed_and_says_so(void **state)
 	bench_end(b);
 }
 
-static void test_constant_load_changes_at_most_four_times_a_minute(void **state)
+static void check_changes(double rated_rps, double load, uint64_t seed)
 {
 	enum { SECONDS = 420, STEPS = 2 * SECONDS, MINUTE = 120 };
-	static const double rated_rps[] = {6.5, 20, 100, 1000, 5000};
+	struct bench *b = bench_new(rated_rps, seed, load * rated_rps);
+	static uint32_t changed[STEPS];
+	unsigned int recent = 0;
+
+	for (unsigned int j = 0; j < STEPS; j++) {
+		bench_step(b);
+		changed[j] = b->changes;
+		if (j < MINUTE)
+			continue;
+		recent += changed[j];
+		if (j >= 2 * MINUTE)
+			recent -= changed[j - MINUTE];
+		if (recent > 4)
+			fail_msg("R = %g/s, load %g, seed %u: %u changes in a minute", rated_rps,
+				 load, (unsigned int)seed, recent);
+	}
+	bench_end(b);
+}
+
+static void test_constant_load_changes_at_most_four_times_a_minute(void **state)
+{
+	/* Where many come most of the time goes into their queue, and least is left to chance. */
+	static const struct {
+		double rated_rps;
+		uint64_t seeds;
+	} cases[] = {{6.5, 4}, {20, 4}, {100, 4}, {1000, 4}, {5000, 1}};
 
 	(void)state;
 	print_message("seeds 1 to 4\n");
-	for (unsigned int i = 0; i < ARRAY_SIZE(rated_rps) * 20 * 4; i++) {
-		double rated = rated_rps[i % ARRAY_SIZE(rated_rps)];
-		double load = 0.06 * (1 + i / ARRAY_SIZE(rated_rps) % 20);
-		uint64_t seed = 1 + i / (ARRAY_SIZE(rated_rps) * 20);
-		struct bench *b = bench_new(rated, seed, load * rated);
-		static uint32_t changed[STEPS];
-		unsigned int recent = 0;
-
-		for (unsigned int j = 0; j < STEPS; j++) {
-			bench_step(b);
-			changed[j] = b->changes;
-			if (j < MINUTE)
-				continue;
-			recent += changed[j];
-			if (j >= 2 * MINUTE)
-				recent -= changed[j - MINUTE];
-			if (recent > 4)
-				fail_msg("R = %g/s, load %g, seed %u: %u changes in a minute",
-					 rated, load, (unsigned int)seed, recent);
-		}
-		bench_end(b);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		for (unsigned int j = 1; j <= 20; j++)
+			for (uint64_t seed = 1; seed <= cases[i].seeds; seed++)
+				check_changes(cases[i].rated_rps, 0.06 * j, seed);
 }
 
 /* What the boosts, the bound and the pacer are for: no more than the table's own 5 %, and far

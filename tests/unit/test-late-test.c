@@ -26,7 +26,7 @@ static void feed(struct late_test *l, uint64_t n, uint64_t late, uint32_t times)
 	struct governor_model_input in = interval(n, late);
 
 	for (uint32_t i = 0; i < times; i++)
-		late_test_update(l, &in, SLO_NS, 95);
+		late_test_update(l, &in, /* early= */ false, SLO_NS, 95);
 }
 
 static void test_what_is_surely_too_late_is_planned_for(void **state)
@@ -90,7 +90,7 @@ static void test_late_counts_that_latencies_contradict_raise_nothing(void **stat
 	late_test_init(&l);
 	in.late = 50;
 	for (uint32_t i = 0; i < 1000; i++) {
-		late_test_update(&l, &in, SLO_NS, 95);
+		late_test_update(&l, &in, false, SLO_NS, 95);
 		assert_true(late_test_raise(&l) == 1);
 	}
 	assert_true(l.disbelieved);
@@ -102,7 +102,7 @@ static void test_late_counts_that_latencies_contradict_raise_nothing(void **stat
 	in = interval(50, 50);
 	in.late = UINT64_MAX;
 	for (uint32_t i = 0; i < 100; i++)
-		late_test_update(&l, &in, SLO_NS, 95);
+		late_test_update(&l, &in, false, SLO_NS, 95);
 	assert_true(late_test_raise(&l) == 1 && isfinite(l.sum));
 }
 
@@ -116,10 +116,71 @@ static void test_one_contradiction_is_forgiven(void **state)
 	in.late = 2;
 	for (uint32_t i = 0; i < 100; i++) {
 		in.sojourn_ns = SLO_NS;
-		late_test_update(&l, &in, SLO_NS, 95);
+		late_test_update(&l, &in, false, SLO_NS, 95);
 		feed(&l, 50, 1, 1);
 	}
 	assert_false(l.disbelieved);
+}
+
+/* Looks at wakes know no latencies: those of the poll stand for them. */
+static void test_looks_between_polls_count_with_the_poll(void **state)
+{
+	struct governor_model_input look = interval(5, 5), poll = interval(40, 1);
+	struct late_test l, whole;
+
+	(void)state;
+	look.sojourn_ns = 0;
+	/* Of 50 that end in a poll, 11 late. */
+	poll.sojourn_ns = 40 * (39 * SLO_NS / 2 + 11 * (SLO_NS + 1)) / 50;
+	late_test_init(&l);
+	late_test_init(&whole);
+	for (uint32_t i = 0; i < 10; i++) {
+		double sum = l.sum;
+
+		late_test_update(&l, &look, /* early= */ true, SLO_NS, 95);
+		late_test_update(&l, &look, /* early= */ true, SLO_NS, 95);
+		assert_true(l.sum == sum && l.doubts == 0);
+		late_test_update(&l, &poll, /* early= */ false, SLO_NS, 95);
+		feed(&whole, 50, 11, 1);
+		assert_true(l.sum == whole.sum && l.doubts == 0);
+	}
+	/* What is wrong with them is found then. */
+	look.late = 1000;
+	for (uint32_t i = 0; i < 10; i++) {
+		late_test_update(&l, &look, /* early= */ true, SLO_NS, 95);
+		assert_false(l.disbelieved);
+		late_test_update(&l, &poll, /* early= */ false, SLO_NS, 95);
+	}
+	assert_true(l.disbelieved);
+}
+
+static void test_failures_are_no_lies(void **state)
+{
+	struct governor_model_input in = interval(50, 0);
+	struct late_test l;
+
+	(void)state;
+	late_test_init(&l);
+	in.failures = in.late = 100;
+	for (uint32_t i = 0; i < 1000; i++)
+		late_test_update(&l, &in, false, SLO_NS, 95);
+	assert_true(l.doubts == 0 && late_test_raise(&l) == 1);
+}
+
+static void test_whoever_comes_after_a_liar_is_believed(void **state)
+{
+	struct governor_model_input in = interval(50, 0);
+	struct late_test l;
+
+	(void)state;
+	late_test_init(&l);
+	in.late = 50;
+	for (uint32_t i = 0; i < 10; i++)
+		late_test_update(&l, &in, false, SLO_NS, 95);
+	assert_true(l.disbelieved);
+	late_test_forgive(&l);
+	feed(&l, 50, 10, 100);
+	assert_true(late_test_raise(&l) > 1);
 }
 
 /* Late whatever is planned for, and latencies that bear it out: it is not for ever. */
@@ -201,6 +262,9 @@ int main(void)
 		cmocka_unit_test(test_chance_passes_for_it_hardly_ever),
 		cmocka_unit_test(test_late_counts_that_latencies_contradict_raise_nothing),
 		cmocka_unit_test(test_one_contradiction_is_forgiven),
+		cmocka_unit_test(test_looks_between_polls_count_with_the_poll),
+		cmocka_unit_test(test_failures_are_no_lies),
+		cmocka_unit_test(test_whoever_comes_after_a_liar_is_believed),
 		cmocka_unit_test(test_what_does_not_help_is_given_up),
 		cmocka_unit_test(test_the_governor_plans_for_more_and_says_why),
 	};

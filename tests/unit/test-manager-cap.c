@@ -53,6 +53,61 @@ static void test_an_order_reaches_the_actuator_and_is_taken_back(void **state)
 	assert_int_equal(f->actuator.counts[ACTUATOR_RELEASE], 0);
 }
 
+/* There is no turn of the daemon's loop in it, so no tick. */
+static void check_obeyed(struct fixture *f, uint64_t cap_uw, uint64_t number_before)
+{
+	const struct unit *u = unit(f);
+
+	assert_true(u->input.early);
+	assert_int_equal(u->decision.number, number_before + 1);
+	assert_int_equal(u->decision.power_cap_uw, cap_uw);
+	assert_int_equal(sequence_clock_sent(u->sequence).power_cap_uw, cap_uw);
+}
+
+static void test_a_cap_is_obeyed_at_once(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t number, tick_ns;
+	char why[128];
+
+	start_claimed(f, CAPPED);
+	RUN_UNTIL(f, !unit(f)->input.early && sequence_settled(unit(f)->sequence));
+	number = unit(f)->decision.number;
+	tick_ns = f->manager->last_tick_ns;
+	assert_int_equal(order(f, BDF, W(100), why), 0);
+	check_obeyed(f, W(100), number);
+	assert_int_equal(f->manager->last_tick_ns, tick_ns);
+	RUN_UNTIL(f, f->actuator.last_set.power_cap_uw == W(100));
+	assert_int_equal(order(f, BDF, UNIT_CAP_CONFIG, why), 0);
+	RUN_UNTIL(f, f->actuator.last_set.power_cap_uw == W(200) && !unit(f)->input.early);
+
+	number = unit(f)->decision.number;
+	tick_ns = f->manager->last_tick_ns;
+	reload(f, DAEMON GPU "power_cap = 150W\n" MODEL);
+	check_obeyed(f, W(150), number);
+	assert_int_equal(f->manager->last_tick_ns, tick_ns);
+	RUN_UNTIL(f, f->actuator.last_set.power_cap_uw == W(150) && !unit(f)->input.early);
+
+	/* What is no cap waits for the tick. */
+	number = unit(f)->decision.number;
+	reload(f, DAEMON GPU "power_cap = 150W\n" MODEL "max_batch = 2\n");
+	assert_int_equal(unit(f)->decision.number, number);
+}
+
+/* What comes and goes with a reload has no decision yet that could be brought forward. */
+static void test_a_cap_for_a_card_that_waits_comes_with_the_tick(void **state)
+{
+	struct fixture *f = *state;
+	char why[128];
+
+	start(f, CAPPED);
+	RUN_UNTIL(f, unit(f) && unit(f)->ever_present);
+	assert_int_equal(order(f, BDF, W(100), why), 0);
+	reload(f, DAEMON GPU "power_cap = 150W\n" MODEL);
+	start_worker(f);
+	RUN_UNTIL(f, f->actuator.last_set.power_cap_uw == W(100));
+}
+
 static void test_what_cannot_be_obeyed_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -128,6 +183,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(test_an_order_reaches_the_actuator_and_is_taken_back),
+		CASE(test_a_cap_is_obeyed_at_once),
+		CASE(test_a_cap_for_a_card_that_waits_comes_with_the_tick),
 		CASE(test_what_cannot_be_obeyed_is_refused),
 		CASE(test_an_order_outlives_a_reload),
 		CASE(test_time_above_the_cap_is_counted),

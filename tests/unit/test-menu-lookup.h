@@ -150,7 +150,7 @@ static inline void lookup_check(struct lookup *l)
 	assert_true(fabs(lookup_power_w(l, of_row) - row->power_w) < 1e-9 * row->power_w);
 	assert_true(fabs((double)p->power_w - row->power_w) < 1e-6 * row->power_w);
 	assert_true(p->tail_ns == (float)row->tail_upper_ns);
-	assert_true(p->survival.ns[3] <= p->survival.ns[4]);
+	assert_true(p->survival.at[3] <= p->survival.at[4]);
 	/* Row 0 also has a step to survive. */
 	if (l->row == 0) {
 		l->last = row->flags & TABLE_ROW_BASELINE ? UINT32_MAX : of_row;
@@ -168,20 +168,27 @@ static inline void lookup_check(struct lookup *l)
 
 /* ---- of a card with other service times ---- */
 
+static inline double lookup_late_by(const struct menu_point *p,
+				    const struct tail_survival *survival, double limit_ns)
+{
+	return isinf(p->tail_ns) ? 1 : tail_late(survival, limit_ns);
+}
+
 /* W; INFINITY: more is late than may be. */
 static inline double lookup_cost_at(const struct lookup *l, uint32_t option, double rate_rps,
 				    double factor)
 {
 	const struct response_menu *m = l->menu;
+	struct tail_survival survival, of_b, of_profiled;
 	struct menu_point p, b, profiled;
 	double late, more;
 
-	menu_point_at(m, option, rate_rps * factor, &p);
-	menu_point_at(m, m->baseline, rate_rps * factor, &b);
-	menu_point_at(m, m->baseline, rate_rps, &profiled);
-	late = response_menu_late(&p, (double)m->slo_ns / factor);
-	more = response_menu_late(&b, (double)m->slo_ns / factor) -
-	       response_menu_late(&profiled, (double)m->slo_ns);
+	menu_point_at(m, option, rate_rps * factor, &p, &survival);
+	menu_point_at(m, m->baseline, rate_rps * factor, &b, &of_b);
+	menu_point_at(m, m->baseline, rate_rps, &profiled, &of_profiled);
+	late = lookup_late_by(&p, &survival, (double)m->slo_ns / factor);
+	more = lookup_late_by(&b, &of_b, (double)m->slo_ns / factor) -
+	       lookup_late_by(&profiled, &of_profiled, (double)m->slo_ns);
 	if (isinf(p.tail_ns) || late > 1 - m->percentile / 100.0 + fmax(more, 0))
 		return INFINITY;
 	return (double)p.power_w + l->options->late_cost * response_menu_busy_w(m, m->baseline) *

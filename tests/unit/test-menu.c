@@ -130,8 +130,10 @@ static void test_points_rise_and_end(void **state)
 	}
 	assert_true(ended > 0);
 	again = derive(s, &TABLE_OPTIONS_DEFAULT);
+	assert_memory_equal(m->first_point, again->first_point,
+			    (m->n_options + 1) * sizeof(*m->first_point));
 	assert_memory_equal(m->points, again->points,
-			    m->n_options * m->n_rates * sizeof(*m->points));
+			    m->first_point[m->n_options] * sizeof(*m->points));
 	assert_memory_equal(m->options, again->options, m->n_options * sizeof(*m->options));
 }
 
@@ -216,19 +218,46 @@ static void test_looking_up_gives_the_tables_rows(void **state)
 	}
 }
 
+/* What is left out is read as it was, and nothing else is left out. */
+static void test_trimmed_menus_say_the_same(void **state)
+{
+	struct response_menu *m = response_menu_new(3, 4), *full;
+	static const uint32_t kept[] = {2, 0, 4};
+
+	(void)state;
+	full = response_menu_new(3, 4);
+	for (uint32_t i = 0; i < 12; i++) {
+		full->points[i] = menu_point_unsustained;
+		if (i % 4 < kept[i / 4])
+			full->points[i].tail_ns = full->points[i].power_w = (float)(i + 1);
+		m->points[i] = full->points[i];
+	}
+	for (int again = 0; again < 2; again++) {
+		assert_int_equal(response_menu_trim(&m), 0);
+		for (uint32_t i = 0; i < 12; i++)
+			assert_memory_equal(response_menu_point(m, i / 4, i % 4), &full->points[i],
+					    sizeof(*full->points));
+		assert_int_equal(m->first_point[3], 6);
+	}
+	free(m);
+	free(full);
+}
+
 static void test_service_alone_does_not_queue(void **state)
 {
 	_cleanup_(surface_freep) struct surface *s = known_surface();
 	_cleanup_(freep) struct response_menu *m = NULL;
 	struct table_options o = TABLE_OPTIONS_DEFAULT;
 	const struct menu_point *p;
+	struct tail_survival survival;
 
 	(void)state;
 	o.service_only = true;
 	m = derive(s, &o);
 	p = response_menu_point(m, m->baseline, 0);
 	assert_true(p->tail_ns == s->cells[m->options[m->baseline].cell].service_ns[95]);
-	assert_true(p->survival.ns[3] == p->tail_ns);
+	tail_unpack(&p->survival, &survival);
+	assert_true(fabs((double)(survival.ns[3] / p->tail_ns) - 1) < 3e-4);
 	assert_true(response_menu_point(m, m->baseline, m->n_rates - 1)->tail_ns == p->tail_ns);
 }
 
@@ -266,6 +295,7 @@ int main(void)
 		cmocka_unit_test(test_points_rise_and_end),
 		cmocka_unit_test(test_several_rates_are_as_each_alone),
 		cmocka_unit_test(test_looking_up_gives_the_tables_rows),
+		cmocka_unit_test(test_trimmed_menus_say_the_same),
 		cmocka_unit_test(test_service_alone_does_not_queue),
 		cmocka_unit_test(test_foreign_seeds_and_bad_options_are_refused),
 	};

@@ -1,72 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Several models on one card: evaluations of short runs, and whether an exhaustive search finds
  * what is best when its choices are run. */
+#include "evaluation-fixture.h"
 #include "replay/mix-internal.h"
-#include "support/cmocka-includes.h"
 #include <errno.h>
-#include <string.h>
 
-#define DURATION_S 60
-#define SEED	   UINT64_C(7)
-#define SEC	   (1000 * MS)
-#define MS	   UINT64_C(1000000)
+#define SEED UINT64_C(7)
+#define SEC  (1000 * MS)
+#define MS   UINT64_C(1000000)
 
-static struct plant_device *device;
-static struct plant_model *models[2];
-
-static struct load_point points[] = {{0, 0.3},	{30, 0.3}, {31, 0.9},
-				     {40, 0.9}, {41, 0.5}, {60, 0.5}};
-static struct load_curve curve = {.n = ARRAY_SIZE(points), .points = points};
-static struct trace trace = {.format = TRACE_RATE, .curve = &curve, .duration_s = DURATION_S};
+/* Few rates for the search to look at. */
+static struct load_point steps[] = {{0, 0.3},  {30, 0.3}, {31, 0.9},
+				    {40, 0.9}, {41, 0.5}, {EVALUATION_S, 0.5}};
+static struct load_curve curve = {.n = ARRAY_SIZE(steps), .points = steps};
+static struct trace trace = {.format = TRACE_RATE, .curve = &curve, .duration_s = EVALUATION_S};
 
 static const struct mix both = {.n = 2, .models = {0, 1}};
 
 static struct evaluation_options options_of(enum plant_gating gating)
 {
-	return (struct evaluation_options){
-		.trace_name = "steps",
-		.trace = &trace,
-		.device = device,
-		.n_models = 2,
-		.models = {models[0], models[1]},
-		.slo_factor = 2,
-		.percentile = 95,
-		.headroom = 0.9,
-		.gating = gating,
-		.service_cards = 2,
-		.ensemble = 1,
-		.switch_ms = 5,
-		.dpm_ramp_ms = -1,
-		.idle_active_share = -1,
-		.seed = SEED,
-		.max_batch = 1,
-		.threads = 1,
-	};
-}
+	struct evaluation_options o = evaluation_options(gating);
 
-static int load(void **state)
-{
-	struct ini_error error;
-
-	(void)state;
-	print_message("seed %lu\n", SEED);
-	if (plant_device_load(COFRIS_SOURCE_DIR "/profiles/devices/mi50.ini", &device, &error) <
-		    0 ||
-	    plant_model_load(COFRIS_SOURCE_DIR "/profiles/models/resnet152.ini", &models[0],
-			     &error) < 0 ||
-	    plant_model_load(COFRIS_SOURCE_DIR "/profiles/models/vgg19.ini", &models[1], &error) <
-		    0)
-		return -1;
-	return 0;
-}
-
-static int unload(void **state)
-{
-	(void)state;
-	free(device);
-	free(models[0]);
-	free(models[1]);
-	return 0;
+	o.trace = &trace;
+	o.n_models = 2;
+	o.surfaces[0] = evaluated.resnet_quick;
+	o.surfaces[1] = evaluated.vgg_quick;
+	o.service_cards = 2;
+	return o;
 }
 
 static struct mix_evaluation *evaluate_both(const struct evaluation_options *o)
@@ -144,13 +104,14 @@ struct bench {
 
 static void bench_init(struct bench *b, enum plant_gating gating, const double *rate_rps)
 {
+	const struct plant_model *const models[] = {evaluated.resnet, evaluated.vgg};
 	const struct costs_options batches = {.n_batches = 1, .batches = {1}};
 	const struct truth_options t = {.gating = gating,
 					.switch_ms = -1,
 					.dpm_ramp_ms = -1,
 					.idle_active_share = -1};
 
-	assert_int_equal(truth_bench(device, &t, &b->truth), 0);
+	assert_int_equal(truth_bench(evaluated.device, &t, &b->truth), 0);
 	for (uint32_t i = 0; i < 2; i++) {
 		int all;
 		double t_ns = 0;
@@ -303,5 +264,5 @@ int main(void)
 		cmocka_unit_test(test_finds_what_no_other_packing_beats),
 	};
 
-	return cmocka_run_group_tests(tests, load, unload);
+	return cmocka_run_group_tests(tests, evaluation_load, evaluation_unload);
 }

@@ -20,7 +20,7 @@ void __wrap_governor_step(struct governor *g, const struct governor_input *input
 	bool was_on = g->models[0].boost.on;
 
 	__real_governor_step(g, input, ret);
-	seen = g->models[0].switch_time;
+	seen = g->switch_time;
 	n_boosts += !was_on && g->models[0].boost.on;
 }
 

@@ -15,7 +15,7 @@ static void run(struct stretch *s, double f, double share, double low, double hi
 		double busy = low + (high - low) * (0.5 + 0.5 * sin(i / 40.0));
 		double noise = 1 + 0.1 * (2 * bench_uniform(seed) - 1);
 
-		stretch_learn(s, POLL_S, 10, busy, f * (1 + share * busy) * noise);
+		stretch_learn(s, POLL_S, 10, busy, f * (1 + share * busy) * noise, 0);
 	}
 }
 
@@ -47,6 +47,24 @@ static void test_constant_load_leaves_it_near_the_guess(void **state _unused_)
 	stretch_init(&s);
 	run(&s, 1.1, 0.6, 0.2, 0.2, &seed);
 	assert_true(fabs(s.share - STRETCH_FIRST) < 0.4);
+}
+
+/* Of a card that is known the rest is the others'. */
+static void test_a_known_card_leaves_the_rest_to_the_share(void **state _unused_)
+{
+	uint64_t seed = SEED + 3;
+
+	for (double f = 0.9; f < 1.2; f += 0.1) {
+		struct stretch s;
+
+		stretch_init(&s);
+		for (unsigned int i = 0; i < 1200; i++) {
+			double noise = 1 + 0.1 * (2 * bench_uniform(&seed) - 1);
+
+			stretch_learn(&s, POLL_S, 10, 0.3, f * (1 + 0.9 * 0.3) * noise, f);
+		}
+		assert_true(fabs(s.share - 0.9) <= 0.15);
+	}
 }
 
 /* Each step makes a new plan: noise is hardly ever a reason for one. */
@@ -81,7 +99,7 @@ static void test_what_is_no_observation_is_ignored(void **state _unused_)
 	before = s;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		for (unsigned int j = 0; j < 100; j++)
-			stretch_learn(&s, bad[i][0], bad[i][1], bad[i][2], bad[i][3]);
+			stretch_learn(&s, bad[i][0], bad[i][1], bad[i][2], bad[i][3], 0);
 	assert_memory_equal(&s, &before, sizeof(s));
 }
 
@@ -90,6 +108,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_a_share_is_told_from_a_slow_card),
 		cmocka_unit_test(test_constant_load_leaves_it_near_the_guess),
+		cmocka_unit_test(test_a_known_card_leaves_the_rest_to_the_share),
 		cmocka_unit_test(test_noise_hardly_moves_what_is_in_use),
 		cmocka_unit_test(test_what_is_no_observation_is_ignored),
 	};

@@ -215,10 +215,18 @@ static void test_orders_that_nothing_can_be_learnt_of_are_ignored(void **state)
 	assert_false(s.watching);
 	switch_time_order(&s, NSEC_PER_SEC * 2, SLOW, FAST, true);
 	assert_true(s.watching);
+	/* Two slow ones, and then nothing that is known: it took longer than these. */
+	switch_time_executions(&s, NSEC_PER_SEC * 2 + (uint64_t)(2 * SLOW), (uint64_t)(2 * SLOW),
+			       (uint64_t)(2 * SLOW), 2);
+	switch_time_stop(&s);
+	assert_int_equal(s.n, 2);
+	assert_true(s.samples[1].at_least && fabs(s.samples[1].ns - 2 * SLOW) < 1);
+	switch_time_order(&s, NSEC_PER_SEC * 3, SLOW, FAST, true);
+	assert_true(s.watching);
 	/* As if none had been there. */
 	switch_time_drop(&s);
-	switch_time_executions(&s, NSEC_PER_SEC * 3, NSEC_PER_SEC, NSEC_PER_SEC, 70);
-	assert_int_equal(s.n, 1);
+	switch_time_executions(&s, NSEC_PER_SEC * 4, NSEC_PER_SEC, NSEC_PER_SEC, 70);
+	assert_int_equal(s.n, 2);
 }
 
 static void test_no_estimate_is_above_a_second(void **state)

@@ -47,6 +47,29 @@ static void test_a_survival_curve_is_straight_between_its_points(void **state)
 }
 
 /* Of one rate alone. */
+static void test_survival_is_packed_within_its_precision(void **state)
+{
+	/* Less than the least, the least, what is usual, the most, more, and for ever. */
+	static const float ns[TAIL_SHARES] = {0,     256,  1e3F,  12345.6F, 1e6F,
+					      33e6F, 1e9F, 1e12F, 1e17F,    INFINITY};
+	struct tail_survival s, unpacked;
+	struct tail_packed p, again;
+
+	(void)state;
+	memcpy(s.ns, ns, sizeof(ns));
+	tail_pack(&s, &p);
+	tail_unpack(&p, &unpacked);
+	tail_pack(&unpacked, &again);
+	assert_memory_equal(&p, &again, sizeof(p));
+	assert_int_equal(p.at[0], 0);
+	assert_int_equal(p.at[8], UINT16_MAX);
+	assert_int_equal(p.at[9], UINT16_MAX);
+	for (int i = 1; i < 8; i++) {
+		assert_true(p.at[i] > p.at[i - 1] || i == 1);
+		assert_true(fabs((double)(unpacked.ns[i] / ns[i]) - 1) < 2.5e-4);
+	}
+}
+
 static struct tail_survival survival_of(struct tail_lab *lab, const struct surface_cell *c,
 					double rate_rps)
 {
@@ -189,6 +212,7 @@ static void test_costs_out_of_range_are_refused(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_survival_is_packed_within_its_precision),
 		cmocka_unit_test(test_a_survival_curve_is_straight_between_its_points),
 		cmocka_unit_test(test_the_survival_of_a_queue),
 		cmocka_unit_test(test_each_row_has_the_least_cost),

@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Random cards whose truth is known: a profiler's finite, noisy samples are drawn from each, the
  * table is derived from those alone, and every row's choice is then judged by a long simulation of
- * the true queue, written apart from the one that the table uses. Two processes share the cards. */
+ * the true queue, written apart from the one that the table uses. */
 #include "response/table.h"
 #include "test-surface-fixture.h"
-#include <fcntl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define CARDS		24
 #define CELLS		288
-#define PROCESSES	2
 #define JUDGED_REQUESTS 60000
 #define SEED		UINT64_C(20240531)
 
@@ -122,6 +118,34 @@ static void profile_cell(const struct truth *t, struct surface_cell *c, uint64_t
 	c->power_w = true_power_w(t, c) + t->power_noise_w * normal(random);
 }
 
+/* The k-th of n in order; changes their order. */
+static float select_kth(float *v, uint32_t n, uint32_t k)
+{
+	int64_t low = 0, high = (int64_t)n - 1;
+
+	while (low < high) {
+		int64_t i = low, j = high;
+		float pivot = v[k], swapped;
+
+		while (i <= j) {
+			for (; v[i] < pivot; i++)
+				;
+			for (; pivot < v[j]; j--)
+				;
+			if (i > j)
+				break;
+			swapped = v[i];
+			v[i++] = v[j];
+			v[j--] = swapped;
+		}
+		if (j < (int64_t)k)
+			low = i;
+		if ((int64_t)k < i)
+			high = j;
+	}
+	return v[k];
+}
+
 /* Sojourn quantile of the true queue, by its events. */
 static double true_tail_ns(const struct truth *t, const struct surface_cell *c, double rate_rps,
 			   uint32_t requests, uint64_t *random)
@@ -137,8 +161,7 @@ static double true_tail_ns(const struct truth *t, const struct surface_cell *c, 
 		free_at[server] = MAX(now, free_at[server]) + true_service_ns(t, c, random);
 		v[i] = (float)(free_at[server] - now);
 	}
-	qsort(v, requests, sizeof(*v), compare_floats);
-	tail = v[requests * 95 / 100];
+	tail = select_kth(v, requests, requests * 95 / 100);
 	free(v);
 	return tail;
 }
@@ -221,10 +244,8 @@ static struct judgement judge_card(unsigned int i, double headroom, uint64_t *ra
 	o.gating = gatings[i / ARRAY_SIZE(factors) % ARRAY_SIZE(gatings)];
 	o.headroom = headroom;
 	o.seed = i;
-	if (response_table_derive(s, &o, &table, &error) < 0) {
-		print_error("card %u: %s\n", i, error.text);
-		_exit(1);
-	}
+	if (response_table_derive(s, &o, &table, &error) < 0)
+		fail_msg("card %u: %s", i, error.text);
 	judge(&t, s, table, random, &one);
 	print_message("card %2u: %.2fx, sigma %.2f, %4u samples, %u workers: %u of %u rows broken "
 		      "(worst %.2f of the SLO), %u masked, %u slower, %.0f %% power\n",
@@ -244,48 +265,18 @@ static void add(struct judgement *all, const struct judgement *one)
 	all->baseline_watts += one->baseline_watts;
 }
 
-/* Each PROCESSES-th card, from the one of this number on. Returns the process's id. */
-static pid_t judge_part(unsigned int part, unsigned int cards, double headroom, int to)
+/* Every card has a seed of its own. */
+static struct judgement judge_cards(unsigned int cards, double headroom)
 {
-	pid_t pid = fork();
+	struct judgement all = {0};
 
-	if (pid != 0)
-		return pid;
-	for (unsigned int i = part; i < cards; i += PROCESSES) {
+	print_message("seed %ju, headroom %.2f\n", (uintmax_t)SEED, headroom);
+	for (unsigned int i = 0; i < cards; i++) {
 		uint64_t random = SEED + i;
 		struct judgement one = judge_card(i, headroom, &random);
 
-		if (write(to, &one, sizeof(one)) != sizeof(one))
-			_exit(1);
-	}
-	(void)fflush(NULL);
-	_exit(0);
-}
-
-/* Every card has a seed of its own, so that processes can share them. */
-static struct judgement judge_cards(unsigned int cards, double headroom)
-{
-	struct judgement all = {0}, one;
-	pid_t pids[PROCESSES];
-	unsigned int n = 0;
-	int fds[2], status;
-
-	print_message("seed %ju, headroom %.2f\n", (uintmax_t)SEED, headroom);
-	(void)fflush(NULL);
-	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
-	for (unsigned int i = 0; i < PROCESSES; i++) {
-		pids[i] = judge_part(i, cards, headroom, fds[1]);
-		assert_true(pids[i] > 0);
-	}
-	(void)close(fds[1]);
-	for (; read(fds[0], &one, sizeof(one)) == sizeof(one); n++)
 		add(&all, &one);
-	(void)close(fds[0]);
-	for (unsigned int i = 0; i < PROCESSES; i++) {
-		assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
-		assert_int_equal(status, 0);
 	}
-	assert_int_equal(n, cards);
 	print_message("%u of %u rows broken\n", all.broken, all.rows);
 	return all;
 }
