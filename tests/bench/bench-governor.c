@@ -42,6 +42,8 @@ static const struct scenario scenarios[] = {
 	{"plans, 4 models, masks, one new", 1, 4, 4, .plans = 1, .one_new = true, .masks = true},
 	{"plans, 8 models, masks", 1, 8, 8, .plans = 0.5, .masks = true},
 	{"plans, 8 models, masks, one new", 1, 8, 8, .plans = 0.5, .one_new = true, .masks = true},
+	{"plans, 8 cards x 8, masks, one new", 8, 8, 8, .plans = 0.5, .one_new = true,
+	 .masks = true},
 	{"plans, 8 models, too much load", 1, 8, 8, .plans = 4},
 	{"plans, 8 models, too much, one new", 1, 8, 8, .plans = 4, .one_new = true},
 };
