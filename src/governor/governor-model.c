@@ -107,21 +107,30 @@ static enum demand_change learn(struct model *m, const struct governor_input *in
 	return note_change(m, demand_update(&m->sure, n, length_ns));
 }
 
-/* Under a plan by demand, boosts included. */
-static void count_late(struct governor *g, uint32_t i, const struct governor_input *input)
+/* Whether the interval was under a plan by demand, boosts included. */
+static bool was_planned(const struct governor *g, uint32_t i)
 {
-	const struct governor_model_config *c = &g->config.models[i];
 	enum governor_reason was = g->previous.models[i].reason;
 
-	if (!g->models[i].policy->guarded || !c->table || !g->decided ||
-	    g->previous.action != GOVERNOR_SET ||
-	    (was != GOVERNOR_REASON_BACKLOG && was < GOVERNOR_REASON_LATE))
-		return;
+	if (!g->models[i].policy->guarded || !g->config.models[i].table || !g->decided ||
+	    g->previous.action != GOVERNOR_SET)
+		return false;
 	/* Under a cap a boost is what fits inside: what is late then was not planned to be. */
-	if (was == GOVERNOR_REASON_BACKLOG && g->config.power_cap_uw > 0)
-		return;
-	late_test_update(&g->models[i].late_test, &input->models[i], input->early, c->table->slo_ns,
-			 c->table->percentile);
+	if (was == GOVERNOR_REASON_BACKLOG)
+		return g->config.power_cap_uw == 0;
+	return was >= GOVERNOR_REASON_LATE;
+}
+
+static void count_late(struct governor *g, uint32_t i, const struct governor_input *input,
+		       bool known)
+{
+	const struct response_table *t = g->config.models[i].table;
+	struct late_test *l = &g->models[i].late_test;
+
+	if (known && was_planned(g, i))
+		late_test_update(l, &input->models[i], input->early, t->slo_ns, t->percentile);
+	else if (!input->early)
+		late_test_pass(l);
 }
 
 void governor_model_estimate(struct governor *g, uint32_t i, const struct governor_input *input)
@@ -150,8 +159,7 @@ void governor_model_estimate(struct governor *g, uint32_t i, const struct govern
 		measure(m, input, in, g->config.poll_ns);
 	if (why == GOVERNOR_REASON_NONE && learn(m, input, in, g->config.poll_ns) != DEMAND_SAME)
 		pacer_expect_change(&m->pacer, input->now_ns);
-	if (why == GOVERNOR_REASON_NONE)
-		count_late(g, i, input);
+	count_late(g, i, input, why == GOVERNOR_REASON_NONE);
 	if (why == GOVERNOR_REASON_NONE && m->doubted)
 		pacer_end_doubt(&m->pacer, input->now_ns);
 	m->pacer.steady = constancy_holds(&m->constancy);

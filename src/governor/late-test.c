@@ -82,6 +82,11 @@ static uint64_t served_late(const struct governor_model_input *in)
 	return in->late - MIN(in->late, in->failures);
 }
 
+void late_test_pass(struct late_test *l)
+{
+	l->late = l->completions = 0;
+}
+
 static void hold_back(struct late_test *l, const struct governor_model_input *in)
 {
 	l->late += MIN(served_late(in), UINT64_MAX - l->late);
@@ -93,8 +98,13 @@ void late_test_update(struct late_test *l, const struct governor_model_input *in
 {
 	double late, n, sojourn_ns;
 
-	if (l->disbelieved || in->completions == 0)
+	if (l->disbelieved)
 		return;
+	if (in->completions == 0) {
+		if (!early)
+			late_test_pass(l);
+		return;
+	}
 	if (early && in->sojourn_ns == 0) {
 		hold_back(l, in);
 		return;
@@ -102,7 +112,7 @@ void late_test_update(struct late_test *l, const struct governor_model_input *in
 	late = (double)served_late(in) + (double)l->late;
 	n = (double)in->completions + (double)l->completions;
 	sojourn_ns = (double)in->sojourn_ns * n / (double)in->completions;
-	l->late = l->completions = 0;
+	late_test_pass(l);
 	/* Latencies of an interval in which a worker came are not known. */
 	if (late > 0 && in->sojourn_ns == 0 && !in->whole_interval)
 		return;

@@ -40,5 +40,8 @@ void late_test_forgive(struct late_test *l);
  * that ended early may come without latencies; those of the poll stand for it. */
 void late_test_update(struct late_test *l, const struct governor_model_input *in, bool early,
 		      uint64_t slo_ns, uint32_t percentile);
+/* A poll that says nothing of the plan: its latencies were those of the looks before it, and those
+ * of a later one would contradict what is true. */
+void late_test_pass(struct late_test *l);
 /* How many times the demand is to be planned for: 1 to 1.3. */
 double late_test_raise(const struct late_test *l);

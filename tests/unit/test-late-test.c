@@ -154,6 +154,31 @@ static void test_looks_between_polls_count_with_the_poll(void **state)
 	assert_true(l.disbelieved);
 }
 
+/* Nothing is left of the looks before a poll that was not of the plan, or in which none ended. */
+static void test_looks_do_not_count_with_another_poll(void **state)
+{
+	struct governor_model_input look = interval(5, 5), none = interval(0, 0);
+	struct late_test l, whole;
+
+	(void)state;
+	look.sojourn_ns = 0;
+	late_test_init(&l);
+	late_test_init(&whole);
+	for (uint32_t i = 0; i < 100; i++) {
+		late_test_update(&l, &look, /* early= */ true, SLO_NS, 95);
+		/* Between two looks none need have ended. */
+		late_test_update(&l, &none, /* early= */ true, SLO_NS, 95);
+		assert_int_equal(l.completions, 5);
+		if (i % 2 == 0)
+			late_test_update(&l, &none, /* early= */ false, SLO_NS, 95);
+		else
+			late_test_pass(&l);
+		feed(&l, 5, 0, 1);
+		feed(&whole, 5, 0, 1);
+		assert_true(l.sum == whole.sum && l.doubts == 0);
+	}
+}
+
 static void test_failures_are_no_lies(void **state)
 {
 	struct governor_model_input in = interval(50, 0);
@@ -224,6 +249,41 @@ static void step(struct bench *b, uint64_t n, uint64_t late, bool borne_out)
 	governor_step(b->governor, &b->input, &b->decision);
 }
 
+/* A queue that is looked at, and then polls that do not count: one without counts, or full speed.
+ */
+static void test_the_governor_drops_looks_whose_latencies_it_passes_over(void **state)
+{
+	struct bench *b = malloc(sizeof(*b));
+	uint32_t looks = 0;
+
+	(void)state;
+	assert_non_null(b);
+	assert_int_equal(bench_init(b, 1000, SEED, 0), 0);
+	for (uint32_t round = 0; round < 30; round++) {
+		for (uint32_t i = 0; i < 50; i++)
+			step(b, 100, 0, true);
+		assert_int_equal(b->decision.reason, GOVERNOR_REASON_DEMAND);
+		b->input.early = true;
+		b->input.models[0].sojourn_ns = 0;
+		b->input.models[0].arrivals = b->input.models[0].starts = 20;
+		b->input.models[0].completions = b->input.models[0].late = 20;
+		b->input.interval_ns = b->config.poll_ns / 4;
+		b->input.now_ns += b->input.interval_ns;
+		governor_step(b->governor, &b->input, &b->decision);
+		looks += governor_late_test(b->governor, 0)->completions == 20;
+		b->input.early = false;
+		b->input.models[0].state = GOVERNOR_INPUT_MISSING;
+		b->input.now_ns += b->config.poll_ns;
+		governor_step(b->governor, &b->input, &b->decision);
+		step(b, 100, 0, false);
+		step(b, 100, 0, false);
+		assert_int_equal(governor_late_test(b->governor, 0)->doubts, 0);
+	}
+	assert_int_equal(looks, 30);
+	governor_free(b->governor);
+	free(b);
+}
+
 static void test_the_governor_plans_for_more_and_says_why(void **state)
 {
 	struct bench *b = malloc(sizeof(*b));
@@ -263,10 +323,12 @@ int main(void)
 		cmocka_unit_test(test_late_counts_that_latencies_contradict_raise_nothing),
 		cmocka_unit_test(test_one_contradiction_is_forgiven),
 		cmocka_unit_test(test_looks_between_polls_count_with_the_poll),
+		cmocka_unit_test(test_looks_do_not_count_with_another_poll),
 		cmocka_unit_test(test_failures_are_no_lies),
 		cmocka_unit_test(test_whoever_comes_after_a_liar_is_believed),
 		cmocka_unit_test(test_what_does_not_help_is_given_up),
 		cmocka_unit_test(test_the_governor_plans_for_more_and_says_why),
+		cmocka_unit_test(test_the_governor_drops_looks_whose_latencies_it_passes_over),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

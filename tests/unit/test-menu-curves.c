@@ -118,6 +118,8 @@ static void compare_option(struct comparison *c, uint32_t option)
 		const struct menu_point *p = response_menu_point(c->menu, option, i);
 		double rate_rps = c->menu->rate_rps[i];
 
+		for (int k = 1; k < TAIL_SHARES; k++)
+			assert_true(p->survival.at[k] >= p->survival.at[k - 1]);
 		if (isinf(p->tail_ns) || rate_rps < fills_from_rps)
 			continue;
 		if (sizes.n > 0)

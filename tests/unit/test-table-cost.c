@@ -46,7 +46,6 @@ static void test_a_survival_curve_is_straight_between_its_points(void **state)
 	assert_true(tail_late(&s, 4.9e6) > 0.5);
 }
 
-/* Of one rate alone. */
 static void test_survival_is_packed_within_its_precision(void **state)
 {
 	/* Less than the least, the least, what is usual, the most, more, and for ever. */
@@ -70,6 +69,7 @@ static void test_survival_is_packed_within_its_precision(void **state)
 	}
 }
 
+/* Of one rate alone. */
 static struct tail_survival survival_of(struct tail_lab *lab, const struct surface_cell *c,
 					double rate_rps)
 {
