@@ -241,6 +241,15 @@ static void go_on(const struct curve *c, const struct curve *by, double load,
 			course(ret->executions[k], from.executions[k], to.executions[k]);
 }
 
+/* The lines of two shares may cross beyond the curves that they are drawn through, or where one
+ * curve goes the way of the other. A record of such a menu would be refused. */
+static void let_ascend(struct tail_survival *s)
+{
+	s->ns[0] = MAX(s->ns[0], 0.0F);
+	for (int i = 1; i < TAIL_SHARES; i++)
+		s->ns[i] = MAX(s->ns[i], s->ns[i - 1]);
+}
+
 bool curve_source_at(const struct curve_source *s, double load, struct curve_point *ret)
 {
 	struct curve_point x, y;
@@ -263,5 +272,6 @@ bool curve_source_at(const struct curve_source *s, double load, struct curve_poi
 	ret->tail_ns *= s->scale;
 	for (int i = 0; i < TAIL_SHARES; i++)
 		ret->survival.ns[i] *= s->scale;
+	let_ascend(&ret->survival);
 	return true;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Few options of a menu are simulated: all points against a simulation at that very rate. */
+#include "response/menu-curve.h"
 #include "response/table-internal.h"
 #include "test-menu-lookup.h"
 
@@ -181,6 +182,53 @@ static void test_points_are_as_simulated(void **state)
 	}
 }
 
+static const float two_loads[] = {0.2F, 0.6F};
+
+/* From so many ns on, in steps of so many from share to share. */
+static struct curve straight_curve(float from_ns, float step_ns)
+{
+	struct curve c = {.loads = two_loads, .n_loads = 2, .end = 2};
+
+	for (int load = 0; load < 2; load++) {
+		c.points[load].tail_ns = from_ns + 5 * step_ns;
+		c.points[load].factor = 1;
+		for (int i = 0; i < TAIL_SHARES; i++)
+			c.points[load].survival.ns[i] = from_ns + step_ns * (float)i;
+	}
+	return c;
+}
+
+static void assert_ascends(const struct curve_source *s, double load)
+{
+	struct curve_point p;
+
+	assert_true(curve_source_at(s, load, &p));
+	assert_true(p.survival.ns[0] >= 0);
+	for (int i = 1; i < TAIL_SHARES; i++)
+		assert_true(p.survival.ns[i] >= p.survival.ns[i - 1]);
+}
+
+/* Shares of one curve lie close, those of the other far apart. */
+static void test_latencies_of_fewer_are_no_shorter(void **state)
+{
+	struct curve even = straight_curve(1e6F, 1e3F), uneven = straight_curve(1.2e6F, 1e5F);
+	struct curve later = straight_curve(1e6F, 1e3F);
+	struct curve_source outside = {&even, &uneven, -0.1F, 1}, beyond = {&uneven, &later, 0, 1};
+	struct curve_point p;
+
+	(void)state;
+	for (double load = 0.1; load < 1; load += 0.1)
+		assert_ascends(&outside, load);
+	/* One that has ended goes the way of another, of which half has become much later. */
+	uneven.end = 1;
+	later.points[1].survival.ns[0] *= 1.9F;
+	for (int i = 1; i < TAIL_SHARES; i++)
+		later.points[1].survival.ns[i] = later.points[1].survival.ns[0];
+	assert_ascends(&beyond, 0.6);
+	assert_true(curve_source_at(&beyond, 0.2, &p));
+	assert_memory_equal(&p.survival, &uneven.points[0].survival, sizeof(p.survival));
+}
+
 /* What is of no use takes no point: the services alone are too long. */
 static void test_what_is_too_slow_has_no_points(void **state)
 {
@@ -212,6 +260,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_points_are_as_simulated),
+		cmocka_unit_test(test_latencies_of_fewer_are_no_shorter),
 		cmocka_unit_test(test_what_is_too_slow_has_no_points),
 	};
 
