@@ -23,7 +23,7 @@ char *status_dump(json_t *root);
 
 /* The card's workers, each with what it has been told and what it has acknowledged. */
 json_t *status_workers(const struct unit *u);
-/* Whom a model's wakes are ignored for, or null. */
+/* Whom a model's wakes or late requests are ignored for, or null. */
 json_t *status_ignored(const struct unit *u, uint32_t model, enum doubt_subject subject);
 /* Names of enum governor_stale. */
 json_t *status_stale(uint32_t stale);
