@@ -7,6 +7,7 @@
 #include "governor/card-plan-internal.h"
 #include <errno.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Options are told from each other by a factor that is lower by this, and anew where it is no more
@@ -43,42 +44,109 @@ struct kept_for {
 	struct plan_rooms rooms;
 };
 
+/* Of a clock, whatever the demand. */
+struct kept_clock {
+	struct plan_rough rough;
+	struct plan_steps steps;
+};
+
+/* Of a clock, for a question. */
+struct kept_answer {
+	struct plan_bound bound;
+	struct kept_list list;
+};
+
 /* All that is kept for a question. */
 struct kept_answers {
 	struct question question;
-	uint32_t bounded, filled; /* by level */
-	struct plan_bound bounds[KEPT_LEVELS];
-	struct kept_list lists[KEPT_LEVELS];
+	uint32_t bounded, filled;   /* by level */
+	struct kept_answer *levels; /* [n_levels] */
 };
 
 struct kept_model {
 	struct kept_for kept_for;
-	double factor;	       /* of the options' rows: no more than any asked for since */
-	uint32_t rough, known; /* by level: these; options and steps */
-	struct plan_rough roughs[KEPT_LEVELS];
-	struct plan_steps steps[KEPT_LEVELS];
-	struct plan_option options[MENU_MAX_OPTIONS];
+	double factor;			/* of the options' rows: no more than any asked for since */
+	uint32_t rough, known;		/* by level: these; options and steps */
+	struct kept_clock *levels;	/* [n_levels] */
+	struct plan_option *options;	/* [n_options] */
 	struct kept_answers answers[2]; /* of a model that must not give way; that may */
 };
 
 struct card_planner {
-	struct kept_model models[CARD_PLAN_MAX_MODELS];
+	struct card_planner_size size;
+	/* Of all models, one after the other. */
+	struct kept_clock *clocks;
+	struct kept_answer *answers;
+	struct plan_option *options;
+	struct kept_model models[];
 };
 
-int card_planner_new(struct card_planner **ret)
+static void share_out(struct card_planner *k)
 {
-	struct card_planner *k = calloc(1, sizeof(*k));
+	const struct card_planner_size *size = &k->size;
 
+	for (size_t i = 0; i < size->n_models; i++) {
+		struct kept_model *m = &k->models[i];
+
+		m->levels = &k->clocks[i * size->n_levels];
+		m->options = &k->options[i * size->n_options];
+		/* Few are ever asked for by models that give way: apart, so that no memory is
+		 * touched for them. */
+		m->answers[0].levels = &k->answers[i * size->n_levels];
+		m->answers[1].levels = &k->answers[(size->n_models + i) * size->n_levels];
+	}
+}
+
+int card_planner_new(const struct card_planner_size *size, struct card_planner **ret)
+{
+	_cleanup_(card_planner_freep) struct card_planner *k = NULL;
+	size_t n_models = MIN(size->n_models, (uint32_t)CARD_PLAN_MAX_MODELS), n_clocks;
+
+	if (size->n_models == 0 || size->n_levels == 0 || size->n_options == 0 ||
+	    size->n_options > MENU_MAX_OPTIONS)
+		return -EINVAL;
+	k = calloc(1, sizeof(*k) + n_models * sizeof(k->models[0]));
 	if (!k)
 		return -ENOMEM;
-	*ret = k;
+	k->size = (struct card_planner_size){
+		.n_models = (uint32_t)n_models,
+		.n_levels = MIN(size->n_levels, (uint32_t)KEPT_LEVELS),
+		.n_options = size->n_options,
+	};
+	n_clocks = n_models * k->size.n_levels;
+	k->clocks = calloc(n_clocks, sizeof(*k->clocks));
+	k->answers = calloc(ARRAY_SIZE(k->models[0].answers) * n_clocks, sizeof(*k->answers));
+	k->options = calloc(n_models * k->size.n_options, sizeof(*k->options));
+	if (!k->clocks || !k->answers || !k->options)
+		return -ENOMEM;
+	share_out(k);
+	*ret = TAKE_PTR(k);
 	return 0;
 }
 
 struct card_planner *card_planner_free(struct card_planner *k)
 {
+	if (!k)
+		return NULL;
+	free(k->clocks);
+	free(k->answers);
+	free(k->options);
 	free(k);
 	return NULL;
+}
+
+/* NULL: nothing is kept of this model. */
+static struct kept_model *kept_of_model(const struct planning *p, uint32_t i)
+{
+	const struct plan_model *m = &p->models[i];
+	const struct card_planner_size *size;
+
+	if (!p->kept)
+		return NULL;
+	size = &p->kept->size;
+	return m->index < size->n_models && m->menu->n_options <= size->n_options
+		       ? &p->kept->models[m->index]
+		       : NULL;
 }
 
 static void ask(const struct planning *p, uint32_t i, struct question *ret)
@@ -128,12 +196,15 @@ static void ask_of_options(const struct planning *p, const struct plan_model *m,
 
 void plan_kept_begin(struct planning *p)
 {
-	for (uint32_t i = 0; p->kept && i < p->n; i++) {
+	for (uint32_t i = 0; i < p->n; i++) {
 		const struct plan_model *m = &p->models[i];
-		struct kept_model *k = &p->kept->models[m->index];
-		struct kept_answers *answers = &k->answers[m->may_give_way];
+		struct kept_model *k = kept_of_model(p, i);
+		struct kept_answers *answers;
 		struct question question;
 
+		if (!k)
+			continue;
+		answers = &k->answers[m->may_give_way];
 		ask_of_options(p, m, k);
 		ask(p, i, &question);
 		if (memcmp(&question, &answers->question, sizeof(question)) == 0)
@@ -146,7 +217,7 @@ void plan_kept_begin(struct planning *p)
 /* NULL: nothing is kept of this level. */
 static struct kept_model *kept_of(const struct planning *p, uint32_t i, uint32_t level)
 {
-	return p->kept && level < KEPT_LEVELS ? &p->kept->models[p->models[i].index] : NULL;
+	return p->kept && level < p->kept->size.n_levels ? kept_of_model(p, i) : NULL;
 }
 
 static struct kept_answers *answers_of(const struct planning *p, uint32_t i, struct kept_model *k)
@@ -169,10 +240,10 @@ bool plan_kept_rough(struct planning *p, uint32_t i, uint32_t level, struct plan
 	if (!k)
 		return false;
 	if (!(k->rough >> level & 1)) {
-		plan_rough_of(p, i, level, &k->roughs[level]);
+		plan_rough_of(p, i, level, &k->levels[level].rough);
 		k->rough |= UINT32_C(1) << level;
 	}
-	*ret = plan_rough_least(&p->models[i], &k->roughs[level]);
+	*ret = plan_rough_least(&p->models[i], &k->levels[level].rough);
 	return true;
 }
 
@@ -191,7 +262,7 @@ static const struct plan_option *know_options(const struct planning *p, uint32_t
 		if (k->options[option].may)
 			k->options[option].rows = plan_rows_of(m, option, k->factor);
 	}
-	plan_steps_of(m, level, k->options, &k->steps[level]);
+	plan_steps_of(m, level, k->options, &k->levels[level].steps);
 	return k->options;
 }
 
@@ -202,7 +273,7 @@ const struct plan_steps *plan_kept_steps(struct planning *p, uint32_t i, uint32_
 	if (!k)
 		return NULL;
 	(void)know_options(p, i, level, k);
-	return &k->steps[level];
+	return &k->levels[level].steps;
 }
 
 const struct plan_bound *plan_kept_bound(struct planning *p, uint32_t i, uint32_t level,
@@ -216,10 +287,10 @@ const struct plan_bound *plan_kept_bound(struct planning *p, uint32_t i, uint32_
 		return in;
 	}
 	if (!(a->bounded >> level & 1)) {
-		plan_bound_of(p, i, level, know_options(p, i, level, k), &a->bounds[level]);
+		plan_bound_of(p, i, level, know_options(p, i, level, k), &a->levels[level].bound);
 		a->bounded |= UINT32_C(1) << level;
 	}
-	return &a->bounds[level];
+	return &a->levels[level].bound;
 }
 
 /* ---- lists ---- */
@@ -295,14 +366,14 @@ bool plan_kept_least(struct planning *p, uint32_t i, uint32_t level, struct plan
 	struct kept_list *to;
 
 	if (is_filled(a, level)) {
-		*ret = a->lists[level].least;
-		return a->lists[level].n > 0;
+		*ret = a->levels[level].list.least;
+		return a->levels[level].list.n > 0;
 	}
 	fill(p, i, level, k ? know_options(p, i, level, k) : NULL);
 	*ret = least_in(&p->rooms, l);
 	if (!a || l->n > KEPT_CHOICES)
 		return l->n > 0;
-	to = &a->lists[level];
+	to = &a->levels[level].list;
 	to->least = *ret;
 	to->least_w = l->least_w;
 	to->n = l->n;
@@ -320,7 +391,7 @@ void plan_kept_list(struct planning *p, uint32_t i, uint32_t level)
 	if (!is_filled(a, level))
 		return;
 	l->capped = isfinite(p->cap_w);
-	l->least_w = a->lists[level].least_w;
-	l->n = a->lists[level].n;
-	memcpy(l->choices, a->lists[level].choices, l->n * sizeof(l->choices[0]));
+	l->least_w = a->levels[level].list.least_w;
+	l->n = a->levels[level].list.n;
+	memcpy(l->choices, a->levels[level].list.choices, l->n * sizeof(l->choices[0]));
 }

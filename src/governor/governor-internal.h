@@ -115,7 +115,10 @@ void governor_boost_note_wakes(struct governor *g, const struct governor_input *
 /* The time of a clock change; 0 while it is not known, and where it is time to see again whether it
  * still is too long for boosts: one in five minutes does. */
 double governor_switch_ns(const struct governor *g, uint64_t now_ns);
-/* governor-several.c. Whether all active models, more than one, can be planned for together. */
+/* governor-several.c. What plans are made with, as large as the configuration can ever ask for;
+ * nothing for one model alone. 0 or -ENOMEM. */
+int governor_several_init(struct governor *g);
+/* Whether all active models, more than one, can be planned for together. */
 bool governor_several_can(const struct governor *g, const struct governor_input *input);
 /* Learns from the interval that has just ended how much they slow each other down. */
 void governor_several_learn(struct governor *g, const struct governor_input *input);

@@ -372,6 +372,21 @@ static enum governor_reason gives_way_to_an_equal(const struct governor *g,
 	return why;
 }
 
+int governor_several_init(struct governor *g)
+{
+	struct card_planner_size size = {.n_levels = g->config.n_levels};
+
+	for (uint32_t i = 0; i < g->config.n_models; i++) {
+		const struct response_menu *m = g->config.models[i].menu;
+
+		if (!m)
+			continue;
+		size.n_models++;
+		size.n_options = MAX(size.n_options, m->n_options);
+	}
+	return size.n_models > 1 ? card_planner_new(&size, &g->planner) : 0;
+}
+
 bool governor_several_decide(struct governor *g, const struct governor_input *input,
 			     struct governor_decision *ret)
 {

@@ -73,15 +73,6 @@ static bool config_is_valid(const struct governor_config *c)
 	return true;
 }
 
-static bool several_have_menus(const struct governor_config *c)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < c->n_models; i++)
-		n += c->models[i].menu != NULL;
-	return n > 1;
-}
-
 int governor_new(const struct governor_config *config, struct governor **ret)
 {
 	_cleanup_(governor_freep) struct governor *g = NULL;
@@ -108,11 +99,9 @@ int governor_new(const struct governor_config *config, struct governor **ret)
 					     ? &g->factored[n_factored++]
 					     : NULL);
 	}
-	if (several_have_menus(config)) {
-		r = card_planner_new(&g->planner);
-		if (r < 0)
-			return r;
-	}
+	r = governor_several_init(g);
+	if (r < 0)
+		return r;
 	*ret = TAKE_PTR(g);
 	return 0;
 }

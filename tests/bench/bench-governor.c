@@ -184,14 +184,18 @@ static int plan_cards(const struct scenario *s, uint64_t *ns)
 {
 	static struct card_plan plans[MAX_CARDS];
 	static struct card_plan_request q[MAX_CARDS];
+	struct card_planner_size size = {.n_models = s->models};
 	struct card_planner *kept[MAX_CARDS] = {NULL};
 	struct governor_config config;
 	uint64_t seed = 1;
 	int r = 0;
 
 	bench_config(&config, NULL);
+	size.n_levels = config.n_levels;
+	for (uint32_t i = 0; i < s->models; i++)
+		size.n_options = MAX(size.n_options, menus[i]->n_options);
 	for (uint32_t i = 0; r == 0 && i < s->cards; i++)
-		r = card_planner_new(&kept[i]);
+		r = card_planner_new(&size, &kept[i]);
 	for (unsigned int tick = 0; r == 0 && tick < PLANS; tick++) {
 		uint64_t begin_ns;
 

@@ -124,6 +124,21 @@ static void assert_cheapest(const struct setup *s, const struct card_plan *plan)
 			    s->menus[0]->options[plan->models[0].option].full);
 }
 
+/* With room for all, or, by turns, for some of the models, of the clocks or of the options. */
+static struct card_planner *new_planner(const struct setup *s, unsigned int turn)
+{
+	struct card_planner_size size = {.n_models = s->q.n, .n_levels = s->q.card->n_levels};
+	struct card_planner *kept = NULL;
+
+	for (uint32_t i = 0; i < s->q.n; i++)
+		size.n_options = MAX(size.n_options, s->q.models[i].menu->n_options);
+	size.n_models -= turn % 8 == 1;
+	size.n_levels -= turn % 8 == 3;
+	size.n_options -= turn % 8 == 5;
+	assert_int_equal(card_planner_new(&size, &kept), 0);
+	return kept;
+}
+
 static void test_what_is_kept_is_never_seen(void **state _unused_)
 {
 	unsigned int n = 0, changes = 0, masked = 0;
@@ -133,8 +148,8 @@ static void test_what_is_kept_is_never_seen(void **state _unused_)
 		_cleanup_(card_planner_freep) struct card_planner *kept = NULL;
 		struct setup s;
 
-		assert_int_equal(card_planner_new(&kept), 0);
 		random_mi50(&s, 2 + round % 5, 3, 1 + round % 2, &seed);
+		kept = new_planner(&s, round);
 		s.q.may_share = round % 3 == 0;
 		for (unsigned int i = 0; i < 40; i++) {
 			struct card_plan plan, again;
@@ -157,6 +172,19 @@ static void test_what_is_kept_is_never_seen(void **state _unused_)
 	assert_true(changes > n / 10 && changes < n && masked > n / 4);
 }
 
+static void test_a_planner_of_no_size(void **state _unused_)
+{
+	static const struct card_planner_size none[] = {{0, 9, 100},
+							{2, 0, 100},
+							{2, 9, 0},
+							{2, 9, MENU_MAX_OPTIONS + 1}};
+	struct card_planner *kept = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(none); i++)
+		assert_int_equal(card_planner_new(&none[i], &kept), -EINVAL);
+	assert_null(kept);
+}
+
 /* More than the card can serve, of up to eight models, some of the time under a cap. */
 static void test_who_gives_way_is_the_same_whatever_is_kept(void **state _unused_)
 {
@@ -167,8 +195,8 @@ static void test_who_gives_way_is_the_same_whatever_is_kept(void **state _unused
 		_cleanup_(card_planner_freep) struct card_planner *kept = NULL;
 		struct setup s;
 
-		assert_int_equal(card_planner_new(&kept), 0);
 		random_mi50(&s, 3 + round % 6, 5, 1, &seed);
+		kept = new_planner(&s, round);
 		for (unsigned int i = 0; i < 25; i++) {
 			struct card_plan_model *m =
 				&s.q.models[(uint32_t)(bench_uniform(&seed) * s.q.n)];
@@ -286,6 +314,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_equals_a_search_through_everything_on_an_mi50),
 		cmocka_unit_test(test_what_is_kept_is_never_seen),
+		cmocka_unit_test(test_a_planner_of_no_size),
 		cmocka_unit_test(test_who_gives_way_is_the_same_whatever_is_kept),
 		cmocka_unit_test(test_more_demand_is_never_planned_for_with_less),
 		cmocka_unit_test(test_a_capacity_that_nobody_has_is_let_go),
