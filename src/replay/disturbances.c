@@ -108,7 +108,8 @@ const struct disturbance disturbances_all[] = {
 		/* At the rated rate itself the SLO leaves so little that the next row, or a
 		 * service-time factor that is planned for one step higher, takes a tenth to a
 		 * third more CUs and power. Two runs whose estimates differ by half a percent take
-		 * turns there, and so they do with a memory four times as long. */
+		 * turns there. A longer memory, a bound of the mean and a longer dwell do not end
+		 * that: see the evaluation's disturbances. */
 		.missed = MISSED(RECOVERY),
 	},
 	{
