@@ -92,6 +92,7 @@ bool boost_step(struct boost *b, const struct boost_view *v, uint64_t *ret_again
 		b->on = false;
 		return false;
 	}
+	b->woke |= v->in->woken;
 	if (v->in->woken && !b->on) {
 		judge(b, v);
 		wanted |= !b->disbelieved;

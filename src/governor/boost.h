@@ -26,6 +26,7 @@ struct boost {
 	uint64_t behind;   /* requests of then that have not ended; only where starts are unknown */
 	uint64_t busy_ns;  /* executed since the last wake */
 	uint32_t doubts;
+	bool woke; /* a wake has been seen */
 	bool disbelieved;
 };
 

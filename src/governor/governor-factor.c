@@ -42,15 +42,16 @@ static void make_tables(struct governor *g, uint32_t i)
 
 /* Whether boosts come while they still help: with a clock that takes longer than a quarter of the
  * SLO rows that count on them gain nothing. Before the time is known it is taken to be short: it
- * takes such rows to make it known. */
+ * takes such rows to make it known. Nobody counts on wakes that were never seen, nor where more is
+ * late than anything explains. */
 static double late_max(const struct governor *g, uint32_t i)
 {
 	const struct governor_model_config *c = &g->config.models[i];
 	const struct model *m = &g->models[i];
 	double limit_ns = (double)c->table->slo_ns * (m->late_max > 0 ? SWITCH_KEPT : SWITCH_MAX);
 
-	if (!m->policy->guarded || c->never_boosts || m->boost.disbelieved ||
-	    switch_time_ns(&g->switch_time) > limit_ns)
+	if (!m->policy->guarded || c->never_boosts || !m->boost.woke || m->boost.disbelieved ||
+	    late_test_raise(&m->late_test) > 1 || switch_time_ns(&g->switch_time) > limit_ns)
 		return 0;
 	return LATE_WITH_BOOSTS;
 }

@@ -462,6 +462,72 @@ static void test_what_if_follows_the_table(void **state _unused_)
 	lab_end(l);
 }
 
+/* The rows at the factor that is planned for. */
+static void rows_at(const struct lab *l, double late_max, struct response_table *ret)
+{
+	const struct menu_table_options o = {
+		.factor = l->decision.models[0].planned_factor,
+		.late_cost = l->config.models[0].late_cost,
+		.late_max = late_max,
+	};
+
+	menu_table(l->menu, l->table, &o, ret);
+}
+
+static bool plans_by(const struct lab *l, const struct response_table *t)
+{
+	const struct response_table *in_force = governor_table(l->governor, 0, false);
+
+	for (uint32_t i = 0; i < t->n_rows; i++)
+		if (in_force->rows[i].cell != t->rows[i].cell)
+			return false;
+	return true;
+}
+
+/* A queue at which the worker wakes. */
+static void wake(struct lab *l)
+{
+	l->input.models[0].woken = true;
+	l->input.models[0].starts = l->input.models[0].in_flight = 1;
+	l->input.early = true;
+	l->input.now_ns += l->input.interval_ns = NSEC_PER_MSEC;
+	governor_step(l->governor, &l->input, &l->decision);
+	l->input.early = false;
+}
+
+static void test_rows_count_on_wakes_that_were_seen(void **state _unused_)
+{
+	struct lab *l = lab_new("cofris", TABLE_GATING_CU);
+	struct response_table strict, boosted;
+	uint32_t n_cheaper = 0;
+
+	/* So that hardly anything but the limit holds lateness. */
+	l->config.models[0].late_cost = 0.01;
+	renew(l);
+	settle(l, 5);
+	rows_at(l, 0, &strict);
+	rows_at(l, 0.2, &boosted);
+	assert_int_equal(boosted.rows[0].cell, strict.rows[0].cell);
+	for (uint32_t i = 1; i < strict.n_rows; i++)
+		n_cheaper += boosted.rows[i].power_w < strict.rows[i].power_w - 1e-3;
+	assert_true(n_cheaper > 0);
+	assert_true(plans_by(l, &strict));
+	wake(l);
+	step(l, 5);
+	rows_at(l, 0.2, &boosted);
+	assert_true(plans_by(l, &boosted));
+
+	/* Nobody boosts, and nobody counts on it. */
+	l->config.models[0].never_boosts = true;
+	renew(l);
+	settle(l, 5);
+	wake(l);
+	step(l, 5);
+	rows_at(l, 0, &strict);
+	assert_true(plans_by(l, &strict));
+	lab_end(l);
+}
+
 /* ---- what it says of the rest ---- */
 
 static void test_the_best_come_first_and_say_what_they_cost(void **state _unused_)
@@ -617,6 +683,7 @@ int main(void)
 		cmocka_unit_test(test_to_explain_changes_nothing),
 		cmocka_unit_test(test_what_if_is_what_happens),
 		cmocka_unit_test(test_what_if_follows_the_table),
+		cmocka_unit_test(test_rows_count_on_wakes_that_were_seen),
 		cmocka_unit_test(test_the_best_come_first_and_say_what_they_cost),
 		cmocka_unit_test(test_what_cannot_be_had_says_by_what),
 		cmocka_unit_test(test_idle_is_by_headroom_and_the_step_to_survive),
