@@ -61,7 +61,7 @@ struct governor_model_input {
 	uint64_t busy_ns, executions; /* service time summed over executions in this interval */
 	uint64_t sojourn_ns;	      /* summed over this interval's completions; 0 unknown */
 	uint64_t sojourn_p95_ns;      /* of this interval; 0 unknown */
-	bool whole_interval;	      /* false in the interval in which a worker came or went */
+	bool whole_interval;	      /* false in the interval in which a worker came */
 	bool mask_follows;	      /* all its workers can follow CU masks now */
 	bool mask_unknown; /* one that no longer answers may still be under a partial mask */
 	bool batch_follows;
