@@ -227,31 +227,30 @@ double plan_bound_w(const struct planning *p, const struct plan_clock *clock,
 double plan_bound_in_room_w(struct planning *p, uint32_t level, const struct plan_clock *clock,
 			    const struct plan_least *least);
 /* The least sum, or the most product, of what these have in so much room, with one more that has
- * own in so many cells. */
-static inline void plan_cells_least(double own, uint32_t taken, uint32_t cells,
-				    const struct plan_cells *after, struct plan_cells *ret)
+ * own in so many cells. most: which of the two, known when it is compiled. */
+static inline void plan_cells_add(bool most, double own, uint32_t taken, uint32_t cells,
+				  const struct plan_cells *after, struct plan_cells *ret)
 {
 	for (uint32_t left = taken / PLAN_BLOCK * PLAN_BLOCK; left <= cells; left += PLAN_BLOCK) {
 		const double *restrict rest = &after->at[PLAN_BLOCK + left - taken];
-		double *restrict sums = &ret->at[PLAN_BLOCK + left];
+		double *restrict best = &ret->at[PLAN_BLOCK + left];
 
 #pragma GCC unroll 8
 		for (int k = 0; k < PLAN_BLOCK; k++)
-			sums[k] = own + rest[k] < sums[k] ? own + rest[k] : sums[k];
+			best[k] = most ? MAX(own * rest[k], best[k]) : MIN(own + rest[k], best[k]);
 	}
+}
+
+static inline void plan_cells_least(double own, uint32_t taken, uint32_t cells,
+				    const struct plan_cells *after, struct plan_cells *ret)
+{
+	plan_cells_add(false, own, taken, cells, after, ret);
 }
 
 static inline void plan_cells_most(double own, uint32_t taken, uint32_t cells,
 				   const struct plan_cells *after, struct plan_cells *ret)
 {
-	for (uint32_t left = taken / PLAN_BLOCK * PLAN_BLOCK; left <= cells; left += PLAN_BLOCK) {
-		const double *restrict rest = &after->at[PLAN_BLOCK + left - taken];
-		double *restrict shares = &ret->at[PLAN_BLOCK + left];
-
-#pragma GCC unroll 8
-		for (int k = 0; k < PLAN_BLOCK; k++)
-			shares[k] = own * rest[k] > shares[k] ? own * rest[k] : shares[k];
-	}
+	plan_cells_add(true, own, taken, cells, after, ret);
 }
 
 /* In any room the same, but in less than none. */
