@@ -19,4 +19,6 @@ void manager_update_status(struct manager *m);
  */
 void manager_add_units(struct manager *m);
 int manager_open_record(struct manager *m);
+/* Listens to the kernel's device events, if it can. */
+void manager_watch_devices(struct manager *m);
 void manager_flush_record(struct manager *m);

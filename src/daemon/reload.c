@@ -139,7 +139,7 @@ static void swap(struct manager *m, struct reload *r)
 	m->config_error = (struct config_error){0};
 	m->refused = (struct admission_log){0};
 	(void)memset(m->masks_stalled, 0, sizeof(m->masks_stalled));
-	m->ask_ns = now_ns;
+	m->asked_ns = now_ns;
 	link_ask_cards(m->link);
 	(void)sd_event_source_set_time(m->tick,
 				       (now_ns + m->config->daemon.poll_ns) / NSEC_PER_USEC);
