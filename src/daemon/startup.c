@@ -228,6 +228,7 @@ static int set_up(struct manager *m)
 		r = add_link(m);
 	if (r < 0)
 		return r;
+	manager_load_pauses(m);
 	add_device_monitor(m);
 	return add_timers(m);
 }

@@ -253,6 +253,8 @@ char *status_json(const struct manager *m)
 				  status_text(m->actuator_error < 0 ? strerror(-m->actuator_error)
 								    : "connected"));
 	(void)json_object_set_new(root, "config_error", status_text(where[0] ? where : NULL));
+	(void)json_object_set_new(root, "holds", status_holds(m));
+	(void)json_object_set_new(root, "pauses", status_pauses(m));
 	TAILQ_FOREACH(u, &m->units, entry)
 	(void)json_array_append_new(gpus, gpu_json(u));
 	(void)json_object_set_new(root, "gpus", gpus);

@@ -180,4 +180,6 @@ void unit_retire(struct unit *u);
 
 enum unit_state unit_state(const struct unit *u);
 uint32_t unit_workers(const struct unit *u);
+/* By an operator: the card is as found. */
+bool unit_paused(const struct unit *u);
 bool unit_simulated(const struct unit *u);

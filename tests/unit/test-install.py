@@ -89,9 +89,12 @@ def check_units(destination, root):
 
 
 def check_policy(destination):
-    policies = glob.glob(destination + "/**/dbus-1/system.d/*.conf", recursive=True)
-    check(policies, "no D-Bus policy is installed")
-    for path in policies:
+    found = {kind: glob.glob(f"{destination}/**/{kind}", recursive=True)
+             for kind in ("dbus-1/system.d/org.cofris1.conf", "polkit-1/actions/org.cofris1.policy",
+                          "polkit-1/rules.d/org.cofris1.rules")}
+    for kind, paths in found.items():
+        check(len(paths) == 1, f"{kind} is installed as {paths}")
+    for path in (path for paths in found.values() for path in paths if not path.endswith("rules")):
         try:
             xml.etree.ElementTree.parse(path)
         except xml.etree.ElementTree.ParseError as e:
