@@ -115,6 +115,8 @@ static const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_METHOD_WITH_ARGS("GetDecisions", SD_BUS_ARGS("s", gpu, "s", model, "u", count),
 				SD_BUS_RESULT("s", json), bus_method_get_decisions,
 				SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("Verify", SD_BUS_ARGS("s", gpu), SD_BUS_RESULT("s", json),
+				bus_method_verify, SD_BUS_VTABLE_UNPRIVILEGED),
 	/* Who may is asked by the methods themselves (authorise.h). */
 	SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, bus_method_reload,
 				SD_BUS_VTABLE_UNPRIVILEGED),

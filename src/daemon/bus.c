@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "daemon/bus-internal.h"
+#include "daemon/verify.h"
 #include <errno.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@ struct bus {
 	char *address; /* NULL: the system bus */
 	sd_bus *connection;
 	struct authorise *authorise;
+	struct verify *verify;
 	sd_event_source *retry;
 	bool owned;
 	int logged_error;
@@ -103,6 +105,7 @@ static int open_connection(struct bus *b)
 static void close_connection(struct bus *b)
 {
 	b->authorise = authorise_free(b->authorise);
+	verify_forget(b->verify);
 	b->connection = sd_bus_close_unref(b->connection);
 }
 
@@ -145,6 +148,9 @@ int bus_new(struct manager *m, const char *address, struct bus **ret)
 		if (!b->address)
 			return -ENOMEM;
 	}
+	r = verify_new(m, &b->verify);
+	if (r < 0)
+		return r;
 	r = sd_event_add_time(m->event, &b->retry, CLOCK_MONOTONIC, 0, USEC_PER_SEC, on_retry, b);
 	if (r < 0)
 		return r;
@@ -163,6 +169,7 @@ struct bus *bus_free(struct bus *b)
 	sd_event_source_disable_unref(b->retry);
 	manager_release_holds(b->manager);
 	close_connection(b);
+	b->verify = verify_free(b->verify);
 	free(b->address);
 	free(b);
 	return NULL;
@@ -171,6 +178,11 @@ struct bus *bus_free(struct bus *b)
 int bus_authorise(struct bus *b, sd_bus_message *call, authorised_fn fn, sd_bus_error *error)
 {
 	return authorise(b->authorise, call, fn, b->manager, error);
+}
+
+int bus_verify(struct bus *b, sd_bus_message *call, const char *gpu, sd_bus_error *error)
+{
+	return verify_call(b->verify, call, gpu, error);
 }
 
 void bus_emit_changed(struct bus *b)
