@@ -2,13 +2,15 @@
 /* The connection to the bus: made, lost, and made again. */
 #include "base/log.h"
 #include "base/units.h"
-#include "daemon/bus-internal.h"
+#include "daemon/bus-changes.h"
+#include "daemon/unit.h"
 #include "daemon/verify.h"
 #include <errno.h>
 #include <string.h>
 
 #define BUS_RETRY_USEC (10 * USEC_PER_SEC)
 #define BUS_CALL_USEC  (2 * USEC_PER_SEC)
+#define BUS_TELL_NS    (500 * NSEC_PER_MSEC)
 
 struct bus {
 	struct manager *manager;
@@ -16,6 +18,8 @@ struct bus {
 	sd_bus *connection;
 	struct authorise *authorise;
 	struct verify *verify;
+	uint64_t told_ns;
+	struct bus_told told, models[CONFIG_MAX_MODELS]; /* the manager's; of each model */
 	sd_event_source *retry;
 	bool owned;
 	int logged_error;
@@ -39,6 +43,7 @@ static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *ret_erro
 		return 0;
 	}
 	b->owned = true;
+	bus_forget_told(b);
 	b->logged_error = 0;
 	log_info("On the bus as %s", BUS_NAME);
 	settle(b);
@@ -185,9 +190,34 @@ int bus_verify(struct bus *b, sd_bus_message *call, const char *gpu, sd_bus_erro
 	return verify_call(b->verify, call, gpu, error);
 }
 
-void bus_emit_changed(struct bus *b)
+void bus_forget_told(struct bus *b)
 {
-	if (b && b->owned)
-		(void)sd_bus_emit_properties_changed(b->connection, BUS_PATH, BUS_MANAGER, "Mode",
-						     "Status", "Simulated", "ConfigError", NULL);
+	struct unit *u;
+
+	if (!b)
+		return;
+	b->told = (struct bus_told){0};
+	(void)memset(b->models, 0, sizeof(b->models));
+	TAILQ_FOREACH(u, &b->manager->units, entry)
+	(void)memset(u->told, 0, sizeof(u->told));
+}
+
+void bus_tell(struct bus *b, uint64_t now_ns)
+{
+	struct manager *m = b ? b->manager : NULL;
+	struct unit *u;
+	int r;
+
+	/* Some due time earlier than the next tick will be. */
+	if (!b || !b->owned || now_ns < b->told_ns + BUS_TELL_NS - m->config->daemon.poll_ns / 4)
+		return;
+	b->told_ns = now_ns;
+	r = bus_tell_manager(b->connection, m, &b->told);
+	TAILQ_FOREACH(u, &m->units, entry)
+	if (r >= 0)
+		r = bus_tell_gpu(b->connection, u);
+	for (uint32_t i = 0; r >= 0 && i < m->config->n_models; i++)
+		r = bus_tell_model(b->connection, m, i, &b->models[i]);
+	if (r < 0)
+		log_errno(LOG_DEBUG, r, "What has changed cannot be told: %m");
 }

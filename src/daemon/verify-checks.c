@@ -71,8 +71,7 @@ static void check_setting(const struct unit *u, const struct actuator_state *s, 
 /* A card that is to be governed and cannot be taken. */
 static void check_claim(const struct unit *u, struct checks *c)
 {
-	bool wanted = u->stepped && u->decision.action == GOVERNOR_SET && !u->yielded &&
-		      !manager_observes(u->manager);
+	bool wanted = u->stepped && u->decision.action == GOVERNOR_SET && !unit_left_alone(u);
 	bool claimed = u->claim == UNIT_CLAIMED;
 	const char *found = claimed ? "claimed" : u->claim_error < 0 ? "refused" : "free";
 
