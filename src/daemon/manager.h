@@ -11,6 +11,7 @@
 #include "daemon/link.h"
 #include "daemon/pauses.h"
 #include "daemon/tables.h"
+#include "daemon/totals.h"
 #include "governor/record.h"
 #include <sys/queue.h>
 #include <systemd/sd-device.h>
@@ -56,6 +57,7 @@ struct manager {
 	uint32_t n_units_ever;
 	char own_cgroup[CGROUP_MAX];
 
+	struct model_totals totals;
 	struct holds holds;
 	struct pauses pauses;
 	struct bus *bus; /* NULL without one */

@@ -302,6 +302,8 @@ void session_next_interval(struct session *s, uint64_t now_ns, bool early)
 {
 	for (uint32_t i = 0; s->unit && i < s->n_units; i++)
 		if (s->units[i]->filled) {
+			totals_add(&s->manager->totals.totals[s->model_index], &s->meter.base,
+				   &s->meter.last);
 			meter_next_interval(&s->meter, now_ns, early);
 			return;
 		}

@@ -190,6 +190,7 @@ static int set_up(struct manager *m)
 	r = load_first_config(m);
 	if (r < 0)
 		return r;
+	totals_follow(&m->totals, m->config);
 	r = sd_event_new(&m->event);
 	if (r >= 0)
 		r = add_signals(m);
