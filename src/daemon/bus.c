@@ -350,10 +350,14 @@ static int open_connection(struct bus *b)
 	/* The peers of a system bus are not to be trusted. */
 	if (r >= 0)
 		r = sd_bus_set_trusted(b->connection, 0);
+	/* No method takes one, and each would be open until its message is read. */
+	if (r >= 0)
+		r = sd_bus_negotiate_fds(b->connection, 0);
 	if (r >= 0)
 		r = sd_bus_start(b->connection);
 	if (r >= 0)
-		r = sd_bus_attach_event(b->connection, b->manager->event, SD_EVENT_PRIORITY_NORMAL);
+		r = sd_bus_attach_event(b->connection, b->manager->event,
+					MANAGER_PRIORITY_STRANGERS);
 	if (r >= 0)
 		r = add_objects(b);
 	if (r >= 0)
