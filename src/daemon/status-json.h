@@ -25,6 +25,9 @@ char *status_dump(json_t *root);
 json_t *status_workers(const struct unit *u);
 /* Whom a model's wakes or late requests are ignored for, or null. */
 json_t *status_ignored(const struct unit *u, uint32_t model, enum doubt_subject subject);
+/* What operators have ordered (manager_hold(), manager_keep_pause()). */
+json_t *status_holds(const struct manager *m);
+json_t *status_pauses(const struct manager *m);
 /* Names of enum governor_stale. */
 json_t *status_stale(uint32_t stale);
 /* Adds how a model's profile compares with the card. */
