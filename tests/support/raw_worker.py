@@ -58,7 +58,7 @@ class Liar:
         self.socket.send(hello())
         kind, _, (self.memory, self.eventfd) = receive(self.socket)
         check(kind == WELCOME, "welcome")
-        self.beats = self.late = 0
+        self.beats = self.served = 0
 
     def beat(self):
         self.beats += 1
@@ -66,9 +66,17 @@ class Liar:
 
     def serve_late(self):
         """Two more that were late, but no latency of either."""
-        self.late += 2
-        n, busy_ns = self.late, self.late * 5000000
+        self.served += 2
+        n, busy_ns = self.served, self.served * 5000000
         os.pwrite(self.memory, struct.pack("<7Q", n, n, n, 0, n, n, busy_ns), 8192)
+        self.beat()
+
+    def serve(self, n, seconds_each=0.0):
+        """n more that have come and gone, in time."""
+        self.served += n
+        busy_ns = int(self.served * seconds_each * 1e9)
+        os.pwrite(self.memory, struct.pack("<7Q", self.served, self.served, self.served, 0, 0, self.served,
+                                           busy_ns), 8192)
         self.beat()
 
     def wake(self):

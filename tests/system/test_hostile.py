@@ -182,6 +182,26 @@ def a_worker_whose_late_requests_have_no_latencies_is_named(m):
 
 
 @case()
+def a_worker_that_claims_saturation_costs_power_and_nothing_else(m):
+    daemon, worker = governed(m)
+    found = m.baseline()
+    for claims in (1000, 10**6, 10**12):
+        liar = Liar(m)
+
+        def full_speed():
+            liar.serve(claims)
+            model = m.status()["gpus"][0]["models"][0]
+            return model["reason"] == "overload" and m.card()["soft_high_mhz"] == 1725
+
+        wait_for(f"full speed for {claims} at once", full_speed)
+        check(m.card()["cap_uw"] == found["cap_uw"], "the power cap is as found")
+        liar.leave()
+        wait_for("its counts gone", lambda: m.status()["gpus"][0]["models"][0]["workers"] == 1)
+        wait_for("a lower clock without it", lambda: m.card()["soft_high_mhz"] < 1725)
+    still_fine(m, daemon, worker)
+
+
+@case()
 def a_worker_with_invalid_counts_is_named(m):
     daemon, worker = governed(m)
     liar = Liar(m)
@@ -334,6 +354,46 @@ def malformed_files_at_start_do_not_kill_the_actuator(m):
             child.terminate()
             check(child.wait(PATIENCE_S) == 0, "and stops cleanly")
             m.heal()
+
+
+HOLD_MUTEX = """
+import ctypes, mmap, os, signal
+os.setresgid(1, 1, 1), os.setresuid(1, 1, 1)
+libc = ctypes.CDLL(None)
+os.umask(0)
+fd = os.open("/dev/shm/rocm_smi_card0", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+os.ftruncate(fd, 40)
+mutex = (ctypes.c_char * 40).from_buffer(mmap.mmap(fd, 40))
+kind = ctypes.create_string_buffer(64)
+assert libc.pthread_mutexattr_init(kind) == 0
+assert libc.pthread_mutexattr_settype(kind, 1) == 0       # recursive
+assert libc.pthread_mutexattr_setpshared(kind, 1) == 0
+assert libc.pthread_mutexattr_setrobust(kind, 1) == 0
+assert libc.pthread_mutex_init(mutex, kind) == 0
+assert libc.pthread_mutex_lock(mutex) == 0
+print("held", flush=True)
+signal.pause()
+"""
+
+
+@case()
+def a_stranger_who_holds_the_librarys_mutex_stops_nothing(m):
+    holder = m.spawn("holder", ["/usr/bin/python3", "-c", HOLD_MUTEX])
+    wait_for("the mutex", lambda: "held" in m.log("holder"))
+    m.start_bus()
+    m.surface()
+    m.write_config()
+    actuator = m.start_actuator(backend="auto")
+    found = m.baseline()
+    wait_for("sysfs", lambda: "using sysfs" in m.log("actuator"))
+    daemon = m.start_daemon()
+    worker = m.start_worker("--rate", "40", "--duration", "600s")
+    wait_for("governed", lambda: m.card()["soft_high_mhz"] < 1725)
+    check(holder.poll() is None, "the mutex is held all the while")
+    actuator.terminate()
+    check(actuator.wait(PATIENCE_S) == 0, "and it stops cleanly")
+    check(m.baseline() == found, "with the card as found")
+    check(daemon.poll() is None and worker.poll() is None, "both live")
 
 
 @case()
