@@ -153,6 +153,8 @@ void core_fill_state(const struct card *card, const struct card_job *j, uint64_t
 		.temp_mc = s->temp_mc,
 		.throttle = s->throttle,
 		.write_ns = card->write_ns,
+		.ras_uncorrectable = s->ras_uncorrectable,
+		.ras_correctable = s->ras_correctable,
 	};
 	for (int i = 0; i < j->n_processes && i < ACTUATOR_MAX_PROCESSES; i++)
 		ret->processes[ret->n_processes++] = j->processes[i].pid;

@@ -59,7 +59,31 @@ static int get_state(sd_bus *bus _unused_, const char *path _unused_, const char
 		     const char *property _unused_, sd_bus_message *reply, void *userdata,
 		     sd_bus_error *error _unused_)
 {
-	return sd_bus_message_append(reply, "s", unit_state_name(unit_state(userdata)));
+	return sd_bus_message_append(reply, "s", card_state_name(unit_state(userdata)));
+}
+
+static int get_state_reason(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
+			    const char *property _unused_, sd_bus_message *reply, void *userdata,
+			    sd_bus_error *error _unused_)
+{
+	struct card_situation s;
+
+	unit_situation(userdata, &s);
+	return sd_bus_message_append(reply, "s", card_reason_name(s.reason));
+}
+
+static int get_retry(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
+		     const char *property _unused_, sd_bus_message *reply, void *userdata,
+		     sd_bus_error *error _unused_)
+{
+	const struct unit *u = userdata;
+	uint64_t now_ns = manager_now_ns(u->manager);
+	struct card_situation s;
+
+	unit_situation(u, &s);
+	return sd_bus_message_append(reply, "t",
+				     s.retry_ns > now_ns ? (s.retry_ns - now_ns) / NSEC_PER_MSEC
+							 : 0);
 }
 
 static int get_reason(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
@@ -138,6 +162,8 @@ static const sd_bus_vtable gpu_vtable[] = {
 	SD_BUS_PROPERTY("BDF", "s", get_bdf, 0, SD_BUS_VTABLE_PROPERTY_CONST),
 	SD_BUS_PROPERTY("Simulated", "b", get_gpu_simulated, 0, 0),
 	SD_BUS_PROPERTY("State", "s", get_state, 0, 0),
+	SD_BUS_PROPERTY("StateReason", "s", get_state_reason, 0, 0),
+	SD_BUS_PROPERTY("RetryMSec", "t", get_retry, 0, 0),
 	SD_BUS_PROPERTY("Reason", "s", get_reason, 0, 0),
 	SD_BUS_PROPERTY("MaxMHz", "u", get_max_mhz, 0, 0),
 	SD_BUS_PROPERTY("StaleModels", "as", get_stale_models, 0, 0),

@@ -136,23 +136,14 @@ void manager_update_status(struct manager *m)
 
 /* --- the tick ------------------------------------------------------------------------------- */
 
-static bool cards_missing(const struct manager *m)
-{
-	const struct unit *u;
-
-	if (m->actuator_error < 0 || TAILQ_EMPTY(&m->units))
-		return true;
-	TAILQ_FOREACH(u, &m->units, entry)
-	if (!u->present)
-		return true;
-	return false;
-}
-
 static void ask_when_due(struct manager *m, uint64_t now_ns)
 {
-	if (!m->cards_changed && (now_ns < m->ask_ns || !cards_missing(m)))
+	bool told = m->cards_changed && now_ns - m->asked_ns >= MANAGER_ASK_FIRST_NS;
+
+	if (now_ns < m->ask_ns && !told)
 		return;
 	m->cards_changed = false;
+	m->asked_ns = now_ns;
 	m->ask_pause_ns = MIN(MAX(2 * m->ask_pause_ns, MANAGER_ASK_FIRST_NS), MANAGER_ASK_NS);
 	m->ask_ns = now_ns + m->ask_pause_ns;
 	link_ask_cards(m->link);
@@ -273,7 +264,8 @@ void manager_on_cards(void *userdata, const struct actuator_card *cards, const c
 	}
 	m->adopting = false;
 	m->cards_known = true;
-	m->ask_pause_ns = cards_missing(m) ? MANAGER_ASK_NS : 0;
+	/* Without device events this is how a card that comes or goes is noticed. */
+	m->ask_pause_ns = MANAGER_ASK_NS;
 	m->ask_ns = manager_now_ns(m) + m->ask_pause_ns;
 	/* What reading surfaces has left behind. */
 	(void)malloc_trim(0);

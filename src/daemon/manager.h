@@ -44,7 +44,7 @@ struct manager {
 	bool adopting;	    /* the connection was a predecessor's */
 	bool cards_changed; /* the kernel says so; asked at the next tick */
 	sd_device_monitor *devices;
-	uint64_t ask_ns, ask_pause_ns;
+	uint64_t ask_ns, ask_pause_ns, asked_ns;
 
 	struct session_list sessions;
 	uint32_t n_sessions;

@@ -151,7 +151,7 @@ static void swap(struct manager *m, struct reload *r)
 	m->config_error = (struct config_error){0};
 	m->refused = (struct admission_log){0};
 	(void)memset(m->masks_stalled, 0, sizeof(m->masks_stalled));
-	m->ask_ns = now_ns;
+	m->asked_ns = now_ns;
 	link_ask_cards(m->link);
 	keep_rhythm(m, now_ns);
 	/* The rest waits for the tick. */

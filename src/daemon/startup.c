@@ -136,33 +136,6 @@ static int add_link(struct manager *m)
 			&m->link);
 }
 
-/* Cards come and go, and are bound anew. Only a hint: without it they are asked for in time. */
-static int on_uevent(sd_device_monitor *monitor _unused_, sd_device *device _unused_,
-		     void *userdata)
-{
-	struct manager *m = userdata;
-
-	m->cards_changed = true;
-	return 0;
-}
-
-static void add_device_monitor(struct manager *m)
-{
-	int r;
-
-	r = sd_device_monitor_new(&m->devices);
-	if (r >= 0)
-		r = sd_device_monitor_filter_add_match_subsystem_devtype(m->devices, "drm", NULL);
-	if (r >= 0)
-		r = sd_device_monitor_attach_event(m->devices, m->event);
-	if (r >= 0)
-		r = sd_device_monitor_start(m->devices, on_uevent, m);
-	if (r < 0) {
-		log_errno(LOG_DEBUG, r, "No device events: %m");
-		m->devices = sd_device_monitor_unref(m->devices);
-	}
-}
-
 static int add_timers(struct manager *m)
 {
 	uint64_t now_usec, watchdog_usec = 0;
@@ -229,7 +202,7 @@ static int set_up(struct manager *m)
 	if (r < 0)
 		return r;
 	manager_load_pauses(m);
-	add_device_monitor(m);
+	manager_watch_devices(m);
 	return add_timers(m);
 }
 

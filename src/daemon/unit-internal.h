@@ -23,6 +23,8 @@ void unit_renew(struct unit *u, bool sensors);
 void unit_release(struct unit *u);
 /* Tells which models' profiles have become stale, or hold again. */
 void unit_check_log(struct unit *u);
+/* Tells what the card is doing, if that has changed. */
+void unit_log_state(struct unit *u);
 /* The card's state has just been read. */
 void unit_cap_watch(struct unit *u, uint64_t now_ns);
 /* Latency starts anew: a worker is gone, and with it what it had counted. */

@@ -30,7 +30,7 @@ static void test_a_bad_reload_keeps_everything(void **state)
 	write_text(f->config, STANDARD);
 	assert_int_equal(manager_reload(f->manager, why, sizeof(why)), 0);
 	assert_string_equal(f->manager->config_error.text, "");
-	assert_int_equal(unit_state(unit(f)), UNIT_GOVERNED);
+	assert_true(unit_is(unit(f), "governed", ""));
 }
 
 static void test_a_reload_that_disables_a_card_gives_it_back(void **state)
