@@ -21,11 +21,11 @@ int bus_refuse_unknown_model(const struct manager *m, const char *model, sd_bus_
 	nearest = nearest_name(model, names, m->config->n_models);
 	if (nearest)
 		return sd_bus_error_setf(error, BUS_ERROR_NO_MODEL,
-					 "no section [model %.40s] in the configuration, did you "
+					 "no section [model %s] in the configuration, did you "
 					 "mean '%s'?",
-					 model, nearest);
+					 quotable(model), nearest);
 	return sd_bus_error_setf(error, BUS_ERROR_NO_MODEL,
-				 "no section [model %.40s] in the configuration", model);
+				 "no section [model %s] in the configuration", quotable(model));
 }
 
 /* What "*" or a name means; sets the error and returns its errno for what is not there. */
@@ -39,8 +39,8 @@ static int find(const struct manager *m, const char *gpu, const char *model,
 	if (strcmp(gpu, "*") != 0) {
 		*ret_unit = manager_find_unit(m, gpu);
 		if (!*ret_unit)
-			return sd_bus_error_setf(error, BUS_ERROR_NO_GPU, "no governed card %.40s",
-						 gpu);
+			return sd_bus_error_setf(error, BUS_ERROR_NO_GPU, "no governed card %s",
+						 quotable(gpu));
 	}
 	if (strcmp(model, "*") == 0)
 		return 0;

@@ -91,13 +91,17 @@ static int open_connection(struct bus *b)
 	/* The peers of a system bus are not to be trusted. */
 	if (r >= 0)
 		r = sd_bus_set_trusted(b->connection, 0);
+	/* No method takes one, and each would be open until its message is read. */
+	if (r >= 0)
+		r = sd_bus_negotiate_fds(b->connection, 0);
 	/* Of the few calls that wait for the bus itself. */
 	if (r >= 0)
 		r = sd_bus_set_method_call_timeout(b->connection, BUS_CALL_USEC);
 	if (r >= 0)
 		r = sd_bus_start(b->connection);
 	if (r >= 0)
-		r = sd_bus_attach_event(b->connection, b->manager->event, SD_EVENT_PRIORITY_NORMAL);
+		r = sd_bus_attach_event(b->connection, b->manager->event,
+					MANAGER_PRIORITY_STRANGERS);
 	if (r >= 0)
 		r = authorise_new(b->connection, &b->authorise);
 	if (r >= 0)

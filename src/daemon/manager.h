@@ -17,6 +17,9 @@
 #include <systemd/sd-device.h>
 #include <systemd/sd-event.h>
 
+/* Of what anybody may cause at any rate, behind ticks, workers and cards. */
+#define MANAGER_PRIORITY_STRANGERS (SD_EVENT_PRIORITY_NORMAL + 10)
+
 struct bus;
 struct session;
 struct unit;
