@@ -77,6 +77,7 @@ struct actuator_state {
 	uint32_t n_processes; /* with queues on the card; at most as many as fit below */
 	int32_t processes[ACTUATOR_MAX_PROCESSES];
 	uint64_t write_ns; /* CLOCK_MONOTONIC at the last write's return */
+	uint64_t ras_uncorrectable, ras_correctable;
 };
 
 struct actuator_reply {

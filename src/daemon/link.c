@@ -29,6 +29,7 @@ struct link {
 	struct actuator_client *client;
 	sd_event_source *io, *timer;
 	struct call calls[LINK_MAX_CALLS];
+	bool gives_up; /* the last reply was one after which the actuator starts anew */
 	/* The list being received. */
 	uint32_t n_cards;
 	struct actuator_card cards[LINK_MAX_CARDS];
@@ -68,8 +69,22 @@ static void end_call(struct call *call, int error, const struct actuator_reply *
 	ended.reply(ended.userdata, error, reply);
 }
 
+/* Requests are served in order: the one that an actuator died of is the oldest, unless it ended on
+ * purpose. */
+static const struct call *find_fatal_call(const struct link *l)
+{
+	const struct call *oldest = NULL;
+
+	for (size_t i = 0; i < LINK_MAX_CALLS && !l->gives_up; i++)
+		if (l->calls[i].used &&
+		    (!oldest || (int32_t)(l->calls[i].sequence - oldest->sequence) < 0))
+			oldest = &l->calls[i];
+	return oldest;
+}
+
 static void hang_up(struct link *l, int error)
 {
+	const struct call *fatal = find_fatal_call(l);
 	int fd;
 
 	if (!l->client)
@@ -80,7 +95,7 @@ static void hang_up(struct link *l, int error)
 	l->client = actuator_client_free(l->client);
 	for (size_t i = 0; i < LINK_MAX_CALLS; i++)
 		if (l->calls[i].used)
-			end_call(&l->calls[i], error, NULL);
+			end_call(&l->calls[i], &l->calls[i] == fatal ? -EOWNERDEAD : error, NULL);
 	arm_timer(l);
 	l->events.down(l->events.userdata, error);
 }
@@ -153,6 +168,8 @@ static void receive_replies(struct link *l)
 			hang_up(l, r);
 			return;
 		}
+		l->gives_up = reply.error == -ETIMEDOUT || reply.error == -EPERM ||
+			      reply.error == -ENODEV;
 		call = find_call(l, &reply);
 		if (call && (reply.op != ACTUATOR_LIST || take_card(l, &reply)))
 			end_call(call, 0, &reply);
@@ -242,6 +259,7 @@ static int watch(struct link *l)
 	r = sd_event_add_io(l->event, &l->io, fd, EPOLLIN, on_readable, l);
 	if (r < 0)
 		return r;
+	l->gives_up = false;
 	l->events.connection(l->events.userdata, fd, true);
 	return 0;
 }

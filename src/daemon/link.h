@@ -13,7 +13,8 @@
 struct link;
 
 /* A request's end: error 0 with its reply; -ETIMEDOUT, -ECONNRESET or another error of the
- * connection with reply NULL. An actuator's refusal is error 0 with reply->error. */
+ * connection with reply NULL, -EOWNERDEAD if the actuator died while it served this very request.
+ * An actuator's refusal is error 0 with reply->error. */
 typedef void (*link_reply_fn)(void *userdata, int error, const struct actuator_reply *reply);
 
 struct link_events {

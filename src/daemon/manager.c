@@ -87,7 +87,7 @@ int manager_open_record(struct manager *m)
 
 static void describe(const struct manager *m, char *text, size_t size)
 {
-	uint32_t n = 0, n_present = 0, n_governed = 0;
+	uint32_t n = 0, n_present = 0, n_governed = 0, n_paused = 0;
 	const struct unit *u;
 
 	TAILQ_FOREACH(u, &m->units, entry)
@@ -95,6 +95,7 @@ static void describe(const struct manager *m, char *text, size_t size)
 		n++;
 		n_present += u->present;
 		n_governed += u->claim == UNIT_CLAIMED;
+		n_paused += u->present && unit_paused(u);
 	}
 	if (m->config->n_models == 0)
 		(void)snprintf(text, size, "no [model] section: nothing to govern");
@@ -113,6 +114,11 @@ static void describe(const struct manager *m, char *text, size_t size)
 	else
 		(void)snprintf(text, size, "governing %u of %u card%s", n_governed, n_present,
 			       n_present == 1 ? "" : "s");
+	if (n_paused > 0) {
+		size_t length = strlen(text);
+
+		(void)snprintf(text + length, size - length, ", %u paused", n_paused);
+	}
 }
 
 void manager_update_status(struct manager *m)
@@ -125,28 +131,18 @@ void manager_update_status(struct manager *m)
 	(void)strcpy(m->status, text);
 	(void)sd_notifyf(0, "STATUS=%s", text);
 	log_info("Status: %s", text);
-	bus_emit_changed(m->bus);
 }
 
 /* --- the tick ------------------------------------------------------------------------------- */
 
-static bool cards_missing(const struct manager *m)
-{
-	const struct unit *u;
-
-	if (m->actuator_error < 0 || TAILQ_EMPTY(&m->units))
-		return true;
-	TAILQ_FOREACH(u, &m->units, entry)
-	if (!u->present)
-		return true;
-	return false;
-}
-
 static void ask_when_due(struct manager *m, uint64_t now_ns)
 {
-	if (!m->cards_changed && (now_ns < m->ask_ns || !cards_missing(m)))
+	bool told = m->cards_changed && now_ns - m->asked_ns >= MANAGER_ASK_FIRST_NS;
+
+	if (now_ns < m->ask_ns && !told)
 		return;
 	m->cards_changed = false;
+	m->asked_ns = now_ns;
 	m->ask_pause_ns = MIN(MAX(2 * m->ask_pause_ns, MANAGER_ASK_FIRST_NS), MANAGER_ASK_NS);
 	m->ask_ns = now_ns + m->ask_pause_ns;
 	link_ask_cards(m->link);
@@ -167,6 +163,7 @@ static void tick(struct manager *m, uint64_t now_ns)
 	struct unit *u;
 
 	m->last_tick_ns = now_ns;
+	manager_expire_orders(m);
 	TAILQ_FOREACH(s, &m->sessions, entry)
 	if (s->unit)
 		session_sample(s, now_ns);
@@ -189,6 +186,7 @@ static void tick(struct manager *m, uint64_t now_ns)
 	manager_flush_record(m);
 	ask_when_due(m, now_ns);
 	manager_update_status(m);
+	bus_tell(m->bus, now_ns);
 	feed_watchdog(m, now_ns);
 }
 
@@ -266,7 +264,8 @@ void manager_on_cards(void *userdata, const struct actuator_card *cards, const c
 	}
 	m->adopting = false;
 	m->cards_known = true;
-	m->ask_pause_ns = cards_missing(m) ? MANAGER_ASK_NS : 0;
+	/* Without device events this is how a card that comes or goes is noticed. */
+	m->ask_pause_ns = MANAGER_ASK_NS;
 	m->ask_ns = manager_now_ns(m) + m->ask_pause_ns;
 	/* What reading surfaces has left behind. */
 	(void)malloc_trim(0);

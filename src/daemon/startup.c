@@ -119,6 +119,7 @@ static int add_listener(struct manager *m)
 		return r;
 	}
 	(void)sd_event_source_set_io_fd_own(m->listen, 1);
+	(void)sd_event_source_set_priority(m->listen, MANAGER_PRIORITY_STRANGERS);
 	return sd_event_source_set_ratelimit(m->listen, MANAGER_ACCEPT_USEC, MANAGER_ACCEPT_BURST);
 }
 
@@ -134,33 +135,6 @@ static int add_link(struct manager *m)
 	m->adopting = m->options.actuator_fd >= 0;
 	return link_new(m->event, m->options.actuator_path, m->options.actuator_fd, &events,
 			&m->link);
-}
-
-/* Cards come and go, and are bound anew. Only a hint: without it they are asked for in time. */
-static int on_uevent(sd_device_monitor *monitor _unused_, sd_device *device _unused_,
-		     void *userdata)
-{
-	struct manager *m = userdata;
-
-	m->cards_changed = true;
-	return 0;
-}
-
-static void add_device_monitor(struct manager *m)
-{
-	int r;
-
-	r = sd_device_monitor_new(&m->devices);
-	if (r >= 0)
-		r = sd_device_monitor_filter_add_match_subsystem_devtype(m->devices, "drm", NULL);
-	if (r >= 0)
-		r = sd_device_monitor_attach_event(m->devices, m->event);
-	if (r >= 0)
-		r = sd_device_monitor_start(m->devices, on_uevent, m);
-	if (r < 0) {
-		log_errno(LOG_DEBUG, r, "No device events: %m");
-		m->devices = sd_device_monitor_unref(m->devices);
-	}
 }
 
 static int add_timers(struct manager *m)
@@ -217,6 +191,7 @@ static int set_up(struct manager *m)
 	r = load_first_config(m);
 	if (r < 0)
 		return r;
+	totals_follow(&m->totals, m->config);
 	r = sd_event_new(&m->event);
 	if (r >= 0)
 		r = add_signals(m);
@@ -228,7 +203,8 @@ static int set_up(struct manager *m)
 		r = add_link(m);
 	if (r < 0)
 		return r;
-	add_device_monitor(m);
+	manager_load_pauses(m);
+	manager_watch_devices(m);
 	return add_timers(m);
 }
 

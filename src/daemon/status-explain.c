@@ -177,7 +177,7 @@ static json_t *gpu_json(const struct unit *u, uint32_t model, double rps)
 	(void)json_object_set_new(gpu, "bdf", json_string(u->bdf));
 	(void)json_object_set_new(gpu, "simulated", json_boolean(unit_simulated(u)));
 	(void)json_object_set_new(gpu, "gating", json_string(config_gating_name(u->config.gating)));
-	(void)json_object_set_new(gpu, "state", json_string(unit_state_name(unit_state(u))));
+	(void)json_object_set_new(gpu, "state", json_string(card_state_name(unit_state(u))));
 	(void)json_object_set_new(gpu, "flags", status_flags(u->decided ? u->input.flags : 0));
 	(void)json_object_set_new(gpu, "decision",
 				  status_integer_if(u->decided,

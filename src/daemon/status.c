@@ -168,7 +168,10 @@ static json_t *cap_json(const struct unit *u)
 
 static json_t *owner_json(const struct unit *u)
 {
-	if (u->claim_error != -EBUSY || unit_state(u) != UNIT_BUSY)
+	struct card_situation s;
+
+	unit_situation(u, &s);
+	if (s.reason != CARD_REASON_BUSY)
 		return json_null();
 	return json_pack("{s:i, s:i, s:o}", "pid", (int)u->owner.pid, "uid", (int)u->owner.uid,
 			 "comm", status_text(u->owner.comm));
@@ -188,6 +191,19 @@ static json_t *group_json(const struct unit *u)
 	return array;
 }
 
+static void add_state(const struct unit *u, json_t *gpu)
+{
+	uint64_t now_ns = manager_now_ns(u->manager);
+	struct card_situation s;
+	double left_s;
+
+	unit_situation(u, &s);
+	left_s = s.retry_ns > now_ns ? (double)(s.retry_ns - now_ns) / (double)NSEC_PER_SEC : 0;
+	(void)json_object_set_new(gpu, "state", json_string(card_state_name(s.state)));
+	(void)json_object_set_new(gpu, "state_reason", json_string(card_reason_name(s.reason)));
+	(void)json_object_set_new(gpu, "retry_s", status_number_if(s.retry_ns > 0, left_s));
+}
+
 static json_t *gpu_json(const struct unit *u)
 {
 	json_t *gpu = json_object(), *models = json_array();
@@ -198,7 +214,7 @@ static json_t *gpu_json(const struct unit *u)
 	(void)json_object_set_new(gpu, "cus", status_integer_if(u->ever_present, u->card.n_cus));
 	(void)json_object_set_new(gpu, "simulated", json_boolean(unit_simulated(u)));
 	(void)json_object_set_new(gpu, "gating", json_string(config_gating_name(u->config.gating)));
-	(void)json_object_set_new(gpu, "state", json_string(unit_state_name(unit_state(u))));
+	add_state(u, gpu);
 	(void)json_object_set_new(gpu, "owner", owner_json(u));
 	(void)json_object_set_new(gpu, "workers", json_integer(unit_workers(u)));
 	(void)json_object_set_new(gpu, "group", group_json(u));
@@ -256,6 +272,9 @@ char *status_json(const struct manager *m)
 				  status_text(m->actuator_error < 0 ? strerror(-m->actuator_error)
 								    : "connected"));
 	(void)json_object_set_new(root, "config_error", status_text(where[0] ? where : NULL));
+	(void)json_object_set_new(root, "models", status_totals(m));
+	(void)json_object_set_new(root, "holds", status_holds(m));
+	(void)json_object_set_new(root, "pauses", status_pauses(m));
 	TAILQ_FOREACH(u, &m->units, entry)
 	(void)json_array_append_new(gpus, gpu_json(u));
 	(void)json_object_set_new(root, "gpus", gpus);

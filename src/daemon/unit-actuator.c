@@ -3,6 +3,7 @@
  * lease) or asks for its sensors; and what its answers mean. */
 #include "base/log.h"
 #include "base/units.h"
+#include "daemon/culprit.h"
 #include "daemon/unit-internal.h"
 #include "gpu/gpu.h"
 #include <errno.h>
@@ -28,8 +29,8 @@ static bool may_claim(const struct unit *u, uint64_t now_ns)
 {
 	const struct manager *m = u->manager;
 
-	return u->present && !m->stopping && !manager_observes(m) && !u->yielded &&
-	       u->card.can_cap_clock && (!u->card.simulated || m->config->daemon.allow_simulated) &&
+	return u->present && !m->stopping && !unit_left_alone(u) && u->card.can_cap_clock &&
+	       (!u->card.simulated || m->config->daemon.allow_simulated) &&
 	       now_ns >= u->claim_after_ns;
 }
 
@@ -163,6 +164,23 @@ void unit_abandon_claim(struct unit *u)
 
 /* --- replies -------------------------------------------------------------------------------- */
 
+/* New uncorrectable errors since the last reading; a driver bound anew counts from 0 again. */
+static void take_ras(struct unit *u, const struct actuator_state *state)
+{
+	uint64_t before = u->ras_uncorrectable, now = state->ras_uncorrectable;
+	bool known = u->ras_known;
+
+	if (!(state->fields & GPU_HAS_RAS))
+		return;
+	u->ras_known = true;
+	u->ras_uncorrectable = now;
+	if (!known || now <= before)
+		return;
+	log_warning("%s: %lu new uncorrectable memory errors (%lu since the driver was loaded)",
+		    u->bdf, now - before, now);
+	unit_event(u, CARD_EVENT_RAS);
+}
+
 /* Whether the card still has what it once had: a reading that has vanished is a lost sensor. */
 static bool sensors_complete(struct unit *u)
 {
@@ -172,19 +190,38 @@ static bool sensors_complete(struct unit *u)
 	return (u->seen_fields & ~u->state.fields) == 0;
 }
 
+static void log_drift(const struct unit *u)
+{
+	const struct actuator_state *s = &u->state;
+	const char *answer = config_on_drift_name(u->config.on_drift);
+	uint64_t cap_uw = u->sent_clock.power_cap_uw;
+	char culprit[CULPRIT_MAX] = "";
+
+	if (culprit_find("/proc", culprit, sizeof(culprit)) <= 0)
+		(void)strcpy(culprit, "nobody known");
+	if ((s->fields & GPU_HAS_PERF) && s->perf_level != GPU_PERF_MANUAL)
+		log_warning("%s: another performance level was set (likely by %s): %s", u->bdf,
+			    culprit, answer);
+	else if (cap_uw > 0 && s->power_cap_uw / UW_PER_W != cap_uw / UW_PER_W)
+		log_warning("%s: a power cap of %lu W was set over our %lu W (likely by %s): %s",
+			    u->bdf, s->power_cap_uw / UW_PER_W, cap_uw / UW_PER_W, culprit, answer);
+	else
+		log_warning("%s: the clock limit of %u MHz does not hold (%u MHz seen; likely for "
+			    "%s): %s",
+			    u->bdf, s->max_mhz, s->sclk_mhz, culprit, answer);
+}
+
 static void take_drift(struct unit *u, uint64_t now_ns)
 {
 	bool drifts = u->state.verified == ACTUATOR_DRIFT;
 
 	if (drifts && !u->drifting)
-		log_warning("%s: the clock limit of %u MHz does not hold (%u MHz seen): %s", u->bdf,
-			    u->state.max_mhz, u->state.sclk_mhz,
-			    config_on_drift_name(u->config.on_drift));
+		log_drift(u);
 	u->drifting = drifts;
 	if (!drifts || u->claim != UNIT_CLAIMED)
 		return;
 	if (u->config.on_drift == CONFIG_DRIFT_REASSERT) {
-		u->readback_until_ns = now_ns + UNIT_READBACK_HOLD_NS;
+		u->readback_until_ns = u->drift_until_ns = now_ns + UNIT_READBACK_HOLD_NS;
 		u->setting_lost = true;
 	} else if (u->config.on_drift == CONFIG_DRIFT_YIELD) {
 		u->yielded = true;
@@ -234,6 +271,7 @@ static void take_state(struct unit *u, const struct actuator_state *state, uint6
 	else if (u->unanswered_ns == 0)
 		u->unanswered_ns = now_ns;
 	unit_cap_watch(u, now_ns);
+	take_ras(u, state);
 	take_drift(u, now_ns);
 	take_processes(u, now_ns);
 }
@@ -245,6 +283,15 @@ static const char *claim_refusal(const struct unit *u)
 					    : strerror(-u->claim_error);
 }
 
+/* What the actuator's errors say of the card. */
+static enum card_event failure_event(int error, enum card_event other)
+{
+	/* Drivers answer so during a reset and after the card has gone. */
+	if (error == -EPERM || error == -ENODEV)
+		return CARD_EVENT_RESET;
+	return error == -ETIMEDOUT ? CARD_EVENT_NO_ANSWER : other;
+}
+
 static void claim_refused(struct unit *u, int error, const struct actuator_reply *reply)
 {
 	bool is_new = u->claim_error != error;
@@ -253,8 +300,11 @@ static void claim_refused(struct unit *u, int error, const struct actuator_reply
 	u->adopted_ns = 0;
 	u->claim_error = error;
 	/* EAGAIN: the card is still being given back after a predecessor. */
-	u->claim_after_ns = manager_now_ns(u->manager) +
-			    (error == -EAGAIN ? UNIT_CLAIM_SOON_NS : UNIT_CLAIM_PAUSE_NS);
+	u->claim_after_ns =
+		manager_now_ns(u->manager) +
+		(error == -EBUSY || error == -EHOSTDOWN ? UNIT_CLAIM_PAUSE_NS : UNIT_CLAIM_SOON_NS);
+	if (error != -EBUSY && error != -EHOSTDOWN && error != -EAGAIN)
+		unit_event(u, failure_event(error, CARD_EVENT_CLAIM_FAILED));
 	u->owner = reply && error == -EBUSY ? reply->owner : (struct actuator_owner){0};
 	u->owner.comm[sizeof(u->owner.comm) - 1] = '\0';
 	if (is_new)
@@ -331,6 +381,8 @@ static void set_replied(struct unit *u, int error, const struct actuator_reply *
 		u->readback_until_ns = now_ns + UNIT_READBACK_HOLD_NS;
 	if (claim_is_void(error))
 		u->claim = UNIT_FREE;
+	if (reply && (error == -EPERM || error == -ENODEV || error == -ETIMEDOUT))
+		unit_event(u, failure_event(error, CARD_EVENT_RESET));
 	/* The actuator leaves the baseline behind a write that failed. */
 	u->setting_lost = u->setting_lost || (error < 0 && reply);
 	if (u->write_wanted && u->write_epoch == u->sent_epoch)
@@ -356,6 +408,9 @@ static void on_reply(void *userdata, int error, const struct actuator_reply *rep
 	uint64_t now_ns = manager_now_ns(u->manager);
 
 	u->in_flight = false;
+	u->overdue = error == -ETIMEDOUT && !reply;
+	if (error == -EOWNERDEAD)
+		unit_event(u, CARD_EVENT_NO_ANSWER);
 	if (error == 0)
 		error = MIN(reply->error, 0);
 	if (u->claim == UNIT_CLAIMING)

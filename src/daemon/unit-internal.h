@@ -5,6 +5,8 @@
 
 #include "daemon/unit.h"
 
+/* Adds what operators have ordered to an input whose workers are filled in. */
+void unit_fill_orders(const struct unit *u, struct governor_input *in);
 /* A new target for the sequencer. */
 void unit_want(struct unit *u, const struct sequence_clock *clock, uint32_t n_models,
 	       const struct sequence_directive *models);
@@ -21,6 +23,8 @@ void unit_renew(struct unit *u, bool sensors);
 void unit_release(struct unit *u);
 /* Tells which models' profiles have become stale, or hold again. */
 void unit_check_log(struct unit *u);
+/* Tells what the card is doing, if that has changed. */
+void unit_log_state(struct unit *u);
 /* The card's state has just been read. */
 void unit_cap_watch(struct unit *u, uint64_t now_ns);
 /* Latency starts anew: a worker is gone, and with it what it had counted. */

@@ -24,7 +24,8 @@ static uint32_t card_flags(const struct unit *u, uint64_t now_ns)
 
 	if (u->unanswered_ns > 0 && now_ns - u->unanswered_ns > patience_ns)
 		flags |= GOVERNOR_CARD_SENSORS_LOST;
-	if (now_ns < u->readback_until_ns)
+	/* A card with memory errors is one in doubt, too. */
+	if (now_ns < u->readback_until_ns || card_machine_is_faulty(&u->machine, now_ns))
 		flags |= GOVERNOR_CARD_READBACK_FAILED;
 	if (u->config.on_foreign_load != CONFIG_FOREIGN_IGNORE &&
 	    foreign_active(&u->foreign, now_ns))
@@ -132,6 +133,7 @@ static void fill_input(struct unit *u, uint64_t now_ns, bool early)
 	for (uint32_t i = 0; i < u->plan->n_models; i++)
 		if (in->models[i].workers == 0)
 			in->models[i].mask_follows = in->models[i].batch_follows = false;
+	unit_fill_orders(u, in);
 }
 
 /* --- logging -------------------------------------------------------------------------------- */
@@ -164,7 +166,8 @@ static void log_flags(struct unit *u)
 		const char *begins, *ends;
 	} texts[] = {
 		{GOVERNOR_CARD_SENSORS_LOST, "sensors lost: full speed", "sensors are back"},
-		{GOVERNOR_CARD_READBACK_FAILED, "full speed until settings hold", "settings hold"},
+		{GOVERNOR_CARD_READBACK_FAILED, "full speed for a doubt about the card",
+		 "the card does as it is told"},
 		{GOVERNOR_CARD_FOREIGN_LOAD, "foreign load: full speed", "foreign load has gone"},
 		{GOVERNOR_CARD_THROTTLED, "too hot, the card throttles",
 		 "the card throttles no more"},
@@ -189,15 +192,6 @@ static void log_overload(struct unit *u)
 			    overload ? "overload: more demand than the card can serve"
 				     : "overload has ended");
 	u->logged_overload = overload;
-}
-
-static void log_state(struct unit *u)
-{
-	enum unit_state state = unit_state(u);
-
-	if (state != u->logged_state)
-		log_info("%s: %s", u->bdf, unit_state_name(state));
-	u->logged_state = state;
 }
 
 static void log_decision(const struct unit *u)
@@ -246,6 +240,11 @@ static bool holds_adopted(struct unit *u, uint64_t now_ns)
 
 	if (u->adopted_ns == 0)
 		return false;
+	/* A pause does not wait for workers. */
+	if (u->input.flags & GOVERNOR_CARD_PAUSED) {
+		u->adopted_ns = 0;
+		return false;
+	}
 	for (uint32_t i = 0; i < u->plan->n_models; i++) {
 		workers |= u->input.models[i].workers > 0;
 		whole &= u->input.models[i].whole_interval;
@@ -292,7 +291,7 @@ void unit_aim(struct unit *u)
 	bool shared = group_shared(u);
 	struct sequence_clock clock = {0};
 
-	if (!u->stepped || u->yielded || manager_observes(u->manager))
+	if (!u->stepped || unit_left_alone(u))
 		return;
 	if (d->action == GOVERNOR_SET)
 		clock = (struct sequence_clock){d->max_mhz, d->power_cap_uw};
@@ -316,7 +315,7 @@ static void apply(struct unit *u, uint64_t now_ns)
 {
 	bool workers = unit_workers(u) > 0;
 
-	if (u->yielded) {
+	if (unit_left_alone(u)) {
 		unit_let_go(u, now_ns);
 		return;
 	}
@@ -348,14 +347,14 @@ void unit_step(struct unit *u, uint64_t now_ns, bool early)
 
 void unit_apply_early(struct unit *u, uint64_t now_ns)
 {
-	if (u->stepped && !u->yielded && !manager_observes(u->manager))
+	if (u->stepped && !unit_left_alone(u))
 		unit_drive(u, now_ns);
 }
 
 void unit_apply(struct unit *u, uint64_t now_ns)
 {
 	if (!u->filled) {
-		log_state(u);
+		unit_log_state(u);
 		return;
 	}
 	if (!u->stepped) {
@@ -370,44 +369,5 @@ void unit_apply(struct unit *u, uint64_t now_ns)
 	log_flags(u);
 	log_overload(u);
 	unit_check_log(u);
-	log_state(u);
-}
-
-enum unit_state unit_state(const struct unit *u)
-{
-	if (!u->present)
-		return UNIT_ABSENT;
-	if (u->card.simulated && !u->manager->config->daemon.allow_simulated)
-		return UNIT_REFUSED_SIMULATED;
-	if (!u->card.can_cap_clock)
-		return UNIT_NO_CLOCK_CONTROL;
-	if (manager_observes(u->manager))
-		return UNIT_OBSERVED;
-	if (u->yielded)
-		return UNIT_YIELDED;
-	if (u->claim == UNIT_CLAIMED)
-		return UNIT_GOVERNED;
-	if (unit_workers(u) == 0 || u->claim_error == 0)
-		return UNIT_IDLE;
-	if (u->claim_error == -EHOSTDOWN)
-		return UNIT_HELD_BY_OTHER;
-	return u->claim_error == -EBUSY ? UNIT_BUSY : UNIT_CLAIM_FAILED;
-}
-
-const char *unit_state_name(enum unit_state s)
-{
-	static const char *const names[] = {
-		[UNIT_ABSENT] = "absent",
-		[UNIT_REFUSED_SIMULATED] = "simulated-refused",
-		[UNIT_NO_CLOCK_CONTROL] = "no-clock-control",
-		[UNIT_YIELDED] = "yielded",
-		[UNIT_OBSERVED] = "observed",
-		[UNIT_GOVERNED] = "governed",
-		[UNIT_HELD_BY_OTHER] = "held-by-other",
-		[UNIT_BUSY] = "busy",
-		[UNIT_CLAIM_FAILED] = "claim-failed",
-		[UNIT_IDLE] = "idle",
-	};
-
-	return names[s];
+	unit_log_state(u);
 }

@@ -28,7 +28,7 @@ int unit_new(struct manager *m, const char *bdf, const struct config_gpu *config
 	u->manager = m;
 	u->number = u->group = m->n_units_ever++;
 	u->config = *config;
-	u->logged_state = UNIT_ABSENT;
+	u->logged.state = CARD_ABSENT;
 	u->wake_ns = UINT64_MAX;
 	(void)snprintf(u->bdf, sizeof(u->bdf), "%s", bdf);
 	TAILQ_INSERT_TAIL(&m->units, u, entry);
@@ -127,12 +127,15 @@ void unit_found(struct unit *u, const struct actuator_card *card)
 
 void unit_gone(struct unit *u)
 {
-	u->present = false;
+	u->present = u->yielded = u->ras_known = false;
 	unit_link_down(u);
 }
 
 void unit_link_down(struct unit *u)
 {
+	if (u->overdue)
+		unit_event(u, CARD_EVENT_NO_ANSWER);
+	u->overdue = false;
 	u->claim = UNIT_FREE;
 	u->claim_after_ns = 0;
 	u->in_flight = u->write_wanted = false;

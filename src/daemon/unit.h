@@ -4,6 +4,7 @@
 #pragma once
 
 #include "daemon/cap-watch.h"
+#include "daemon/card-state.h"
 #include "daemon/manager.h"
 #include "daemon/ring.h"
 #include "daemon/session.h"
@@ -29,21 +30,6 @@ struct unit_masks;
 
 enum unit_claim { UNIT_FREE, UNIT_CLAIMING, UNIT_CLAIMED, UNIT_RELEASING };
 
-/* What the card is doing, for people. Names by unit_state_name(). */
-enum unit_state {
-	UNIT_ABSENT,
-	UNIT_REFUSED_SIMULATED,
-	UNIT_NO_CLOCK_CONTROL,
-	UNIT_YIELDED,
-	UNIT_OBSERVED,
-	UNIT_GOVERNED,
-	UNIT_HELD_BY_OTHER, /* found in manual */
-	UNIT_BUSY,	    /* claimed by another connection */
-	UNIT_CLAIM_FAILED,
-	UNIT_IDLE, /* nobody to govern for: as found */
-};
-const char *unit_state_name(enum unit_state s);
-
 /* Latency of a model's workers over windows of two seconds, and over intervals. */
 struct unit_latency {
 	struct channel_histogram *base; /* cumulative at the window's begin; NULL: none yet */
@@ -61,6 +47,9 @@ struct unit_doubts {
 	int pid; /* of the worker that is to blame; 0: it had left */
 	char instance[MODEL_NAME_MAX + 1];
 };
+
+/* On the bus. */
+#define UNIT_MAX_PROPERTIES 48
 
 struct unit {
 	TAILQ_ENTRY(unit) entry; /* manager::units */
@@ -87,7 +76,9 @@ struct unit {
 	struct actuator_owner owner;
 	uint64_t claim_after_ns;
 	bool setting_lost; /* the card is as found, whatever was sent; see unit_want() */
-	bool yielded;
+	bool yielded;	   /* to another's setting: on_drift = yield */
+	bool overdue;	   /* the last request has had no answer in its time */
+	struct card_machine machine;
 	uint64_t adopted_ns; /* 0: not adopted, or past its first whole interval */
 
 	struct actuator_state state;
@@ -95,7 +86,9 @@ struct unit {
 	uint64_t power_max_uw; /* highest reading since the last step; 0: none */
 	struct cap_watch cap_watch;
 	uint64_t unanswered_ns; /* since when the card does not answer; 0: it does */
-	uint64_t readback_until_ns;
+	uint64_t readback_until_ns, drift_until_ns;
+	uint64_t ras_uncorrectable; /* as last read */
+	bool ras_known;
 	uint32_t seen_fields;
 	bool drifting;
 	struct foreign foreign;
@@ -111,8 +104,9 @@ struct unit {
 	struct unit_latency *latencies; /* one per model of the plan */
 	struct unit_masks *masks;	/* likewise */
 	struct placement placement;
+	uint64_t told[UNIT_MAX_PROPERTIES]; /* bus-changes.h */
 	struct unit_doubts doubts[GOVERNOR_MAX_MODELS][DOUBT_SUBJECTS];
-	enum unit_state logged_state;
+	struct card_situation logged; /* without its time */
 	uint32_t logged_flags;
 	enum governor_input_state logged_inputs[GOVERNOR_MAX_MODELS];
 	uint32_t logged_stale[GOVERNOR_MAX_MODELS]; /* enum governor_stale */
@@ -178,6 +172,14 @@ void unit_let_go(struct unit *u, uint64_t now_ns);
 /* The same for good, without waiting: workers are hung up, and the unit is freed. */
 void unit_retire(struct unit *u);
 
-enum unit_state unit_state(const struct unit *u);
+/* What the card is doing, why, and when it is tried again. */
+void unit_situation(const struct unit *u, struct card_situation *ret);
+enum card_state unit_state(const struct unit *u);
+/* Left as found, whatever is decided for it. */
+bool unit_left_alone(const struct unit *u);
+/* Something has happened to the card: see card-state.h. */
+void unit_event(struct unit *u, enum card_event event);
 uint32_t unit_workers(const struct unit *u);
+/* By an operator: the card is as found. */
+bool unit_paused(const struct unit *u);
 bool unit_simulated(const struct unit *u);

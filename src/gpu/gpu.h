@@ -47,6 +47,7 @@ enum gpu_sample_field {
 	GPU_HAS_CAP = 1u << 4,
 	GPU_HAS_PERF = 1u << 5,
 	GPU_HAS_THROTTLE = 1u << 6,
+	GPU_HAS_RAS = 1u << 7,
 };
 /* The bits of throttle_status that are temperatures (edge to skin; smu11_driver_if.h, Vega20 and
  * Arcturus). The others are current and power limits: a card at its power cap is not too hot. */
@@ -59,6 +60,8 @@ struct gpu_sample {
 	int32_t temp_mc; /* junction, else edge */
 	enum gpu_perf_level perf_level;
 	uint32_t throttle; /* raw throttle_status bits of gpu_metrics */
+	/* Memory errors of all blocks since the driver was loaded, as last counted. */
+	uint64_t ras_uncorrectable, ras_correctable;
 };
 
 struct gpu_process {

@@ -2,6 +2,7 @@
 cofris_test(test-config SOURCES test-config.c USES cofris-config LABELS unit)
 cofris_test(test-manager-meter SOURCES test-manager-meter.c USES cofris-daemon-core LABELS unit)
 cofris_test(test-cap-watch SOURCES test-cap-watch.c USES cofris-daemon-core LABELS unit)
+cofris_test(test-card-state SOURCES test-card-state.c USES cofris-daemon-core LABELS unit)
 cofris_test(test-manager-foreign SOURCES test-manager-foreign.c USES cofris-daemon-core LABELS unit)
 cofris_test(test-manager-pieces SOURCES test-manager-pieces.c USES cofris-daemon-core LABELS unit)
 cofris_test(test-manager-masks SOURCES test-manager-masks.c USES cofris-daemon-core LABELS unit)

@@ -317,6 +317,15 @@ struct unit *unit(const struct fixture *f)
 	return TAILQ_FIRST(&f->manager->units);
 }
 
+bool unit_is(const struct unit *u, const char *state, const char *reason)
+{
+	struct card_situation s;
+
+	unit_situation(u, &s);
+	return strcmp(card_state_name(s.state), state) == 0 &&
+	       strcmp(card_reason_name(s.reason), reason) == 0;
+}
+
 void run_decisions(struct fixture *f, uint32_t n)
 {
 	uint64_t until;
@@ -331,7 +340,7 @@ void start_claimed(struct fixture *f, const char *config)
 {
 	start(f, config);
 	start_worker(f);
-	RUN_UNTIL(f, unit(f) && unit_state(unit(f)) == UNIT_GOVERNED &&
+	RUN_UNTIL(f, unit(f) && unit(f)->claim == UNIT_CLAIMED &&
 			     f->actuator.last_set.max_mhz > 0 && !unit(f)->in_flight);
 }
 

@@ -87,6 +87,8 @@ void turn(struct fixture *f);
 	} while (0)
 
 struct unit *unit(const struct fixture *f);
+/* Whether the card is in this state for this reason, as users see them. */
+bool unit_is(const struct unit *u, const char *state, const char *reason);
 void run_decisions(struct fixture *f, uint32_t n);
 /* Until the card is claimed and a limit is set, whichever. */
 void start_claimed(struct fixture *f, const char *config);

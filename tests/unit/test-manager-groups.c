@@ -144,7 +144,7 @@ static void test_a_card_that_others_hold_does_not_keep_its_group_up(void **state
 	start_two_cards(f, TWO_GPUS PROMPT);
 	f->worker = open_worker(f, both_cards, 2);
 	RUN_UNTIL(f, f->actuator.last_set.max_mhz == 925);
-	assert_int_equal(unit_state(other(f)), UNIT_BUSY);
+	assert_true(unit_is(other(f), "held-by-other", "busy"));
 	assert_int_equal(f->second.counts[ACTUATOR_SET], 0);
 }
 
@@ -224,7 +224,7 @@ static void test_the_last_worker_over_two_cards_gone_frees_both(void **state)
 	assert_true(other(f)->decision.number <= other_number + 2);
 	assert_int_equal(shown_group(f, 0), 0);
 	assert_int_equal(shown_group(f, 1), 0);
-	RUN_UNTIL(f, unit_state(unit(f)) == UNIT_IDLE && unit_state(other(f)) == UNIT_IDLE);
+	RUN_UNTIL(f, unit_is(unit(f), "governed", "idle") && unit_is(other(f), "governed", "idle"));
 }
 
 static void test_a_card_that_is_not_governed_is_refused_by_name(void **state)

@@ -14,7 +14,7 @@ static void test_a_worker_brings_a_claim_and_a_limit_with_a_lease(void **state)
 	run_decisions(f, 3);
 	assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 0);
 	assert_int_equal(f->actuator.counts[ACTUATOR_SET], 0);
-	assert_int_equal(unit_state(unit(f)), UNIT_IDLE);
+	assert_true(unit_is(unit(f), "governed", "idle"));
 	start_worker(f);
 	/* An idle worker ends in the cheapest configuration. */
 	RUN_UNTIL(f, f->actuator.last_set.max_mhz == 925);
@@ -22,7 +22,7 @@ static void test_a_worker_brings_a_claim_and_a_limit_with_a_lease(void **state)
 	assert_int_equal(f->actuator.last_set.lease_ms, 2000);
 	assert_int_equal(f->actuator.last_set.power_cap_uw, 0);
 	assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 1);
-	assert_int_equal(unit_state(unit(f)), UNIT_GOVERNED);
+	assert_true(unit_is(unit(f), "governed", ""));
 	assert_int_equal(f->actuator.writes_to_other, 0);
 }
 
@@ -47,7 +47,7 @@ static void test_the_last_worker_gone_releases_within_two_ticks(void **state)
 	number = unit(f)->decision.number;
 	RUN_UNTIL(f, f->actuator.counts[ACTUATOR_RELEASE] == 1);
 	assert_true(unit(f)->decision.number <= number + 2);
-	RUN_UNTIL(f, unit_state(unit(f)) == UNIT_IDLE);
+	RUN_UNTIL(f, unit_is(unit(f), "governed", "idle"));
 	run_decisions(f, 3);
 	assert_int_equal(f->actuator.counts[ACTUATOR_RELEASE], 1);
 	assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 1);
@@ -61,7 +61,7 @@ static void test_observe_decides_and_writes_nothing(void **state)
 	start_worker(f);
 	RUN_UNTIL(f, unit(f) && unit_workers(unit(f)) == 1);
 	run_decisions(f, 10);
-	assert_int_equal(unit_state(unit(f)), UNIT_OBSERVED);
+	assert_true(unit_is(unit(f), "yielding", "observe"));
 	assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 0);
 	assert_int_equal(f->actuator.counts[ACTUATOR_SET], 0);
 	assert_true(f->actuator.counts[ACTUATOR_SENSORS] > 5);
@@ -112,7 +112,7 @@ static void test_a_card_found_in_manual_is_left_alone(void **state)
 	f->actuator.claim_error = -EHOSTDOWN;
 	start(f, STANDARD);
 	start_worker(f);
-	RUN_UNTIL(f, unit(f) && unit_state(unit(f)) == UNIT_HELD_BY_OTHER);
+	RUN_UNTIL(f, unit(f) && unit_is(unit(f), "held-by-other", "manual"));
 	run_decisions(f, 10);
 	/* Asked again every 10 s, not with every tick. */
 	assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 1);
@@ -128,7 +128,7 @@ static void test_the_owner_of_a_claimed_card_is_shown(void **state)
 	f->actuator.claim_error = -EBUSY;
 	start(f, STANDARD);
 	start_worker(f);
-	RUN_UNTIL(f, unit(f) && unit_state(unit(f)) == UNIT_BUSY);
+	RUN_UNTIL(f, unit(f) && unit_is(unit(f), "held-by-other", "busy"));
 	text = status_json(f->manager);
 	root = json_loads(text, 0, NULL);
 	free(text);
@@ -150,7 +150,7 @@ static void test_a_simulated_card_needs_leave(void **state)
 	start_worker(f);
 	RUN_UNTIL(f, unit(f) && unit_workers(unit(f)) == 1);
 	run_decisions(f, 5);
-	assert_int_equal(unit_state(unit(f)), UNIT_REFUSED_SIMULATED);
+	assert_true(unit_is(unit(f), "yielding", "simulated-refused"));
 	assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 0);
 	assert_non_null(strstr(f->manager->status, "governing 0"));
 }
@@ -164,7 +164,7 @@ static void test_a_card_without_clock_control_is_not_claimed(void **state)
 	start_worker(f);
 	RUN_UNTIL(f, unit(f) && unit_workers(unit(f)) == 1);
 	run_decisions(f, 5);
-	assert_int_equal(unit_state(unit(f)), UNIT_NO_CLOCK_CONTROL);
+	assert_true(unit_is(unit(f), "yielding", "no-clock-control"));
 	assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 0);
 }
 
