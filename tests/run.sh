@@ -37,7 +37,7 @@ groups="build test"
 sh "$here/docs/dependencies.sh" $groups
 
 cmake -S "$here" -B "$build" -G Ninja -DCMAKE_C_COMPILER="$cc" -DCOFRIS_SANITIZE="$sanitize" \
-	-DBUILD_TESTING=ON \
+	-DBUILD_TESTING=ON -DCMAKE_INSTALL_PREFIX=/usr \
 	-DCOFRIS_BENCH="$([ $bench = yes ] && echo ON || echo OFF)" >/dev/null
 cmake --build "$build"
 

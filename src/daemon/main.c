@@ -12,7 +12,7 @@ struct arguments {
 	const char *config, *runtime_dir, *actuator, *state_dir, *data_dir, *surfaces, *bus;
 	const char *record;
 	/* Paths made from the above. */
-	char *actuator_path, *state_surfaces, *data_surfaces;
+	char *actuator_path, *state_surfaces, *data_surfaces, *pauses;
 };
 
 static void arguments_done(struct arguments *a)
@@ -20,6 +20,7 @@ static void arguments_done(struct arguments *a)
 	free(a->actuator_path);
 	free(a->state_surfaces);
 	free(a->data_surfaces);
+	free(a->pauses);
 }
 
 static void help(void)
@@ -32,7 +33,9 @@ static void help(void)
 		"  --runtime-dir DIR  where worker.sock is made (/run/cofris)\n"
 		"  --actuator PATH    the actuator's socket (/run/cofris-actuator/control.sock,\n"
 		"                     or DIR/control.sock with --runtime-dir)\n"
-		"  --state-dir DIR    surfaces in DIR/surfaces are found first (/var/lib/cofris)\n"
+		"  --state-dir DIR    surfaces in DIR/surfaces are found first, and pauses are "
+		"kept in\n"
+		"                     DIR/daemon (/var/lib/cofris)\n"
 		"  --data-dir DIR     then those in DIR/surfaces (" COFRIS_DATA_DIR ")\n"
 		"  --surfaces DIR     look for surfaces in DIR, and nowhere else\n"
 		"  --bus ADDRESS      a bus other than the system's, or 'none'\n"
@@ -93,6 +96,7 @@ static int parse_argv(int argc, char **argv, struct arguments *a)
 
 static int make_paths(struct arguments *a)
 {
+	const char *state_dir = a->state_dir ? a->state_dir : "/var/lib/cofris";
 	int n;
 
 	if (a->actuator)
@@ -103,8 +107,9 @@ static int make_paths(struct arguments *a)
 		n = asprintf(&a->actuator_path, "%s", ACTUATOR_DEFAULT_SOCKET);
 	if (n < 0)
 		return -ENOMEM;
-	n = asprintf(&a->state_surfaces, "%s/surfaces",
-		     a->state_dir ? a->state_dir : "/var/lib/cofris");
+	n = asprintf(&a->state_surfaces, "%s/surfaces", state_dir);
+	if (n >= 0)
+		n = asprintf(&a->pauses, "%s/daemon/pauses", state_dir);
 	if (n >= 0)
 		n = asprintf(&a->data_surfaces, "%s/surfaces",
 			     a->data_dir ? a->data_dir : COFRIS_DATA_DIR);
@@ -145,6 +150,7 @@ static int run(struct arguments *a)
 	if (r < 0)
 		return r;
 	options.actuator_path = a->actuator_path;
+	options.pauses_file = a->pauses;
 	options.place.folders[0] = a->surfaces ? a->surfaces : a->state_surfaces;
 	options.place.folders[1] = a->surfaces ? NULL : a->data_surfaces;
 	options.actuator_fd = kept_actuator_fd();

@@ -18,6 +18,10 @@ void manager_update_status(struct manager *m);
 /* Units for the cards that the configuration names; those of [gpu *] come with the actuator's list.
  */
 void manager_add_units(struct manager *m);
+/* Before the first decision. */
+void manager_load_pauses(struct manager *m);
+/* What was ordered for a time that is over. */
+void manager_expire_orders(struct manager *m);
 int manager_open_record(struct manager *m);
 /* Listens to the kernel's device events, if it can. */
 void manager_watch_devices(struct manager *m);

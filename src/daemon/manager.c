@@ -87,7 +87,7 @@ int manager_open_record(struct manager *m)
 
 static void describe(const struct manager *m, char *text, size_t size)
 {
-	uint32_t n = 0, n_present = 0, n_governed = 0;
+	uint32_t n = 0, n_present = 0, n_governed = 0, n_paused = 0;
 	const struct unit *u;
 
 	TAILQ_FOREACH(u, &m->units, entry)
@@ -95,6 +95,7 @@ static void describe(const struct manager *m, char *text, size_t size)
 		n++;
 		n_present += u->present;
 		n_governed += u->claim == UNIT_CLAIMED;
+		n_paused += u->present && unit_paused(u);
 	}
 	if (m->config->n_models == 0)
 		(void)snprintf(text, size, "no [model] section: nothing to govern");
@@ -113,6 +114,11 @@ static void describe(const struct manager *m, char *text, size_t size)
 	else
 		(void)snprintf(text, size, "governing %u of %u card%s", n_governed, n_present,
 			       n_present == 1 ? "" : "s");
+	if (n_paused > 0) {
+		size_t length = strlen(text);
+
+		(void)snprintf(text + length, size - length, ", %u paused", n_paused);
+	}
 }
 
 void manager_update_status(struct manager *m)
@@ -125,7 +131,6 @@ void manager_update_status(struct manager *m)
 	(void)strcpy(m->status, text);
 	(void)sd_notifyf(0, "STATUS=%s", text);
 	log_info("Status: %s", text);
-	bus_emit_changed(m->bus);
 }
 
 /* --- the tick ------------------------------------------------------------------------------- */
@@ -158,6 +163,7 @@ static void tick(struct manager *m, uint64_t now_ns)
 	struct unit *u;
 
 	m->last_tick_ns = now_ns;
+	manager_expire_orders(m);
 	TAILQ_FOREACH(s, &m->sessions, entry)
 	if (s->unit)
 		session_sample(s, now_ns);
@@ -180,6 +186,7 @@ static void tick(struct manager *m, uint64_t now_ns)
 	manager_flush_record(m);
 	ask_when_due(m, now_ns);
 	manager_update_status(m);
+	bus_tell(m->bus, now_ns);
 	feed_watchdog(m, now_ns);
 }
 

@@ -7,12 +7,18 @@
 #include "daemon/admission.h"
 #include "daemon/config.h"
 #include "daemon/foreign.h"
+#include "daemon/holds.h"
 #include "daemon/link.h"
+#include "daemon/pauses.h"
 #include "daemon/tables.h"
+#include "daemon/totals.h"
 #include "governor/record.h"
 #include <sys/queue.h>
 #include <systemd/sd-device.h>
 #include <systemd/sd-event.h>
+
+/* Of what anybody may cause at any rate, behind ticks, workers and cards. */
+#define MANAGER_PRIORITY_STRANGERS (SD_EVENT_PRIORITY_NORMAL + 10)
 
 struct bus;
 struct session;
@@ -27,6 +33,7 @@ struct manager_options {
 	struct tables_place place;
 	const char *bus_address; /* NULL: the system bus; "none": no bus */
 	const char *record_file; /* NULL: none */
+	const char *pauses_file; /* NULL: none are kept */
 };
 
 struct manager {
@@ -53,6 +60,9 @@ struct manager {
 	uint32_t n_units_ever;
 	char own_cgroup[CGROUP_MAX];
 
+	struct model_totals totals;
+	struct holds holds;
+	struct pauses pauses;
 	struct bus *bus; /* NULL without one */
 	bool bus_settled, cards_settled, ready, stopping;
 	uint64_t last_tick_ns, watchdog_ns, last_watchdog_ns;
@@ -70,6 +80,8 @@ int manager_start(struct manager *m);
 int manager_run(struct manager *m);
 
 uint64_t manager_now_ns(const struct manager *m);
+/* CLOCK_REALTIME, for what outlives a boot. */
+uint64_t manager_wall_usec(const struct manager *m);
 /* Lease of settings and directives: max(2 s, 4 polls). */
 uint64_t manager_lease_ns(const struct manager *m);
 struct unit *manager_find_unit(const struct manager *m, const char *bdf);
@@ -80,6 +92,20 @@ int manager_reload(struct manager *m, char *why, size_t size);
  * uw: as struct unit has it. Obeyed by the next step, which is brought forward. 0; or -ENODEV (no
  * such card), -ERANGE, -EOPNOTSUPP, or -ENOMEM (some may have taken it), and why gets a text. */
 int manager_order_cap(struct manager *m, const char *bdf, uint64_t uw, char *why, size_t size);
+/* Takes a copy of an order of an operator who is there (holds.h); h->track is taken over if it
+ * succeeds. Obeyed by a step that is brought forward, as its end is. 0, -EUSERS or -ENOSPC. */
+int manager_hold(struct manager *m, const struct hold *h, uint32_t *ret_cookie);
+/* why completes the journal's "it ...". */
+void manager_release(struct manager *m, uint32_t cookie, const char *why);
+/* Of everybody, as the bus that they are known by is lost. */
+void manager_release_holds(struct manager *m);
+/* A pause that is kept; replaces that of the same card. 0, -ENOSPC, or the errno of writing the
+ * file, with nothing changed. */
+int manager_keep_pause(struct manager *m, const struct pause *pause);
+/* Ends all pauses of a card, or ("*") all. 0 or an errno, likewise. */
+int manager_resume(struct manager *m, const char *gpu);
+/* Whether a pause of exactly this name stands: of this card, or of all ("*"). */
+bool manager_has_pause_of(const struct manager *m, const char *gpu);
 /* bus_settled or cards_settled has become true: that part of the start-up has come to its end,
  * good or bad. */
 void manager_startup_progress(struct manager *m);

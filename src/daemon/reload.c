@@ -126,6 +126,18 @@ static void swap_units(struct manager *m, struct reload *r, uint64_t now_ns)
 	}
 }
 
+/* A shorter interval is in force at once, but no tick is put off: who reloads again and again would
+ * keep the daemon from deciding, and the leases would end. */
+static void keep_rhythm(struct manager *m, uint64_t now_ns)
+{
+	uint64_t due_usec = 0, next_usec = (now_ns + m->config->daemon.poll_ns) / NSEC_PER_USEC;
+
+	(void)sd_event_source_get_time(m->tick, &due_usec);
+	/* Not set to what it is: one that is due would go to the end of the loop's queue. */
+	if (next_usec < due_usec)
+		(void)sd_event_source_set_time(m->tick, next_usec);
+}
+
 static void swap(struct manager *m, struct reload *r)
 {
 	uint64_t now_ns = manager_now_ns(m), lease_ns = manager_lease_ns(m);
@@ -136,13 +148,14 @@ static void swap(struct manager *m, struct reload *r)
 	swap_units(m, r, now_ns);
 	manager_add_units(m);
 	config_free(old);
+	totals_follow(&m->totals, m->config);
+	bus_forget_told(m->bus);
 	m->config_error = (struct config_error){0};
 	m->refused = (struct admission_log){0};
 	(void)memset(m->masks_stalled, 0, sizeof(m->masks_stalled));
 	m->asked_ns = now_ns;
 	link_ask_cards(m->link);
-	(void)sd_event_source_set_time(m->tick,
-				       (now_ns + m->config->daemon.poll_ns) / NSEC_PER_USEC);
+	keep_rhythm(m, now_ns);
 	/* The rest waits for the tick. */
 	for (size_t i = 0; i < r->n_capped; i++)
 		early_look(r->capped[i]);
@@ -176,7 +189,6 @@ int manager_reload(struct manager *m, char *why, size_t size)
 		log_error("Configuration not loaded, the old one stays: %s", why);
 	}
 	manager_update_status(m);
-	bus_emit_changed(m->bus);
 	(void)sd_notify(0, "READY=1");
 	return r;
 }

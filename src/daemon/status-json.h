@@ -23,8 +23,15 @@ char *status_dump(json_t *root);
 
 /* The card's workers, each with what it has been told and what it has acknowledged. */
 json_t *status_workers(const struct unit *u);
+/* What each model has counted. */
+json_t *status_totals(const struct manager *m);
+/* A mask's words, or null for all CUs. */
+json_t *status_mask(const struct cu_mask *mask);
 /* Whom a model's wakes or late requests are ignored for, or null. */
 json_t *status_ignored(const struct unit *u, uint32_t model, enum doubt_subject subject);
+/* What operators have ordered (manager_hold(), manager_keep_pause()). */
+json_t *status_holds(const struct manager *m);
+json_t *status_pauses(const struct manager *m);
 /* Names of enum governor_stale. */
 json_t *status_stale(uint32_t stale);
 /* Adds how a model's profile compares with the card. */

@@ -93,6 +93,9 @@ static json_t *model_json(const struct unit *u, uint32_t i)
 						   t->table ? ms((double)t->table->t0_ns) : 0));
 	(void)json_object_set_new(model, "rated_rps",
 				  status_number_if(t->table, t->table ? t->table->rated_rps : 0));
+	(void)json_object_set_new(model, "capacity_rps",
+				  status_number_if(t->table,
+						   t->table ? t->table->overload_rps : 0));
 	(void)json_object_set_new(model, "surface", status_text(t->path));
 	(void)json_object_set_new(model, "table", json_string(t->table ? "ok" : "none"));
 	(void)json_object_set_new(model, "table_error", status_text(t->table ? NULL : t->why));
@@ -269,6 +272,9 @@ char *status_json(const struct manager *m)
 				  status_text(m->actuator_error < 0 ? strerror(-m->actuator_error)
 								    : "connected"));
 	(void)json_object_set_new(root, "config_error", status_text(where[0] ? where : NULL));
+	(void)json_object_set_new(root, "models", status_totals(m));
+	(void)json_object_set_new(root, "holds", status_holds(m));
+	(void)json_object_set_new(root, "pauses", status_pauses(m));
 	TAILQ_FOREACH(u, &m->units, entry)
 	(void)json_array_append_new(gpus, gpu_json(u));
 	(void)json_object_set_new(root, "gpus", gpus);

@@ -5,6 +5,8 @@
 
 #include "daemon/unit.h"
 
+/* Adds what operators have ordered to an input whose workers are filled in. */
+void unit_fill_orders(const struct unit *u, struct governor_input *in);
 /* A new target for the sequencer. */
 void unit_want(struct unit *u, const struct sequence_clock *clock, uint32_t n_models,
 	       const struct sequence_directive *models);

@@ -18,7 +18,7 @@ static struct card_facts facts(const struct unit *u, uint64_t now_ns)
 		.simulated_refused = u->card.simulated && !m->config->daemon.allow_simulated,
 		.no_clock_control = !u->card.can_cap_clock,
 		.observe = manager_observes(m),
-		.paused = flags & GOVERNOR_CARD_PAUSED,
+		.paused = unit_paused(u),
 		.drift_yields = u->yielded,
 		.workers = unit_workers(u) > 0,
 		.claimed = ours,

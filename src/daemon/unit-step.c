@@ -133,6 +133,7 @@ static void fill_input(struct unit *u, uint64_t now_ns, bool early)
 	for (uint32_t i = 0; i < u->plan->n_models; i++)
 		if (in->models[i].workers == 0)
 			in->models[i].mask_follows = in->models[i].batch_follows = false;
+	unit_fill_orders(u, in);
 }
 
 /* --- logging -------------------------------------------------------------------------------- */
@@ -239,6 +240,11 @@ static bool holds_adopted(struct unit *u, uint64_t now_ns)
 
 	if (u->adopted_ns == 0)
 		return false;
+	/* A pause does not wait for workers. */
+	if (u->input.flags & GOVERNOR_CARD_PAUSED) {
+		u->adopted_ns = 0;
+		return false;
+	}
 	for (uint32_t i = 0; i < u->plan->n_models; i++) {
 		workers |= u->input.models[i].workers > 0;
 		whole &= u->input.models[i].whole_interval;

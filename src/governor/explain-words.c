@@ -45,6 +45,7 @@ static const char *const reasons[GOVERNOR_REASON_MAX] = {
 		"a worker does not report, so the model counts with its rated rate",
 	[GOVERNOR_REASON_FIRST_INTERVAL] =
 		"a worker has come or gone, so the model counts with its rated rate",
+	[GOVERNOR_REASON_HELD_RATED] = "an operator holds the model: it counts with its rated rate",
 	[GOVERNOR_REASON_OVERLOAD] = "more demand than the card can serve: full speed",
 	[GOVERNOR_REASON_BACKLOG] =
 		"a waiting request is nearly late: full speed until the queue is short",

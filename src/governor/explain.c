@@ -26,6 +26,7 @@ static void ask_for(struct governor *g, struct governor_input *input, uint32_t m
 		input->interval_ns = g->config.poll_ns;
 	in->state = GOVERNOR_INPUT_OK;
 	in->whole_interval = true;
+	in->held = false;
 	g->models[model].asked = true;
 	g->models[model].asked_rps = rps;
 }

@@ -258,7 +258,7 @@ enum governor_reason governor_first_reason(enum governor_reason a, enum governor
 	return a == GOVERNOR_REASON_NONE || (b != GOVERNOR_REASON_NONE && b < a) ? b : a;
 }
 
-/* What the policy wants, doubt included. */
+/* What the policy wants, doubt and an operator's hold included. */
 struct policy_plan governor_model_want(struct governor *g, uint32_t i,
 				       const struct response_table *t,
 				       const struct governor_input *input)
@@ -272,6 +272,8 @@ struct policy_plan governor_model_want(struct governor *g, uint32_t i,
 	if (why == GOVERNOR_REASON_NONE && policy->estimates && !g->models[i].asked &&
 	    !demand_known(&g->models[i].keen))
 		why = GOVERNOR_REASON_FIRST_INTERVAL;
+	if (why == GOVERNOR_REASON_NONE && input->models[i].held)
+		why = GOVERNOR_REASON_HELD_RATED;
 	policy_view_fill(g, i, t, input, &view);
 	if (policy->orders && why != GOVERNOR_REASON_NONE)
 		return (struct policy_plan){PACER_ROW_BASELINE, view.bound_rps, why};
@@ -400,8 +402,10 @@ void governor_model_decide(struct governor *g, uint32_t i, const struct governor
 	struct policy_plan plan;
 	uint32_t row;
 
-	/* What is no more than a look at a queue is nothing to the policies without a guard. */
-	if (!input->early || m->policy->guarded || m->plan.reason == GOVERNOR_REASON_NONE)
+	/* What is no more than a look at a queue is nothing to the policies without a guard; an
+	 * operator's hold is more. */
+	if (!input->early || m->policy->guarded || m->plan.reason == GOVERNOR_REASON_NONE ||
+	    (in->held && m->plan.reason != GOVERNOR_REASON_HELD_RATED))
 		m->plan = governor_model_want(g, i, t, input);
 	plan = m->plan;
 	m->in_force = false;

@@ -366,7 +366,8 @@ static enum governor_reason gives_way_to_an_equal(const struct governor *g,
 
 		if (s->asked.models[k].priority != s->asked.models[0].priority)
 			return GOVERNOR_REASON_NONE;
-		if (its == GOVERNOR_REASON_MISSING_INPUT || its == GOVERNOR_REASON_FIRST_INTERVAL)
+		if (its == GOVERNOR_REASON_MISSING_INPUT || its == GOVERNOR_REASON_FIRST_INTERVAL ||
+		    its == GOVERNOR_REASON_HELD_RATED)
 			why = governor_first_reason(why, its);
 	}
 	return why;

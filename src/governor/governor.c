@@ -22,6 +22,7 @@ static const char *const reason_names[GOVERNOR_REASON_MAX] = {
 	[GOVERNOR_REASON_SEVERAL_MODELS] = "several-models",
 	[GOVERNOR_REASON_MISSING_INPUT] = "missing-input",
 	[GOVERNOR_REASON_FIRST_INTERVAL] = "first-interval",
+	[GOVERNOR_REASON_HELD_RATED] = "held-rated",
 	[GOVERNOR_REASON_OVERLOAD] = "overload",
 	[GOVERNOR_REASON_BACKLOG] = "backlog",
 	[GOVERNOR_REASON_GIVES_WAY] = "gives-way",

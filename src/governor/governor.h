@@ -66,6 +66,7 @@ struct governor_model_input {
 	bool mask_unknown; /* one that no longer answers may still be under a partial mask */
 	bool batch_follows;
 	bool acknowledged; /* all its workers run under the last directive */
+	bool held;	   /* by an operator: counts with its rated rate, if not with more */
 };
 
 enum governor_card_flag {
@@ -112,6 +113,7 @@ enum governor_reason {
 	GOVERNOR_REASON_SEVERAL_MODELS, /* that cannot be planned for together: full speed */
 	GOVERNOR_REASON_MISSING_INPUT,	/* this model counts with its rated rate */
 	GOVERNOR_REASON_FIRST_INTERVAL, /* likewise */
+	GOVERNOR_REASON_HELD_RATED,	/* likewise, by an operator's hold */
 	GOVERNOR_REASON_OVERLOAD,	/* demand beyond the table: B */
 	GOVERNOR_REASON_BACKLOG,	/* oldest request's age endangers the SLO: B */
 	GOVERNOR_REASON_GIVES_WAY,	/* to other models on the card, or to the cap */

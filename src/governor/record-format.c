@@ -182,6 +182,7 @@ static const struct record_field in_fields[] = {
 	FIELD(mask_unknown, RECORD_BOOL, 1),
 	FIELD(batch_follows, RECORD_BOOL, 1),
 	FIELD(acknowledged, RECORD_BOOL, 1),
+	FIELD(held, RECORD_BOOL, 1),
 };
 #undef STRUCT
 

@@ -20,7 +20,7 @@
 #include "governor/governor.h"
 #include <stdio.h>
 
-#define RECORD_VERSION	 8
+#define RECORD_VERSION	 9
 #define RECORD_MAX_CARDS 64
 #define RECORD_LINE_MAX	 4096 /* bytes with the newline */
 /* Enough for any single call below. */

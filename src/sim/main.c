@@ -3,7 +3,7 @@
  *
  * Three processes: the caller's child (this one) only waits, passes signals on and tidies up; its
  * child is the first process of a new PID namespace and is the simulator; COMMAND is the
- * simulator's child. */
+ * simulator's child. With --shared there is no new namespace. */
 #include "base/fsio.h"
 #include "base/log.h"
 #include "base/parse.h"
@@ -42,6 +42,7 @@ struct options {
 	const char *faults[MAX_FAULT_OPTIONS];
 	uint32_t n_faults;
 	char **command;
+	bool shared; /* in the caller's namespaces */
 };
 
 /* What the simulator consists of, in the order in which it is made. */
@@ -74,6 +75,8 @@ static const char help_text[] =
 	"      --service-factor [CARD:]F, --power-factor [CARD:]F\n"
 	"                              a card that is slower or hotter than its profile\n"
 	"      --fault SPEC            begin with a fault; may be given several times\n"
+	"      --shared                in the caller's namespaces: everybody there sees the\n"
+	"                              cards; needs --runtime-dir\n"
 	"      --runtime-dir DIR       where writes.log and the control socket go\n"
 	"      --profiles DIR          folder with devices/NAME.ini\n"
 	"      --help, --version\n\n"
@@ -144,6 +147,7 @@ enum option_id {
 	OPT_SERVICE_FACTOR,
 	OPT_POWER_FACTOR,
 	OPT_FAULT,
+	OPT_SHARED,
 	OPT_RUNTIME_DIR,
 	OPT_PROFILES,
 	OPT_HELP,
@@ -159,6 +163,7 @@ static const struct option long_options[] = {
 	{"service-factor", required_argument, NULL, OPT_SERVICE_FACTOR},
 	{"power-factor", required_argument, NULL, OPT_POWER_FACTOR},
 	{"fault", required_argument, NULL, OPT_FAULT},
+	{"shared", no_argument, NULL, OPT_SHARED},
 	{"runtime-dir", required_argument, NULL, OPT_RUNTIME_DIR},
 	{"profiles", required_argument, NULL, OPT_PROFILES},
 	{"help", no_argument, NULL, OPT_HELP},
@@ -188,6 +193,9 @@ static int set_option(struct options *o, enum option_id id, const char *value)
 		if (o->n_faults == MAX_FAULT_OPTIONS)
 			return -ENOSPC;
 		o->faults[o->n_faults++] = value;
+		return 0;
+	case OPT_SHARED:
+		o->shared = true;
 		return 0;
 	case OPT_RUNTIME_DIR:
 		o->runtime_dir = value;
@@ -224,6 +232,8 @@ static int parse_options(struct options *o, int argc, char **argv)
 	o->command = argv + optind;
 	if (!o->device || !*o->command)
 		return log_error_errno(-EINVAL, "expected --device NAME and a command (--help)");
+	if (o->shared && !o->runtime_dir)
+		return log_error_errno(-EINVAL, "--shared needs --runtime-dir (--help)");
 	return 1;
 }
 
@@ -520,6 +530,13 @@ static int exit_status(int status)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_SIGNAL + WTERMSIG(status);
 }
 
+static int mount_all(const struct options *o)
+{
+	int r = o->shared ? 0 : sandbox_mount_private();
+
+	return r < 0 ? r : sandbox_mount_classes();
+}
+
 /* The first process of the namespace. COMMAND is forked before there are threads, and set free
  * when everything stands. When this process ends, the kernel ends whatever COMMAND left running,
  * the file system and the mounts; there is nothing to take down but the reads that hang. */
@@ -529,7 +546,7 @@ static int run_simulator(const struct options *o, const sigset_t *original_mask)
 	int wake_fd = -1, status;
 	pid_t command;
 
-	if (sandbox_mount() < 0 || make_runtime_dir(&s, o) < 0)
+	if (mount_all(o) < 0 || make_runtime_dir(&s, o) < 0)
 		return EXIT_SIMULATOR;
 	command = fork_waiting(&wake_fd);
 	if (command == 0)
@@ -565,7 +582,7 @@ static int run(const struct options *o)
 
 	(void)sigprocmask(SIG_BLOCK, &set, &original_mask);
 	prepend_library_path();
-	if (sandbox_unshare() < 0)
+	if (!o->shared && sandbox_unshare() < 0)
 		return EXIT_SIMULATOR;
 	simulator = fork_waiting(&wake_fd);
 	if (simulator == 0)
@@ -576,6 +593,8 @@ static int run(const struct options *o)
 	}
 	wake(&wake_fd);
 	status = supervise(simulator);
+	if (o->shared)
+		(void)sandbox_unmount_classes();
 	tidy(o);
 	if (WIFSIGNALED(status))
 		log_error("the simulator was killed by signal %d", WTERMSIG(status));

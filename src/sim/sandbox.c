@@ -57,6 +57,21 @@ static int bind_class(int fd, const char *name)
 	return r < 0 ? r : do_mount(source, target, NULL, MS_BIND, NULL);
 }
 
+int sandbox_mount_private(void)
+{
+	int r;
+
+	/* The PIDs of the new namespace. */
+	r = do_mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+	if (r < 0)
+		return r;
+	/* librocm_smi keeps a mutex for each card name there. */
+	r = make_folder("/dev/shm");
+	if (r == 0)
+		r = do_mount("cofris-sim", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777");
+	return r;
+}
+
 static void closedirp(DIR **d)
 {
 	if (*d)
@@ -64,7 +79,7 @@ static void closedirp(DIR **d)
 }
 
 /* The old folder stays reachable through its descriptor under the tmpfs that hides it. */
-static int mount_class_folder(void)
+int sandbox_mount_classes(void)
 {
 	_cleanup_(closedirp) DIR *host = opendir(CLASS);
 	int r;
@@ -84,19 +99,12 @@ static int mount_class_folder(void)
 	return make_folder(SANDBOX_TREE);
 }
 
-int sandbox_mount(void)
+int sandbox_unmount_classes(void)
 {
-	int r;
-
-	/* The PIDs of the new namespace. */
-	r = do_mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
-	if (r < 0)
-		return r;
-	/* librocm_smi keeps a mutex for each card name there. */
-	r = make_folder("/dev/shm");
-	if (r == 0)
-		r = do_mount("cofris-sim", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777");
-	return r < 0 ? r : mount_class_folder();
+	/* With all that is mounted below, and whoever still has a file of it open. */
+	if (umount2(CLASS, MNT_DETACH) < 0)
+		return log_error_errno(-errno, "cannot unmount " CLASS ": %m");
+	return 0;
 }
 
 int sandbox_bind_classes(void)

@@ -15,8 +15,12 @@
 
 /* Leaves the host's mounts and PIDs for the next child. */
 int sandbox_unshare(void);
-/* In that child: /proc, /dev/shm, /sys/class with an empty folder at SANDBOX_TREE. */
-int sandbox_mount(void);
+/* In that child: /proc and /dev/shm. */
+int sandbox_mount_private(void);
+/* /sys/class with an empty folder at SANDBOX_TREE. */
+int sandbox_mount_classes(void);
 /* Once the tree is mounted, in another process than the one that answers for it: the class folders
  * from it. */
 int sandbox_bind_classes(void);
+/* Gives the host its own /sys/class back, where it was not in a namespace that is gone anyway. */
+int sandbox_unmount_classes(void);

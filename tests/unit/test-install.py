@@ -37,6 +37,12 @@ def sources(pattern):
     return [os.path.basename(path) for path in found]
 
 
+def units_folder(root):
+    """Debian's packages have units in /lib."""
+    above = os.path.dirname(root) if os.path.basename(root) == "usr" else root
+    return os.path.join(above, "lib/systemd/system")
+
+
 def check_files(root, man):
     """Everything that the source tree has for installing is there."""
     wanted = [f"{folder}/{name}" for folder, names in PROGRAMS.items() for name in names]
@@ -44,12 +50,13 @@ def check_files(root, man):
                (("devices", "*.ini"), ("devices", "*.csv"), ("models", "*.ini"), ("loads", "*.csv"))
                for name in sources(f"profiles/{kind}/{pattern}")]
     if man:
-        wanted += [f"share/man/man{name[-5]}/{name[:-4]}" for name in sources("docs/*.scd")]
+        wanted += [f"share/man/man{name[-5]}/{name[:-4]}.gz" for name in sources("docs/*.scd")]
     check(glob.glob(root + "/lib/**/libcofris-hsa.so", recursive=True),
           "libcofris-hsa.so is not installed")
     wanted += ["include/cofris/cofris.h", "include/cofris/hip.h"]
     wanted += ["share/doc/cofris/LICENSE", "share/doc/cofris/README.md"]
-    wanted += [f"lib/systemd/system/{name.removesuffix('.in')}" for name in
+    wanted += ["share/bash-completion/completions/cofrisctl"]
+    wanted += [os.path.join(units_folder(root), name.removesuffix(".in")) for name in
                sources("systemd/*.service*") + sources("systemd/*.socket*")]
     wanted += ["lib/sysusers.d/cofris.conf", "lib/tmpfiles.d/cofris.conf", "lib/cofris/cofris.conf"]
     for path in wanted:
@@ -69,7 +76,7 @@ def check_hsakmt(build, root):
 def check_units(destination, root):
     """Programs that units start are installed where they say."""
     started = 0
-    for unit in glob.glob(os.path.join(root, "lib/systemd/system/*")):
+    for unit in glob.glob(units_folder(root) + "/*"):
         with open(unit, encoding="utf-8") as f:
             text = f.read()
         for path in re.findall(r"(?m)^Exec\w+=[-@:+!]*(/\S*cofris\S*)", text):
@@ -83,9 +90,12 @@ def check_units(destination, root):
 
 
 def check_policy(destination):
-    policies = glob.glob(destination + "/**/dbus-1/system.d/*.conf", recursive=True)
-    check(policies, "no D-Bus policy is installed")
-    for path in policies:
+    found = {kind: glob.glob(f"{destination}/**/{kind}", recursive=True)
+             for kind in ("dbus-1/system.d/org.cofris1.conf", "polkit-1/actions/org.cofris1.policy",
+                          "polkit-1/rules.d/org.cofris1.rules")}
+    for kind, paths in found.items():
+        check(len(paths) == 1, f"{kind} is installed as {paths}")
+    for path in (path for paths in found.values() for path in paths if not path.endswith("rules")):
         try:
             xml.etree.ElementTree.parse(path)
         except xml.etree.ElementTree.ParseError as e:

@@ -155,6 +155,19 @@ static void test_a_reload_that_takes_long_does_not_lose_the_actuator(void **stat
 	assert_int_equal(f->actuator.counts[ACTUATOR_LIST], lists + 1);
 }
 
+static void test_reloads_without_a_pause_put_off_no_tick(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t decisions;
+
+	start_claimed(f, STANDARD);
+	decisions = unit(f)->decision.number;
+	/* Each comes sooner than an interval after the last. */
+	RUN_UNTIL(f, (reload(f, STANDARD), unit(f)->decision.number >= decisions + 10));
+	assert_int_equal(unit(f)->claim, UNIT_CLAIMED);
+	assert_int_equal(f->actuator.counts[ACTUATOR_CLAIM], 1);
+}
+
 static void test_a_term_signal_gives_the_card_back_and_exits(void **state)
 {
 	struct fixture *f = *state;
@@ -187,6 +200,7 @@ int main(void)
 		CASE(test_a_predecessors_setting_is_held_until_its_workers_are_back),
 		CASE(test_a_predecessors_setting_is_given_back_if_no_worker_comes),
 		CASE(test_a_reload_that_takes_long_does_not_lose_the_actuator),
+		CASE(test_reloads_without_a_pause_put_off_no_tick),
 		CASE(test_a_term_signal_gives_the_card_back_and_exits),
 		CASE(test_a_stop_does_not_wait_for_a_dead_actuator),
 	};

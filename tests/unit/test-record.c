@@ -341,7 +341,7 @@ static void test_the_largest_configuration_and_step_fit_their_buffers(void **sta
 
 		in->state = GOVERNOR_INPUT_MISSING;
 		in->woken = in->whole_interval = in->mask_follows = in->mask_unknown = true;
-		in->batch_follows = in->acknowledged = true;
+		in->batch_follows = in->acknowledged = in->held = true;
 	}
 	add(f, record_format_start(f->chunk, sizeof(f->chunk)));
 	add_config(f, "0000:43:00.0", true);
@@ -571,7 +571,7 @@ static void test_replay_of_what_is_no_record_fails(void **state)
 {
 	struct fixture *f = *state;
 
-	(void)fputs("cofris-record 8\n", f->text.file);
+	(void)fputs("cofris-record 9\n", f->text.file);
 	(void)fflush(f->text.file);
 	assert_int_equal(replay(f, ""), 2);
 	assert_non_null(strstr(f->chunk, "no decision to compare"));
@@ -602,12 +602,12 @@ static void test_refusals_name_the_line(void **state)
 		unsigned int line; /* 0: whichever */
 		const char *text;
 	} rows[] = {
-		{"cofris-record 8\n", "cofris-record 1\n", -EPROTONOSUPPORT, 1,
-		 "record version 1: expected 8"},
-		{"cofris-record 8\n", "cofris-record 9\n", -EPROTONOSUPPORT, 1, "version 9"},
-		{"cofris-record 8\n", "cofris-record\n", -EBADMSG, 1, "'version' is missing"},
-		{"cofris-record 8\n", "cofris-record 8 7\n", -EBADMSG, 1, "after the last field"},
-		{"cofris-record 8\n", "cofris-surface 2\n", -EBADMSG, 1, "not a record"},
+		{"cofris-record 9\n", "cofris-record 1\n", -EPROTONOSUPPORT, 1,
+		 "record version 1: expected 9"},
+		{"cofris-record 9\n", "cofris-record 10\n", -EPROTONOSUPPORT, 1, "version 10"},
+		{"cofris-record 9\n", "cofris-record\n", -EBADMSG, 1, "'version' is missing"},
+		{"cofris-record 9\n", "cofris-record 9 7\n", -EBADMSG, 1, "after the last field"},
+		{"cofris-record 9\n", "cofris-surface 2\n", -EBADMSG, 1, "not a record"},
 		{"card 0 ", "card 64 ", -EBADMSG, 2, "card = '64'"},
 		{"card 0 ", "card -1 ", -EBADMSG, 2, "card = '-1'"},
 		{"card 0 ", "card  0 ", -EBADMSG, 2, "'card' is missing"},
@@ -719,8 +719,8 @@ static void test_lines_that_are_too_long_or_hold_a_nul_are_refused(void **state)
 	line[sizeof(line) - 1] = '\n';
 	assert_int_equal(read_all(line, sizeof(line), &error), -EBADMSG);
 	assert_int_equal(error.line, 1);
-	assert_int_equal(read_all("cofris-record 8\0\n", 17, &error), -EBADMSG);
-	assert_int_equal(read_all("cofris-record 8", 15, &error), -EBADMSG);
+	assert_int_equal(read_all("cofris-record 9\0\n", 17, &error), -EBADMSG);
+	assert_int_equal(read_all("cofris-record 9", 15, &error), -EBADMSG);
 	add_run(f, 1);
 	f->text.data[f->text.length - 20] = '\0';
 	assert_int_equal(read_all(f->text.data, f->text.length, &error), -EBADMSG);
