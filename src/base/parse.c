@@ -194,6 +194,11 @@ bool model_name_is_valid(const char *s)
 	return true;
 }
 
+const char *quotable(const char *s)
+{
+	return model_name_is_valid(s) || pci_bdf_is_valid(s) ? s : "?";
+}
+
 static unsigned int edit_distance(const char *a, const char *b)
 {
 	enum { MAX_LENGTH = 63 };

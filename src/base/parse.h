@@ -27,6 +27,9 @@ bool pci_bdf_is_valid(const char *s);
  * (Names become file names below the surfaces' folder.) */
 #define MODEL_NAME_MAX 40
 bool model_name_is_valid(const char *s);
+/* s if it is such an address or name, else "?": for answers that repeat what a stranger has sent.
+ * Half a character is no text that the bus carries, and others are meant for a terminal. */
+const char *quotable(const char *s);
 
 /* The candidate closest to word by edit distance, or NULL if none is near (distance at most a
  * third of the word's length, at least 1). For "unknown key 'pol_interval', did you mean ...". */

@@ -2,13 +2,23 @@
 #include "daemon/admission.h"
 #include <errno.h>
 
-int admission_limit(const struct config_daemon *d, uint32_t n_all, uint32_t n_of_uid)
+int admission_limit(const struct config_daemon *d, const struct admission_counts *n, bool stranger)
 {
-	if (n_all >= d->max_connections)
+	if (n->all >= d->max_connections)
 		return -EMFILE;
-	if (n_of_uid >= d->max_connections_per_uid)
+	if (stranger && n->strangers >= MAX(d->max_connections / 4, 1u))
+		return -EMFILE;
+	if (n->of_uid >= d->max_connections_per_uid)
 		return -EUSERS;
 	return 0;
+}
+
+bool admission_is_stranger(const struct config *c, uid_t uid)
+{
+	for (uint32_t i = 0; i < c->n_models; i++)
+		if (config_allows(&c->models[i], uid))
+			return false;
+	return true;
 }
 
 int admission_judge(const struct config *c, const struct channel_peer *peer,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* org.cofris1.Manager: why cards run as they do, what they would do, and what was decided. Anyone
+/* org.cofris1.Manager: why cards run as they do, what they would do, what was decided, and whether
+ * the hardware is so. Anyone
  * may ask; nothing here changes anything. */
 #include "base/parse.h"
 #include "daemon/bus-internal.h"
@@ -20,11 +21,11 @@ int bus_refuse_unknown_model(const struct manager *m, const char *model, sd_bus_
 	nearest = nearest_name(model, names, m->config->n_models);
 	if (nearest)
 		return sd_bus_error_setf(error, BUS_ERROR_NO_MODEL,
-					 "no section [model %.40s] in the configuration, did you "
+					 "no section [model %s] in the configuration, did you "
 					 "mean '%s'?",
-					 model, nearest);
+					 quotable(model), nearest);
 	return sd_bus_error_setf(error, BUS_ERROR_NO_MODEL,
-				 "no section [model %.40s] in the configuration", model);
+				 "no section [model %s] in the configuration", quotable(model));
 }
 
 /* What "*" or a name means; sets the error and returns its errno for what is not there. */
@@ -38,8 +39,8 @@ static int find(const struct manager *m, const char *gpu, const char *model,
 	if (strcmp(gpu, "*") != 0) {
 		*ret_unit = manager_find_unit(m, gpu);
 		if (!*ret_unit)
-			return sd_bus_error_setf(error, BUS_ERROR_NO_GPU, "no governed card %.40s",
-						 gpu);
+			return sd_bus_error_setf(error, BUS_ERROR_NO_GPU, "no governed card %s",
+						 quotable(gpu));
 	}
 	if (strcmp(model, "*") == 0)
 		return 0;
@@ -87,4 +88,17 @@ int bus_method_get_decisions(sd_bus_message *call, void *userdata, sd_bus_error 
 		return r;
 	return bus_reply_text(call, status_decisions_json(m, u, index,
 							  MIN(n, (uint32_t)STATUS_MAX_DECISIONS)));
+}
+
+int bus_method_verify(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+	const struct manager *m = userdata;
+	const char *gpu;
+	int r;
+
+	r = sd_bus_message_read(call, "s", &gpu);
+	if (r < 0)
+		return r;
+	r = strcmp(gpu, "*") == 0 ? 0 : bus_refuse_unknown_gpu(m, gpu, error);
+	return r < 0 ? r : bus_verify(m->bus, call, gpu, error);
 }

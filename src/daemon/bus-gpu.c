@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* org.cofris1.GPU: one object for each card with an enabled section. */
 #include "base/units.h"
-#include "daemon/bus-internal.h"
+#include "daemon/bus-changes.h"
 #include "daemon/unit.h"
+#include "gpu/gpu.h"
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 
 #define BUS_GPU	     BUS_NAME ".GPU"
@@ -46,13 +48,32 @@ static int list_gpus(sd_bus *bus _unused_, const char *prefix _unused_, void *us
 	return 0;
 }
 
-static int get_bdf(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
-		   const char *property _unused_, sd_bus_message *reply, void *userdata,
-		   sd_bus_error *error _unused_)
+/* On the bus there is nothing but UTF-8. */
+static int append_text(sd_bus_message *reply, const char *text)
+{
+	char copy[128];
+
+	(void)snprintf(copy, sizeof(copy), "%s", text);
+	for (char *c = copy; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+	return sd_bus_message_append(reply, "s", copy);
+}
+
+static int get_text(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
+		    const char *property, sd_bus_message *reply, void *userdata,
+		    sd_bus_error *error _unused_)
 {
 	const struct unit *u = userdata;
+	const char *text = u->bdf;
 
-	return sd_bus_message_append(reply, "s", u->bdf);
+	if (strcmp(property, "Name") == 0)
+		text = u->ever_present ? u->card.name : "";
+	else if (strcmp(property, "GFX") == 0)
+		text = u->ever_present ? u->card.gfx : "";
+	else if (strcmp(property, "Reason") == 0)
+		text = u->decided ? governor_reason_name(u->decision.reason) : "";
+	return append_text(reply, text);
 }
 
 static int get_state(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
@@ -86,31 +107,61 @@ static int get_retry(sd_bus *bus _unused_, const char *path _unused_, const char
 							 : 0);
 }
 
-static int get_reason(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
-		      const char *property _unused_, sd_bus_message *reply, void *userdata,
+static int get_flag(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
+		    const char *property, sd_bus_message *reply, void *userdata,
+		    sd_bus_error *error _unused_)
+{
+	bool value =
+		strcmp(property, "Paused") == 0 ? unit_paused(userdata) : unit_simulated(userdata);
+
+	return sd_bus_message_append(reply, "b", (int)value);
+}
+
+/* 0 is what is not known, and no limit of ours. */
+static int get_number(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
+		      const char *property, sd_bus_message *reply, void *userdata,
 		      sd_bus_error *error _unused_)
 {
 	const struct unit *u = userdata;
+	bool has_sclk = u->state_valid && (u->state.fields & GPU_HAS_SCLK);
+	const struct {
+		const char *name;
+		uint32_t value;
+	} values[] = {
+		{"CUs", u->ever_present ? u->card.n_cus : 0},
+		{"Workers", unit_workers(u)},
+		{"MaxMHz", u->state_valid && u->claim == UNIT_CLAIMED ? u->state.max_mhz : 0},
+		{"SclkMHz", has_sclk ? u->state.sclk_mhz : 0},
+	};
 
-	return sd_bus_message_append(reply, "s",
-				     u->decided ? governor_reason_name(u->decision.reason) : "");
+	for (size_t k = 0; k < ARRAY_SIZE(values); k++)
+		if (strcmp(property, values[k].name) == 0)
+			return sd_bus_message_append(reply, "u", values[k].value);
+	return -ENOENT;
 }
 
-static int get_gpu_simulated(sd_bus *bus _unused_, const char *path _unused_,
-			     const char *i _unused_, const char *property _unused_,
-			     sd_bus_message *reply, void *userdata, sd_bus_error *error _unused_)
-{
-	return sd_bus_message_append(reply, "b", (int)unit_simulated(userdata));
-}
-
-static int get_max_mhz(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
-		       const char *property _unused_, sd_bus_message *reply, void *userdata,
+/* NaN is what is not known. */
+static int get_measure(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
+		       const char *property, sd_bus_message *reply, void *userdata,
 		       sd_bus_error *error _unused_)
 {
 	const struct unit *u = userdata;
-	bool known = u->state_valid && u->claim == UNIT_CLAIMED;
+	const struct actuator_state *s = &u->state;
+	uint32_t has = u->state_valid ? s->fields : 0;
+	const struct {
+		const char *name;
+		double value;
+	} values[] = {
+		{"PowerW", has & GPU_HAS_POWER ? (double)s->power_uw / (double)UW_PER_W : NAN},
+		{"PredictedPowerW", u->decided ? u->decision.predicted_power_w : NAN},
+		{"BusyPercent", has & GPU_HAS_BUSY ? s->busy_percent : NAN},
+		{"TemperatureC", has & GPU_HAS_TEMP ? s->temp_mc / 1000.0 : NAN},
+	};
 
-	return sd_bus_message_append(reply, "u", known ? u->state.max_mhz : 0);
+	for (size_t k = 0; k < ARRAY_SIZE(values); k++)
+		if (strcmp(property, values[k].name) == 0)
+			return sd_bus_message_append(reply, "d", values[k].value);
+	return -ENOENT;
 }
 
 /* Names of models whose profiles do not describe the card. */
@@ -159,19 +210,32 @@ static int get_cap(sd_bus *bus _unused_, const char *path _unused_, const char *
 /* clang-format off */
 static const sd_bus_vtable gpu_vtable[] = {
 	SD_BUS_VTABLE_START(0),
-	SD_BUS_PROPERTY("BDF", "s", get_bdf, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-	SD_BUS_PROPERTY("Simulated", "b", get_gpu_simulated, 0, 0),
-	SD_BUS_PROPERTY("State", "s", get_state, 0, 0),
-	SD_BUS_PROPERTY("StateReason", "s", get_state_reason, 0, 0),
+	SD_BUS_PROPERTY("BDF", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+	SD_BUS_PROPERTY("Name", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("GFX", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("CUs", "u", get_number, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("Simulated", "b", get_flag, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("State", "s", get_state, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("StateReason", "s", get_state_reason, 0,
+			SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_PROPERTY("RetryMSec", "t", get_retry, 0, 0),
-	SD_BUS_PROPERTY("Reason", "s", get_reason, 0, 0),
-	SD_BUS_PROPERTY("MaxMHz", "u", get_max_mhz, 0, 0),
-	SD_BUS_PROPERTY("StaleModels", "as", get_stale_models, 0, 0),
-	SD_BUS_PROPERTY("PowerCap", "t", get_cap, 0, 0),
-	SD_BUS_PROPERTY("PowerCapWanted", "t", get_cap, 0, 0),
-	SD_BUS_PROPERTY("PowerCapConfigured", "t", get_cap, 0, 0),
-	SD_BUS_PROPERTY("PowerCapMin", "t", get_cap, 0, 0),
-	SD_BUS_PROPERTY("PowerCapMax", "t", get_cap, 0, 0),
+	SD_BUS_PROPERTY("Paused", "b", get_flag, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("Workers", "u", get_number, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("Reason", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("StaleModels", "as", get_stale_models, 0,
+			SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("MaxMHz", "u", get_number, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("SclkMHz", "u", get_number, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("PowerW", "d", get_measure, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("PredictedPowerW", "d", get_measure, 0,
+			SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("BusyPercent", "d", get_measure, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("TemperatureC", "d", get_measure, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("PowerCap", "t", get_cap, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("PowerCapWanted", "t", get_cap, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("PowerCapConfigured", "t", get_cap, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("PowerCapMin", "t", get_cap, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("PowerCapMax", "t", get_cap, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_PROPERTY("CapWatchedMSec", "t", get_cap, 0, 0),
 	SD_BUS_PROPERTY("OverCapMSec", "t", get_cap, 0, 0),
 	SD_BUS_PROPERTY("OverCapMost", "t", get_cap, 0, 0),
@@ -179,6 +243,14 @@ static const sd_bus_vtable gpu_vtable[] = {
 	SD_BUS_VTABLE_END,
 };
 /* clang-format on */
+
+int bus_tell_gpu(sd_bus *bus, struct unit *u)
+{
+	_cleanup_(freep) char *path = NULL;
+	int r = sd_bus_path_encode(BUS_GPU_PATH, u->bdf, &path);
+
+	return r < 0 ? r : bus_tell_changes(bus, path, BUS_GPU, gpu_vtable, u, u->told);
+}
 
 int bus_add_gpus(sd_bus *connection, struct manager *m)
 {

@@ -28,6 +28,9 @@ int bus_add_models(sd_bus *connection, struct manager *m);
 /* authorise() for the connection that there is. fn gets the manager. */
 int bus_authorise(struct bus *b, sd_bus_message *call, authorised_fn fn, sd_bus_error *error);
 
+/* Replies when the cards have been read. */
+int bus_verify(struct bus *b, sd_bus_message *call, const char *gpu, sd_bus_error *error);
+
 /* Replies with a text, which it frees; -ENOMEM for NULL. */
 int bus_reply_text(sd_bus_message *call, char *text);
 /* Each sets the error and returns its errno if nothing of that name is there; "*" is refused. */
@@ -35,6 +38,7 @@ int bus_refuse_unknown_model(const struct manager *m, const char *model, sd_bus_
 int bus_refuse_unknown_gpu(const struct manager *m, const char *gpu, sd_bus_error *error);
 int bus_method_explain(sd_bus_message *call, void *userdata, sd_bus_error *error);
 int bus_method_get_decisions(sd_bus_message *call, void *userdata, sd_bus_error *error);
+int bus_method_verify(sd_bus_message *call, void *userdata, sd_bus_error *error);
 int bus_method_reload(sd_bus_message *call, void *userdata, sd_bus_error *error);
 int bus_method_set_power_cap(sd_bus_message *call, void *userdata, sd_bus_error *error);
 int bus_method_hold(sd_bus_message *call, void *userdata, sd_bus_error *error);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* org.cofris1.Manager: what the daemon as a whole shows, and the table of its methods. */
-#include "daemon/bus-internal.h"
+#include "daemon/bus-changes.h"
 #include "daemon/status.h"
 #include "daemon/unit.h"
 #include <errno.h>
@@ -64,6 +64,60 @@ static int get_workers(sd_bus *bus _unused_, const char *path _unused_, const ch
 	return sd_bus_message_append(reply, "u", m->n_sessions);
 }
 
+static int get_paused(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
+		      const char *property _unused_, sd_bus_message *reply, void *userdata,
+		      sd_bus_error *error _unused_)
+{
+	const struct manager *m = userdata;
+	bool paused = m->pauses.n > 0;
+
+	for (uint32_t k = 0; k < m->holds.n; k++)
+		paused |= m->holds.entries[k].level == HOLD_PAUSE;
+	return sd_bus_message_append(reply, "b", (int)paused);
+}
+
+static int get_holds(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
+		     const char *property _unused_, sd_bus_message *reply, void *userdata,
+		     sd_bus_error *error _unused_)
+{
+	const struct manager *m = userdata;
+	int r = sd_bus_message_open_container(reply, 'a', "(usssus)");
+
+	for (uint32_t k = 0; r >= 0 && k < m->holds.n; k++) {
+		const struct hold *h = &m->holds.entries[k];
+
+		if (h->level != HOLD_PAUSE)
+			r = sd_bus_message_append(reply, "(usssus)", h->cookie, h->subject,
+						  hold_level_name(h->level), h->reason, h->uid,
+						  h->comm);
+	}
+	return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+/* Those that are kept have no cookie. */
+static int get_pauses(sd_bus *bus _unused_, const char *path _unused_, const char *i _unused_,
+		      const char *property _unused_, sd_bus_message *reply, void *userdata,
+		      sd_bus_error *error _unused_)
+{
+	const struct manager *m = userdata;
+	int r = sd_bus_message_open_container(reply, 'a', "(ussut)");
+
+	for (uint32_t k = 0; r >= 0 && k < m->pauses.n; k++) {
+		const struct pause *p = &m->pauses.entries[k];
+
+		r = sd_bus_message_append(reply, "(ussut)", 0, p->gpu, p->reason, p->uid,
+					  p->until_usec);
+	}
+	for (uint32_t k = 0; r >= 0 && k < m->holds.n; k++) {
+		const struct hold *h = &m->holds.entries[k];
+
+		if (h->level == HOLD_PAUSE)
+			r = sd_bus_message_append(reply, "(ussut)", h->cookie, h->subject,
+						  h->reason, h->uid, h->until_usec);
+	}
+	return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
 int bus_reply_text(sd_bus_message *call, char *text)
 {
 	int r;
@@ -104,7 +158,10 @@ static const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_PROPERTY("Simulated", "b", get_simulated, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_PROPERTY("ConfigError", "s", get_config_error, 0,
 			SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-	SD_BUS_PROPERTY("Workers", "u", get_workers, 0, 0),
+	SD_BUS_PROPERTY("Workers", "u", get_workers, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("Paused", "b", get_paused, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("Holds", "a(usssus)", get_holds, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+	SD_BUS_PROPERTY("Pauses", "a(ussut)", get_pauses, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
 	SD_BUS_METHOD_WITH_ARGS("GetStatus", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json),
 				method_get_status, SD_BUS_VTABLE_UNPRIVILEGED),
 	SD_BUS_METHOD_WITH_ARGS("GetTable", SD_BUS_ARGS("s", model), SD_BUS_RESULT("s", json),
@@ -115,6 +172,8 @@ static const sd_bus_vtable manager_vtable[] = {
 	SD_BUS_METHOD_WITH_ARGS("GetDecisions", SD_BUS_ARGS("s", gpu, "s", model, "u", count),
 				SD_BUS_RESULT("s", json), bus_method_get_decisions,
 				SD_BUS_VTABLE_UNPRIVILEGED),
+	SD_BUS_METHOD_WITH_ARGS("Verify", SD_BUS_ARGS("s", gpu), SD_BUS_RESULT("s", json),
+				bus_method_verify, SD_BUS_VTABLE_UNPRIVILEGED),
 	/* Who may is asked by the methods themselves (authorise.h). */
 	SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, bus_method_reload,
 				SD_BUS_VTABLE_UNPRIVILEGED),
@@ -139,4 +198,9 @@ static const sd_bus_vtable manager_vtable[] = {
 int bus_add_manager(sd_bus *connection, struct manager *m)
 {
 	return sd_bus_add_object_vtable(connection, NULL, BUS_PATH, BUS_MANAGER, manager_vtable, m);
+}
+
+int bus_tell_manager(sd_bus *bus, struct manager *m, struct bus_told *told)
+{
+	return bus_tell_changes(bus, BUS_PATH, BUS_MANAGER, manager_vtable, m, told->digests);
 }

@@ -25,7 +25,7 @@ int bus_refuse_unknown_gpu(const struct manager *m, const char *gpu, sd_bus_erro
 {
 	if (manager_find_unit(m, gpu))
 		return 0;
-	return sd_bus_error_setf(error, BUS_ERROR_NO_GPU, "no governed card %.40s", gpu);
+	return sd_bus_error_setf(error, BUS_ERROR_NO_GPU, "no governed card %s", quotable(gpu));
 }
 
 static void fill_comm(struct hold *h)

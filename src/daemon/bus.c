@@ -2,18 +2,24 @@
 /* The connection to the bus: made, lost, and made again. */
 #include "base/log.h"
 #include "base/units.h"
-#include "daemon/bus-internal.h"
+#include "daemon/bus-changes.h"
+#include "daemon/unit.h"
+#include "daemon/verify.h"
 #include <errno.h>
 #include <string.h>
 
 #define BUS_RETRY_USEC (10 * USEC_PER_SEC)
 #define BUS_CALL_USEC  (2 * USEC_PER_SEC)
+#define BUS_TELL_NS    (500 * NSEC_PER_MSEC)
 
 struct bus {
 	struct manager *manager;
 	char *address; /* NULL: the system bus */
 	sd_bus *connection;
 	struct authorise *authorise;
+	struct verify *verify;
+	uint64_t told_ns;
+	struct bus_told told, models[CONFIG_MAX_MODELS]; /* the manager's; of each model */
 	sd_event_source *retry;
 	bool owned;
 	int logged_error;
@@ -37,6 +43,7 @@ static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *ret_erro
 		return 0;
 	}
 	b->owned = true;
+	bus_forget_told(b);
 	b->logged_error = 0;
 	log_info("On the bus as %s", BUS_NAME);
 	settle(b);
@@ -84,13 +91,17 @@ static int open_connection(struct bus *b)
 	/* The peers of a system bus are not to be trusted. */
 	if (r >= 0)
 		r = sd_bus_set_trusted(b->connection, 0);
+	/* No method takes one, and each would be open until its message is read. */
+	if (r >= 0)
+		r = sd_bus_negotiate_fds(b->connection, 0);
 	/* Of the few calls that wait for the bus itself. */
 	if (r >= 0)
 		r = sd_bus_set_method_call_timeout(b->connection, BUS_CALL_USEC);
 	if (r >= 0)
 		r = sd_bus_start(b->connection);
 	if (r >= 0)
-		r = sd_bus_attach_event(b->connection, b->manager->event, SD_EVENT_PRIORITY_NORMAL);
+		r = sd_bus_attach_event(b->connection, b->manager->event,
+					MANAGER_PRIORITY_STRANGERS);
 	if (r >= 0)
 		r = authorise_new(b->connection, &b->authorise);
 	if (r >= 0)
@@ -103,6 +114,7 @@ static int open_connection(struct bus *b)
 static void close_connection(struct bus *b)
 {
 	b->authorise = authorise_free(b->authorise);
+	verify_forget(b->verify);
 	b->connection = sd_bus_close_unref(b->connection);
 }
 
@@ -145,6 +157,9 @@ int bus_new(struct manager *m, const char *address, struct bus **ret)
 		if (!b->address)
 			return -ENOMEM;
 	}
+	r = verify_new(m, &b->verify);
+	if (r < 0)
+		return r;
 	r = sd_event_add_time(m->event, &b->retry, CLOCK_MONOTONIC, 0, USEC_PER_SEC, on_retry, b);
 	if (r < 0)
 		return r;
@@ -163,6 +178,7 @@ struct bus *bus_free(struct bus *b)
 	sd_event_source_disable_unref(b->retry);
 	manager_release_holds(b->manager);
 	close_connection(b);
+	b->verify = verify_free(b->verify);
 	free(b->address);
 	free(b);
 	return NULL;
@@ -173,9 +189,39 @@ int bus_authorise(struct bus *b, sd_bus_message *call, authorised_fn fn, sd_bus_
 	return authorise(b->authorise, call, fn, b->manager, error);
 }
 
-void bus_emit_changed(struct bus *b)
+int bus_verify(struct bus *b, sd_bus_message *call, const char *gpu, sd_bus_error *error)
 {
-	if (b && b->owned)
-		(void)sd_bus_emit_properties_changed(b->connection, BUS_PATH, BUS_MANAGER, "Mode",
-						     "Status", "Simulated", "ConfigError", NULL);
+	return verify_call(b->verify, call, gpu, error);
+}
+
+void bus_forget_told(struct bus *b)
+{
+	struct unit *u;
+
+	if (!b)
+		return;
+	b->told = (struct bus_told){0};
+	(void)memset(b->models, 0, sizeof(b->models));
+	TAILQ_FOREACH(u, &b->manager->units, entry)
+	(void)memset(u->told, 0, sizeof(u->told));
+}
+
+void bus_tell(struct bus *b, uint64_t now_ns)
+{
+	struct manager *m = b ? b->manager : NULL;
+	struct unit *u;
+	int r;
+
+	/* Some due time earlier than the next tick will be. */
+	if (!b || !b->owned || now_ns < b->told_ns + BUS_TELL_NS - m->config->daemon.poll_ns / 4)
+		return;
+	b->told_ns = now_ns;
+	r = bus_tell_manager(b->connection, m, &b->told);
+	TAILQ_FOREACH(u, &m->units, entry)
+	if (r >= 0)
+		r = bus_tell_gpu(b->connection, u);
+	for (uint32_t i = 0; r >= 0 && i < m->config->n_models; i++)
+		r = bus_tell_model(b->connection, m, i, &b->models[i]);
+	if (r < 0)
+		log_errno(LOG_DEBUG, r, "What has changed cannot be told: %m");
 }

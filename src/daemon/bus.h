@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* org.cofris1 on the bus (docs/dbus.md): read-only properties, status, tables, reload. */
+/* org.cofris1 on the bus (docs/dbus.md). */
 #pragma once
 
 #include "daemon/manager.h"
@@ -13,5 +13,7 @@ int bus_new(struct manager *m, const char *address, struct bus **ret);
 struct bus *bus_free(struct bus *b);
 DEFINE_CLEANUP(struct bus *, bus_free)
 
-/* Status, mode or configuration have changed. */
-void bus_emit_changed(struct bus *b);
+/* At the end of a tick: signals what has changed since it was last told, twice a second at most. */
+void bus_tell(struct bus *b, uint64_t now_ns);
+/* The models are others now. */
+void bus_forget_told(struct bus *b);

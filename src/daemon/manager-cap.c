@@ -48,7 +48,7 @@ int manager_order_cap(struct manager *m, const char *bdf, uint64_t uw, char *why
 		}
 	}
 	if (n == 0) {
-		(void)snprintf(why, size, "no governed card %.40s", bdf);
+		(void)snprintf(why, size, "no governed card %s", quotable(bdf));
 		return -ENODEV;
 	}
 	TAILQ_FOREACH(u, &m->units, entry)

@@ -131,7 +131,6 @@ void manager_update_status(struct manager *m)
 	(void)strcpy(m->status, text);
 	(void)sd_notifyf(0, "STATUS=%s", text);
 	log_info("Status: %s", text);
-	bus_emit_changed(m->bus);
 }
 
 /* --- the tick ------------------------------------------------------------------------------- */
@@ -187,6 +186,7 @@ static void tick(struct manager *m, uint64_t now_ns)
 	manager_flush_record(m);
 	ask_when_due(m, now_ns);
 	manager_update_status(m);
+	bus_tell(m->bus, now_ns);
 	feed_watchdog(m, now_ns);
 }
 

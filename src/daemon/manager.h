@@ -11,10 +11,14 @@
 #include "daemon/link.h"
 #include "daemon/pauses.h"
 #include "daemon/tables.h"
+#include "daemon/totals.h"
 #include "governor/record.h"
 #include <sys/queue.h>
 #include <systemd/sd-device.h>
 #include <systemd/sd-event.h>
+
+/* Of what anybody may cause at any rate, behind ticks, workers and cards. */
+#define MANAGER_PRIORITY_STRANGERS (SD_EVENT_PRIORITY_NORMAL + 10)
 
 struct bus;
 struct session;
@@ -56,6 +60,7 @@ struct manager {
 	uint32_t n_units_ever;
 	char own_cgroup[CGROUP_MAX];
 
+	struct model_totals totals;
 	struct holds holds;
 	struct pauses pauses;
 	struct bus *bus; /* NULL without one */

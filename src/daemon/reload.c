@@ -148,6 +148,8 @@ static void swap(struct manager *m, struct reload *r)
 	swap_units(m, r, now_ns);
 	manager_add_units(m);
 	config_free(old);
+	totals_follow(&m->totals, m->config);
+	bus_forget_told(m->bus);
 	m->config_error = (struct config_error){0};
 	m->refused = (struct admission_log){0};
 	(void)memset(m->masks_stalled, 0, sizeof(m->masks_stalled));
@@ -187,7 +189,6 @@ int manager_reload(struct manager *m, char *why, size_t size)
 		log_error("Configuration not loaded, the old one stays: %s", why);
 	}
 	manager_update_status(m);
-	bus_emit_changed(m->bus);
 	(void)sd_notify(0, "READY=1");
 	return r;
 }

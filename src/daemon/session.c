@@ -121,6 +121,8 @@ static int join(struct session *s, const struct channel_hello *hello, char why[A
 	r = find_cards(s, hello, why);
 	if (r < 0)
 		return r;
+	/* Allowed since a reload, perhaps. */
+	s->stranger = false;
 	(void)strcpy(s->model, hello->model);
 	(void)strcpy(s->instance, hello->instance);
 	s->model_index = (uint32_t)(config_find_model(m->config, hello->model) - m->config->models);
@@ -180,13 +182,16 @@ static int on_hello_timeout(sd_event_source *source _unused_, uint64_t usec _unu
 	return 0;
 }
 
-static uint32_t connections_of(const struct manager *m, uid_t uid)
+static struct admission_counts count_connections(const struct manager *m, uid_t uid)
 {
+	struct admission_counts n = {.all = m->n_sessions};
 	const struct session *s;
-	uint32_t n = 0;
 
 	TAILQ_FOREACH(s, &m->sessions, entry)
-	n += channel_connection_peer(s->connection)->uid == uid;
+	{
+		n.of_uid += channel_connection_peer(s->connection)->uid == uid;
+		n.strangers += s->stranger;
+	}
 	return n;
 }
 
@@ -206,7 +211,9 @@ static int session_watch(struct session *s)
 static int session_new(struct manager *m, struct channel_connection **connection)
 {
 	const struct channel_peer *peer = channel_connection_peer(*connection);
-	int r = admission_limit(&m->config->daemon, m->n_sessions, connections_of(m, peer->uid));
+	struct admission_counts n = count_connections(m, peer->uid);
+	bool stranger = admission_is_stranger(m->config, peer->uid);
+	int r = admission_limit(&m->config->daemon, &n, stranger);
 	struct session *s;
 
 	if (r < 0) {
@@ -223,6 +230,7 @@ static int session_new(struct manager *m, struct channel_connection **connection
 	if (!s)
 		return -ENOMEM;
 	s->manager = m;
+	s->stranger = stranger;
 	s->connection = TAKE_PTR(*connection);
 	TAILQ_INSERT_TAIL(&m->sessions, s, entry);
 	m->n_sessions++;
@@ -302,6 +310,8 @@ void session_next_interval(struct session *s, uint64_t now_ns, bool early)
 {
 	for (uint32_t i = 0; s->unit && i < s->n_units; i++)
 		if (s->units[i]->filled) {
+			totals_add(&s->manager->totals.totals[s->model_index], &s->meter.base,
+				   &s->meter.last);
 			meter_next_interval(&s->meter, now_ns, early);
 			return;
 		}

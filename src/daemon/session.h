@@ -31,6 +31,7 @@ struct session {
 	struct manager *manager;
 	struct channel_connection *connection;
 	sd_event_source *io, *wake, *hello_timer;
+	bool stranger; /* allowed for no model when it came */
 	/* From here on valid once the HELLO was accepted (unit is not NULL). */
 	struct unit *unit; /* the first of its cards, whose sequence directs it */
 	struct unit *units[CHANNEL_MAX_DEVICES];

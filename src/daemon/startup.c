@@ -119,6 +119,7 @@ static int add_listener(struct manager *m)
 		return r;
 	}
 	(void)sd_event_source_set_io_fd_own(m->listen, 1);
+	(void)sd_event_source_set_priority(m->listen, MANAGER_PRIORITY_STRANGERS);
 	return sd_event_source_set_ratelimit(m->listen, MANAGER_ACCEPT_USEC, MANAGER_ACCEPT_BURST);
 }
 
@@ -190,6 +191,7 @@ static int set_up(struct manager *m)
 	r = load_first_config(m);
 	if (r < 0)
 		return r;
+	totals_follow(&m->totals, m->config);
 	r = sd_event_new(&m->event);
 	if (r >= 0)
 		r = add_signals(m);

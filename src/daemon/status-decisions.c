@@ -32,6 +32,11 @@ static json_t *model_json(const struct unit *u, uint32_t i, const struct ring_mo
 	return o;
 }
 
+static bool is_shown(const struct ring_model *r, uint32_t i, uint32_t model)
+{
+	return i == model || (model == UINT32_MAX && r->state != GOVERNOR_NO_WORKER);
+}
+
 static json_t *decision_json(const struct unit *u, const struct ring_entry *e,
 			     const struct ring_model *models, uint32_t model)
 {
@@ -59,10 +64,30 @@ static json_t *decision_json(const struct unit *u, const struct ring_entry *e,
 	(void)json_object_set_new(o, "predicted_power_w", status_number((double)e->predicted_w));
 	(void)json_object_set_new(o, "flags", status_flags(e->flags));
 	for (uint32_t i = 0; i < u->plan->n_models; i++)
-		if (i == model || (model == UINT32_MAX && models[i].state != GOVERNOR_NO_WORKER))
+		if (is_shown(&models[i], i, model))
 			(void)json_array_append_new(array, model_json(u, i, &models[i]));
 	(void)json_object_set_new(o, "models", array);
 	return o;
+}
+
+/* Of the last n decisions those that fit, each counted by the models that it is shown with. */
+static uint32_t fitting(const struct unit *u, uint32_t model, uint32_t n, uint32_t room)
+{
+	const struct ring_model *models;
+
+	for (uint32_t back = 0; u->plan && back < n; back++) {
+		uint32_t shown = 0;
+
+		if (!ring_get(u->plan->ring, back, &models))
+			return back;
+		for (uint32_t i = 0; i < u->plan->n_models; i++)
+			shown += is_shown(&models[i], i, model);
+		shown = MAX(shown, 1u);
+		if (shown > room)
+			return back;
+		room -= shown;
+	}
+	return n;
 }
 
 static json_t *gpu_json(const struct unit *u, uint32_t model, uint32_t n)
@@ -86,12 +111,17 @@ char *status_decisions_json(const struct manager *m, const struct unit *only, ui
 			    uint32_t n)
 {
 	json_t *root = json_object(), *gpus = json_array();
+	uint32_t n_units = 0, room;
 	const struct unit *u;
 
+	TAILQ_FOREACH(u, &m->units, entry)
+	n_units += !only || u == only;
+	/* The loop does nothing else meanwhile, and anyone may ask. */
+	room = STATUS_MAX_DECISIONS / MAX(n_units, 1u);
 	(void)json_object_set_new(root, "schema", json_integer(STATUS_SCHEMA));
 	TAILQ_FOREACH(u, &m->units, entry)
 	if (!only || u == only)
-		(void)json_array_append_new(gpus, gpu_json(u, model, n));
+		(void)json_array_append_new(gpus, gpu_json(u, model, fitting(u, model, n, room)));
 	(void)json_object_set_new(root, "gpus", gpus);
 	return status_dump(root);
 }

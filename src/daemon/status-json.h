@@ -23,6 +23,10 @@ char *status_dump(json_t *root);
 
 /* The card's workers, each with what it has been told and what it has acknowledged. */
 json_t *status_workers(const struct unit *u);
+/* What each model has counted. */
+json_t *status_totals(const struct manager *m);
+/* A mask's words, or null for all CUs. */
+json_t *status_mask(const struct cu_mask *mask);
 /* Whom a model's wakes or late requests are ignored for, or null. */
 json_t *status_ignored(const struct unit *u, uint32_t model, enum doubt_subject subject);
 /* What operators have ordered (manager_hold(), manager_keep_pause()). */

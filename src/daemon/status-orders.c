@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What operators have ordered: holds, and the pauses of both kinds. */
+/* What is of no single card: holds, the pauses of both kinds, and what models have counted. */
 #include "base/units.h"
 #include "daemon/status-json.h"
 #include <math.h>
@@ -92,5 +92,23 @@ json_t *status_pauses(const struct manager *m)
 		if (m->holds.entries[i].level == HOLD_PAUSE)
 			(void)json_array_append_new(array, tracked_pause(m, &m->holds.entries[i],
 									 now_usec));
+	return array;
+}
+
+json_t *status_totals(const struct manager *m)
+{
+	json_t *array = json_array();
+
+	for (uint32_t i = 0; i < m->config->n_models; i++) {
+		const struct totals *t = &m->totals.totals[i];
+		json_t *json = json_object();
+
+		(void)json_object_set_new(json, "name", json_string(m->config->models[i].name));
+		(void)json_object_set_new(json, "requests", status_integer(t->requests));
+		(void)json_object_set_new(json, "completions", status_integer(t->completions));
+		(void)json_object_set_new(json, "failures", status_integer(t->failures));
+		(void)json_object_set_new(json, "late", status_integer(t->late));
+		(void)json_array_append_new(array, json);
+	}
 	return array;
 }

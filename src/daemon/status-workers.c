@@ -17,7 +17,7 @@ static json_t *follows_json(const struct session *s)
 }
 
 /* The words in which the worker has it, the first CU in the lowest bit of the first. */
-static json_t *words_json(const struct cu_mask *mask)
+json_t *status_mask(const struct cu_mask *mask)
 {
 	json_t *array;
 
@@ -54,7 +54,7 @@ static json_t *directive_json(const struct unit *on, const struct session *s,
 						   : cu_mask_count(&d->mask)));
 	(void)json_object_set_new(json, "shape",
 				  json_sprintf("%ux%u", shape.n_se, shape.cus_per_se));
-	(void)json_object_set_new(json, "mask", words_json(&d->mask));
+	(void)json_object_set_new(json, "mask", status_mask(&d->mask));
 	return json;
 }
 

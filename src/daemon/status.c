@@ -269,6 +269,7 @@ char *status_json(const struct manager *m)
 				  status_text(m->actuator_error < 0 ? strerror(-m->actuator_error)
 								    : "connected"));
 	(void)json_object_set_new(root, "config_error", status_text(where[0] ? where : NULL));
+	(void)json_object_set_new(root, "models", status_totals(m));
 	(void)json_object_set_new(root, "holds", status_holds(m));
 	(void)json_object_set_new(root, "pauses", status_pauses(m));
 	TAILQ_FOREACH(u, &m->units, entry)

@@ -17,7 +17,8 @@ char *status_table_json(const struct manager *m, const char *model);
  * on the card. */
 char *status_explain_json(const struct manager *m, const struct unit *only, uint32_t model,
 			  double rps);
-/* The last n decisions of each card, oldest first. */
+/* The last n decisions of each card, oldest first, or fewer: one answer holds so many, those about
+ * several models counted by model, and each card has its share of it. */
 #define STATUS_MAX_DECISIONS 1000
 char *status_decisions_json(const struct manager *m, const struct unit *only, uint32_t model,
 			    uint32_t n);

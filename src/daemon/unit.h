@@ -48,6 +48,9 @@ struct unit_doubts {
 	char instance[MODEL_NAME_MAX + 1];
 };
 
+/* On the bus. */
+#define UNIT_MAX_PROPERTIES 48
+
 struct unit {
 	TAILQ_ENTRY(unit) entry; /* manager::units */
 	struct manager *manager;
@@ -101,6 +104,7 @@ struct unit {
 	struct unit_latency *latencies; /* one per model of the plan */
 	struct unit_masks *masks;	/* likewise */
 	struct placement placement;
+	uint64_t told[UNIT_MAX_PROPERTIES]; /* bus-changes.h */
 	struct unit_doubts doubts[GOVERNOR_MAX_MODELS][DOUBT_SUBJECTS];
 	struct card_situation logged; /* without its time */
 	uint32_t logged_flags;

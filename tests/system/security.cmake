@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
 cofris_system_tests(test_reload.py)
+cofris_system_tests(test_floods.py)

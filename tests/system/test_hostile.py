@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad input from workers, files and the card's own sysfs: a clear error, and nothing lost."""
 
-import array
 import os
 import resource
 import socket
@@ -10,48 +9,8 @@ import sys
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
 from machine import BDF, BIN, PATIENCE_S, Failure, case, check, main, wait_for, within  # noqa: E402
-
-# channel/channel-layout.h
-MAGIC, VERSION, HELLO, WELCOME, REFUSE, ANNOUNCE = 0x6F667263, 1, 1, 2, 3, 4
-HELLO_SIZE = 416
-
-
-def hello(model=b"resnet50", version=VERSION, size=HELLO_SIZE, bdf=BDF[0].encode(), slots=1,
-          magic=MAGIC, follows=0):
-    text = struct.pack("<IHHII", magic, version, HELLO, size, 0)
-    text += struct.pack("64s64sIIII", model, b"hostile", follows, 1, slots, 1 if bdf else 0)
-    text += struct.pack("13sBBB", bdf or b"", 0, 0, 0)
-    return text.ljust(HELLO_SIZE, b"\0")
-
-
-def connect(m):
-    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    s.settimeout(PATIENCE_S)
-    s.connect(m.worker_socket)
-    return s
-
-
-def receive(s):
-    """(type, message, fds); type 0 for a hang-up."""
-    fds = array.array("i")
-    try:
-        data, ancillary, _, _ = s.recvmsg(4096, socket.CMSG_LEN(8 * fds.itemsize))
-    except ConnectionResetError:
-        return 0, b"", []
-    for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(content[:len(content) - len(content) % fds.itemsize])
-    if not data:
-        return 0, b"", list(fds)
-    return struct.unpack_from("<IHH", data)[2], data, list(fds)
-
-
-def skip_announcements(s):
-    while True:
-        kind, data, fds = receive(s)
-        if kind != ANNOUNCE:
-            return kind, data, fds
-
+from raw_worker import (HELLO_SIZE, REFUSE, WELCOME, Liar, connect, hello, receive,  # noqa: E402
+                        skip_announcements)
 
 def governed(m):
     """A daemon with a good worker that must not notice anything."""
@@ -157,36 +116,6 @@ def a_punched_page_is_missing_input_not_zero_load(m):
     still_fine(m, daemon, worker)
 
 
-class Liar:
-    """A worker without a request, that beats, and wakes the daemon as if one had waited long."""
-
-    def __init__(self, m):
-        self.socket = connect(m)
-        self.socket.send(hello())
-        kind, _, (self.memory, self.eventfd) = receive(self.socket)
-        check(kind == WELCOME, "welcome")
-        self.beats = self.late = 0
-
-    def beat(self):
-        self.beats += 1
-        os.pwrite(self.memory, struct.pack("<Q", self.beats), 4096)
-
-    def serve_late(self):
-        """Two more that were late, but no latency of either."""
-        self.late += 2
-        n, busy_ns = self.late, self.late * 5000000
-        os.pwrite(self.memory, struct.pack("<7Q", n, n, n, 0, n, n, busy_ns), 8192)
-        self.beat()
-
-    def wake(self):
-        os.write(self.eventfd, struct.pack("<Q", 1))
-
-    def leave(self):
-        self.socket.close()
-        os.close(self.memory)
-        os.close(self.eventfd)
-
-
 @case()
 def a_worker_that_wakes_for_nothing_is_named_and_ignored(m):
     m.setup()
@@ -249,6 +178,26 @@ def a_worker_whose_late_requests_have_no_latencies_is_named(m):
     wait_for("its counts gone", lambda: m.status()["gpus"][0]["models"][0]["workers"] == 1)
     # All that are left were there with it.
     check(m.status()["gpus"][0]["models"][0]["late_ignored"] is not None, "still")
+    still_fine(m, daemon, worker)
+
+
+@case()
+def a_worker_that_claims_saturation_costs_power_and_nothing_else(m):
+    daemon, worker = governed(m)
+    found = m.baseline()
+    for claims in (1000, 10**6, 10**12):
+        liar = Liar(m)
+
+        def full_speed():
+            liar.serve(claims)
+            model = m.status()["gpus"][0]["models"][0]
+            return model["reason"] == "overload" and m.card()["soft_high_mhz"] == 1725
+
+        wait_for(f"full speed for {claims} at once", full_speed)
+        check(m.card()["cap_uw"] == found["cap_uw"], "the power cap is as found")
+        liar.leave()
+        wait_for("its counts gone", lambda: m.status()["gpus"][0]["models"][0]["workers"] == 1)
+        wait_for("a lower clock without it", lambda: m.card()["soft_high_mhz"] < 1725)
     still_fine(m, daemon, worker)
 
 
@@ -405,6 +354,46 @@ def malformed_files_at_start_do_not_kill_the_actuator(m):
             child.terminate()
             check(child.wait(PATIENCE_S) == 0, "and stops cleanly")
             m.heal()
+
+
+HOLD_MUTEX = """
+import ctypes, mmap, os, signal
+os.setresgid(1, 1, 1), os.setresuid(1, 1, 1)
+libc = ctypes.CDLL(None)
+os.umask(0)
+fd = os.open("/dev/shm/rocm_smi_card0", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+os.ftruncate(fd, 40)
+mutex = (ctypes.c_char * 40).from_buffer(mmap.mmap(fd, 40))
+kind = ctypes.create_string_buffer(64)
+assert libc.pthread_mutexattr_init(kind) == 0
+assert libc.pthread_mutexattr_settype(kind, 1) == 0       # recursive
+assert libc.pthread_mutexattr_setpshared(kind, 1) == 0
+assert libc.pthread_mutexattr_setrobust(kind, 1) == 0
+assert libc.pthread_mutex_init(mutex, kind) == 0
+assert libc.pthread_mutex_lock(mutex) == 0
+print("held", flush=True)
+signal.pause()
+"""
+
+
+@case()
+def a_stranger_who_holds_the_librarys_mutex_stops_nothing(m):
+    holder = m.spawn("holder", ["/usr/bin/python3", "-c", HOLD_MUTEX])
+    wait_for("the mutex", lambda: "held" in m.log("holder"))
+    m.start_bus()
+    m.surface()
+    m.write_config()
+    actuator = m.start_actuator(backend="auto")
+    found = m.baseline()
+    wait_for("sysfs", lambda: "using sysfs" in m.log("actuator"))
+    daemon = m.start_daemon()
+    worker = m.start_worker("--rate", "40", "--duration", "600s")
+    wait_for("governed", lambda: m.card()["soft_high_mhz"] < 1725)
+    check(holder.poll() is None, "the mutex is held all the while")
+    actuator.terminate()
+    check(actuator.wait(PATIENCE_S) == 0, "and it stops cleanly")
+    check(m.baseline() == found, "with the card as found")
+    check(daemon.poll() is None and worker.poll() is None, "both live")
 
 
 @case()

@@ -131,6 +131,36 @@ static void test_the_last_decisions_come_in_order(void **state)
 	json_decref(root);
 }
 
+/* Whoever asks for all of them holds up the loop no longer than for so many. */
+static void test_one_answer_has_room_for_so_many_decisions(void **state)
+{
+	struct fixture *f = *state;
+	struct governor_decision d = {0};
+	struct governor_input in = {0};
+	json_t *root, *decisions;
+
+	start(f, STANDARD "[model vgg19]\n");
+	RUN_UNTIL(f, unit(f) && unit(f)->plan);
+	in.models[0].state = in.models[1].state = GOVERNOR_INPUT_OK;
+	for (uint32_t i = 0; i < 2 * STATUS_MAX_DECISIONS; i++) {
+		d.number = i;
+		ring_push(unit(f)->plan->ring, &in, &d);
+	}
+	root = load(status_decisions_json(f->manager, NULL, UINT32_MAX, STATUS_MAX_DECISIONS));
+	decisions = json_object_get(gpu_of(root), "decisions");
+	assert_int_equal(json_array_size(decisions), STATUS_MAX_DECISIONS / 2);
+	assert_int_equal(json_integer_value(json_object_get(
+				 json_array_get(decisions, STATUS_MAX_DECISIONS / 2 - 1),
+				 "number")),
+			 2 * STATUS_MAX_DECISIONS - 1);
+	json_decref(root);
+	/* About one model there is room for twice as many. */
+	root = load(status_decisions_json(f->manager, NULL, 1, STATUS_MAX_DECISIONS));
+	decisions = json_object_get(gpu_of(root), "decisions");
+	assert_int_equal(json_array_size(decisions), STATUS_MAX_DECISIONS);
+	json_decref(root);
+}
+
 /* The old plan's input is not read by the new plan's models. */
 static void test_a_reload_with_other_models(void **state)
 {
@@ -155,6 +185,7 @@ int main(void)
 		CASE(test_the_present_is_what_is_in_force),
 		CASE(test_another_demand_is_planned_for_without_a_worker),
 		CASE(test_the_last_decisions_come_in_order),
+		CASE(test_one_answer_has_room_for_so_many_decisions),
 		CASE(test_a_reload_with_other_models),
 	};
 

@@ -13,15 +13,38 @@ static void test_connections_are_limited_in_all_and_per_user(void **state _unuse
 {
 	const struct config_daemon d = {.max_connections = 256, .max_connections_per_uid = 64};
 	static const struct {
-		uint32_t all, of_uid;
+		struct admission_counts n;
+		bool stranger;
 		int r;
 	} cases[] = {
-		{0, 0, 0},	    {255, 63, 0},	 {256, 0, -EMFILE},
-		{255, 64, -EUSERS}, {300, 300, -EMFILE}, {64, 64, -EUSERS},
+		{{0, 0, 0}, false, 0},		 {{255, 0, 63}, false, 0},
+		{{256, 0, 0}, false, -EMFILE},	 {{255, 0, 64}, false, -EUSERS},
+		{{300, 0, 300}, false, -EMFILE}, {{64, 0, 64}, false, -EUSERS},
+		{{63, 63, 63}, true, 0},	 {{64, 64, 0}, true, -EMFILE},
+		{{64, 64, 0}, false, 0},	 {{255, 64, 0}, false, 0},
 	};
+	const struct config_daemon few = {.max_connections = 3, .max_connections_per_uid = 3};
+	const struct admission_counts none = {0}, one = {1, 1, 1};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-		assert_int_equal(admission_limit(&d, cases[i].all, cases[i].of_uid), cases[i].r);
+		assert_int_equal(admission_limit(&d, &cases[i].n, cases[i].stranger), cases[i].r);
+	/* Even then strangers are told why. */
+	assert_int_equal(admission_limit(&few, &none, true), 0);
+	assert_int_equal(admission_limit(&few, &one, true), -EMFILE);
+}
+
+static void test_a_stranger_may_serve_no_model(void **state _unused_)
+{
+	struct config *c = calloc(1, sizeof(*c));
+
+	assert_non_null(c);
+	assert_true(admission_is_stranger(c, 0));
+	c->n_models = 2;
+	c->models[1].allow = (struct config_allow){.n = 1, .uids = {1000}};
+	assert_false(admission_is_stranger(c, 0));
+	assert_false(admission_is_stranger(c, 1000));
+	assert_true(admission_is_stranger(c, 1001));
+	config_free(c);
 }
 
 static void test_a_hello_is_judged_by_model_and_user(void **state _unused_)
@@ -150,6 +173,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_connections_are_limited_in_all_and_per_user),
+		cmocka_unit_test(test_a_stranger_may_serve_no_model),
 		cmocka_unit_test(test_a_hello_is_judged_by_model_and_user),
 		cmocka_unit_test(test_a_refusal_is_logged_once_per_user),
 		cmocka_unit_test(test_the_ring_keeps_the_latest_4096),

@@ -122,6 +122,12 @@ static void addresses_and_model_names_are_checked(void **state _unused_)
 	assert_false(model_name_is_valid("a/"));
 	assert_false(model_name_is_valid("a b"));
 	assert_false(model_name_is_valid("12345678901234567890123456789012345678901"));
+	assert_string_equal(quotable("meta-llama/Llama-3.1_8B"), "meta-llama/Llama-3.1_8B");
+	assert_string_equal(quotable("0000:43:00.0"), "0000:43:00.0");
+	assert_string_equal(quotable("0000:43:00.0 "), "?");
+	assert_string_equal(quotable("\033[31m"), "?");
+	assert_string_equal(quotable("r\303\251seau"), "?");
+	assert_string_equal(quotable("12345678901234567890123456789012345678901"), "?");
 }
 
 static void nearest_name_only_suggests_what_is_near(void **state _unused_)

@@ -391,10 +391,10 @@ def cache_value(build, name):
 
 
 def _merge(source, target):
+    os.makedirs(target, exist_ok=True)
     for name in os.listdir(source):
         a, b = os.path.join(source, name), os.path.join(target, name)
         if os.path.isdir(a) and not os.path.islink(a):
-            os.makedirs(b, exist_ok=True)
             _merge(a, b)
         else:
             os.replace(a, b)
@@ -416,4 +416,8 @@ def stage(build):
             if os.path.isdir(f"{folder}/{name}") and os.path.islink(f"/{name}"):
                 _merge(f"{folder}/{name}", f"{folder}/usr/{name}")
                 shutil.rmtree(f"{folder}/{name}")
+        # Which polkit reads nowhere else.
+        actions = f"{folder}{cache_value(build, 'CMAKE_INSTALL_PREFIX')}/share/polkit-1/actions"
+        if os.path.isdir(actions):
+            shutil.copytree(actions, f"{folder}/usr/share/polkit-1/actions", dirs_exist_ok=True)
     return folder
