@@ -15,5 +15,5 @@ set_tests_properties(system-packages-build PROPERTIES FIXTURES_SETUP packages RE
 set_tests_properties(system-packages-contents PROPERTIES RESOURCE_LOCK install)
 set_tests_properties(system-packages-contents system-packages-lintian
   systemd-packages_from_installation_to_purge systemd-packages_where_services_may_not_start
-  systemd-packages_whatever_stands_in_etc
+  systemd-packages_whatever_stands_in_etc systemd-tutorial
   PROPERTIES FIXTURES_REQUIRED packages)
