@@ -7,14 +7,14 @@
 set -eu
 
 build="gcc libc6-dev cmake ninja-build pkg-config libsystemd-dev libinih-dev libcmocka-dev
-libfuse3-dev libjansson-dev libsmartcols-dev librocm-smi-dev scdoc
+libfuse3-dev libjansson-dev libncurses-dev libsmartcols-dev librocm-smi-dev scdoc
 libhsakmt-dev libhsa-runtime-dev"
 hip="hipcc libamdhip64-dev"
 package="dpkg-dev file"
 run="fuse3 librocm-smi64-1 dbus util-linux"
 quickstart_plant="$run gnuplot-nox jq"
 quickstart="$quickstart_plant $hip"
-test="$quickstart $package python3 g++ procps rocminfo chromium lintian"
+test="$quickstart $package python3 g++ procps rocminfo chromium lintian tmux polkitd"
 lint="clang clang-format clang-tidy libclang-rt-14-dev git"
 bench="$run python3 g++ prometheus-cpp-dev"
 

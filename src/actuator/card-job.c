@@ -5,6 +5,7 @@
 #include "base/units.h"
 
 #include <errno.h>
+#include <string.h>
 
 /* A clock change takes up to 200 ms (measured on other makers' cards; AMD tells none), and what a
  * sensor shows before that says nothing about the write. */
@@ -40,10 +41,23 @@ static int write_clock(struct card_job *j)
 	return r;
 }
 
+/* What is written to a new driver would never be given back: it is not the one of the record. */
+static bool is_bound_anew(const struct card_job *j)
+{
+	uint64_t bind;
+
+	return (j->write_clock || j->write_cap) &&
+	       gpu_bind_identity(j->sysfs_root, j->bdf, &bind) == 0 && bind != j->bind;
+}
+
 static void card_job_run(void *data)
 {
 	struct card_job *j = data;
 
+	if (is_bound_anew(j)) {
+		j->write_error = j->sample_error = -ENODEV;
+		return;
+	}
 	/* What gives capacity first. */
 	j->write_error = j->cap_first ? write_cap(j) : write_clock(j);
 	if (j->write_error == 0)
@@ -83,9 +97,14 @@ int core_run_job(struct actuator_core *c, struct card *card)
 
 struct card_job *core_new_job(struct actuator_core *c, const struct card *card, uint64_t now_ns)
 {
-	c->job = (struct card_job){.gpu = card->gpu,
-				   .now_ns = now_ns,
-				   .clock_ns = c->config.clock_ns};
+	c->job = (struct card_job){
+		.gpu = card->gpu,
+		.sysfs_root = c->config.sysfs_root,
+		.bind = card->bind,
+		.now_ns = now_ns,
+		.clock_ns = c->config.clock_ns,
+	};
+	memcpy(c->job.bdf, card->info.bdf, sizeof(c->job.bdf));
 	return &c->job;
 }
 
@@ -102,11 +121,18 @@ static uint32_t level_bound_mhz(const struct card *card)
 	return bound;
 }
 
+/* A cap of ours that is another's by now. */
+static bool cap_drifts(const struct card *card, const struct gpu_sample *s)
+{
+	return (s->fields & GPU_HAS_CAP) && card->asked.cap_uw != card->baseline.cap_uw &&
+	       s->cap_uw / UW_PER_W != card->asked.cap_uw / UW_PER_W;
+}
+
 static void judge(struct card *card, const struct gpu_sample *s)
 {
 	if (card->asked.max_mhz == 0 || !(s->fields & GPU_HAS_PERF))
 		return;
-	if (s->perf_level != GPU_PERF_MANUAL) {
+	if (s->perf_level != GPU_PERF_MANUAL || cap_drifts(card, s)) {
 		card->verified = ACTUATOR_DRIFT;
 		return;
 	}

@@ -43,6 +43,9 @@ struct card {
  * ends. */
 struct card_job {
 	struct gpu *gpu;
+	const char *sysfs_root;
+	char bdf[PCI_BDF_LENGTH + 1];
+	uint64_t bind;
 	bool write_clock, write_cap, cap_first, through_auto;
 	struct setting wanted;
 	uint64_t now_ns, (*clock_ns)(void);

@@ -201,6 +201,21 @@ static int record(struct actuator_core *c)
 		     : 0;
 }
 
+/* A cap that somebody set while none of ours was in force is what is to be left behind. */
+static void take_foreign_cap(struct actuator_core *c, struct card *card, const struct card_job *j)
+{
+	const struct gpu_sample *s = &j->sample;
+
+	if (j->write_cap || j->sample_error < 0 || !card->modified || !(s->fields & GPU_HAS_CAP) ||
+	    s->cap_uw == 0 || card->baseline.cap_uw == 0 ||
+	    card->asked.cap_uw != card->baseline.cap_uw || s->cap_uw == card->baseline.cap_uw)
+		return;
+	log_warning("%s: somebody set a power cap of %lu W (found: %lu W): it is theirs",
+		    card->info.bdf, s->cap_uw / UW_PER_W, card->baseline.cap_uw / UW_PER_W);
+	card->baseline.cap_uw = card->asked.cap_uw = s->cap_uw;
+	(void)record(c);
+}
+
 static int write_setting(struct actuator_core *c, struct card *card, const struct setting *wanted,
 			 const struct request_context *x, bool first, struct actuator_state *ret)
 {
@@ -235,6 +250,7 @@ static int write_setting(struct actuator_core *c, struct card *card, const struc
 		/* After the write: the baseline is on record, and the clock may be in a hurry. */
 		(void)record(c);
 	}
+	take_foreign_cap(c, card, j);
 	core_note_sample(card, j);
 	core_fill_state(card, j, x->now_ns, ret);
 	return r < 0 ? r : core_read_error(j);

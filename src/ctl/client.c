@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ctl/client.h"
-#include "base/log.h"
-#include "base/units.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
-#include <systemd/sd-bus.h>
 
-#define CTL_NAME    "org.cofris1"
-#define CTL_PATH    "/org/cofris1"
-#define CTL_MANAGER CTL_NAME ".Manager"
-#define CTL_SCHEMA  1
-#define CTL_TIMEOUT (5 * USEC_PER_SEC)
+#define CTL_SCHEMA 1
+
+static enum ctl_exit fail(struct ctl_client *c, enum ctl_exit result, const char *format, ...)
+	_printf_(3, 4);
+static enum ctl_exit fail(struct ctl_client *c, enum ctl_exit result, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(c->error, sizeof(c->error), format, ap);
+	va_end(ap);
+	return result;
+}
 
 static int connect_bus(const char *address, sd_bus **ret)
 {
@@ -33,130 +38,138 @@ static int connect_bus(const char *address, sd_bus **ret)
 	return 0;
 }
 
-static enum ctl_exit failed(const sd_bus_error *error, int r)
+enum ctl_exit ctl_connect(struct ctl_client *c)
 {
-	if (error->name && strncmp(error->name, CTL_NAME ".", strlen(CTL_NAME) + 1) == 0) {
-		log_error("%s", error->message);
-		return CTL_REFUSED;
-	}
-	if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED)) {
-		log_error("Not allowed: %s", error->message);
-		return CTL_REFUSED;
-	}
-	if (sd_bus_error_has_name(error, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
-	    sd_bus_error_has_name(error, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
-		log_error("cofrisd is not on this bus");
-	else
-		log_error("cofrisd does not answer: %s",
-			  error->message ? error->message : strerror(-r));
-	return CTL_UNREACHABLE;
-}
-
-/* types and what follows are the arguments, as sd_bus_message_append() takes them. */
-static enum ctl_exit call_manager(const char *address, const char *method, uint64_t timeout_usec,
-				  char **ret, const char *types, ...)
-{
-	_cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
-	_cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
-	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-	const char *text;
-	va_list ap;
 	int r;
 
-	r = connect_bus(address, &bus);
-	if (r < 0) {
-		log_errno(LOG_ERR, r, "Failed to connect to the bus: %m");
-		return CTL_UNREACHABLE;
-	}
-	r = sd_bus_message_new_method_call(bus, &call, CTL_NAME, CTL_PATH, CTL_MANAGER, method);
-	va_start(ap, types);
-	if (r >= 0)
-		r = sd_bus_message_appendv(call, types, ap);
-	va_end(ap);
-	if (r >= 0)
-		r = sd_bus_call(bus, call, timeout_usec, &error, &reply);
-	if (r < 0)
-		return failed(&error, r);
-	if (!ret)
+	if (c->bus && sd_bus_is_open(c->bus) <= 0)
+		ctl_client_deinit(c);
+	if (c->bus)
 		return CTL_OK;
-	r = sd_bus_message_read(reply, "s", &text);
+	r = connect_bus(c->address, &c->bus);
 	if (r < 0)
-		return failed(&error, r);
-	*ret = strdup(text);
-	return *ret ? CTL_OK : CTL_UNREACHABLE;
+		return fail(c, CTL_UNREACHABLE, "Failed to connect to the bus: %s", strerror(-r));
+	/* At a terminal polkit's agent may ask for a password. */
+	(void)sd_bus_set_allow_interactive_authorization(c->bus, 1);
+	return CTL_OK;
 }
 
-enum ctl_exit ctl_call(const char *address, const char *method, const char *argument,
-		       uint64_t timeout_usec, char **ret)
+void ctl_client_deinit(struct ctl_client *c)
 {
-	return call_manager(address, method, timeout_usec, ret, argument ? "s" : "", argument);
+	c->bus = sd_bus_flush_close_unref(c->bus);
 }
 
-enum ctl_exit ctl_set_power_cap(const char *address, const char *gpu, uint64_t uw)
+static enum ctl_exit failed(struct ctl_client *c, const sd_bus_error *error, int r)
 {
-	return call_manager(address, "SetPowerCap", CTL_TIMEOUT, NULL, "st", gpu, uw);
+	if (error->name && strncmp(error->name, CTL_NAME ".", strlen(CTL_NAME) + 1) == 0)
+		return fail(c, CTL_REFUSED, "%s", error->message);
+	if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED) ||
+	    sd_bus_error_has_name(error, SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED))
+		return fail(c, CTL_REFUSED, "Not allowed: %s", error->message);
+	if (sd_bus_error_has_name(error, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
+	    sd_bus_error_has_name(error, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
+		return fail(c, CTL_UNREACHABLE, "cofrisd is not on this bus");
+	return fail(c, CTL_UNREACHABLE, "cofrisd does not answer: %s",
+		    error->message ? error->message : strerror(-r));
 }
 
-/* Of a call's result and, where that is CTL_OK, its text, which it frees. */
-static enum ctl_exit parse_answer(enum ctl_exit result, char *text, json_t **ret)
+static enum ctl_exit call(struct ctl_client *c, const char *method, uint64_t timeout_usec,
+			  sd_bus_message **ret, const char *types, va_list ap)
 {
-	json_error_t error;
-	json_t *root;
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
+	_cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+	enum ctl_exit result = ctl_connect(c);
+	int r;
 
 	if (result != CTL_OK)
 		return result;
-	root = json_loads(text, 0, &error);
-	free(text);
-	if (!root) {
-		log_error("The answer is not JSON: %s", error.text);
-		return CTL_UNREACHABLE;
-	}
+	r = sd_bus_message_new_method_call(c->bus, &message, CTL_NAME, CTL_PATH, CTL_MANAGER,
+					   method);
+	if (r >= 0)
+		r = sd_bus_message_appendv(message, types, ap);
+	if (r >= 0)
+		r = sd_bus_call(c->bus, message, timeout_usec, &error, ret);
+	if (r < 0)
+		return failed(c, &error, r);
+	c->error[0] = '\0';
+	return CTL_OK;
+}
+
+enum ctl_exit ctl_call(struct ctl_client *c, const char *method, uint64_t timeout_usec,
+		       const char *types, ...)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+	enum ctl_exit result;
+	va_list ap;
+
+	va_start(ap, types);
+	result = call(c, method, timeout_usec, &reply, types, ap);
+	va_end(ap);
+	return result;
+}
+
+enum ctl_exit ctl_call_u32(struct ctl_client *c, const char *method, uint32_t *ret,
+			   const char *types, ...)
+{
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+	enum ctl_exit result;
+	va_list ap;
+
+	va_start(ap, types);
+	result = call(c, method, CTL_WRITE_TIMEOUT, &reply, types, ap);
+	va_end(ap);
+	if (result == CTL_OK && sd_bus_message_read(reply, "u", ret) < 0)
+		return fail(c, CTL_UNREACHABLE,
+			    "The answer is no number: cofrisd is of another "
+			    "version");
+	return result;
+}
+
+enum ctl_exit ctl_parse_document(struct ctl_client *c, const char *text, json_t **ret)
+{
+	json_error_t error;
+	json_t *root = json_loads(text, 0, &error);
+
+	if (!root)
+		return fail(c, CTL_UNREACHABLE, "The answer is not JSON: %s", error.text);
 	if (json_integer_value(json_object_get(root, "schema")) != CTL_SCHEMA) {
-		log_error("The answer is of another schema than %d: cofrisd is of another version",
-			  CTL_SCHEMA);
 		json_decref(root);
-		return CTL_UNREACHABLE;
+		return fail(c, CTL_UNREACHABLE,
+			    "The answer is of another schema than %d: cofrisd is of another "
+			    "version",
+			    CTL_SCHEMA);
 	}
 	*ret = root;
 	return CTL_OK;
 }
 
-enum ctl_exit ctl_call_json(const char *bus, const char *method, const char *argument, json_t **ret)
+enum ctl_exit ctl_call_json(struct ctl_client *c, const char *method, json_t **ret,
+			    const char *types, ...)
 {
-	char *text = NULL;
-	enum ctl_exit result = ctl_call(bus, method, argument, CTL_TIMEOUT, &text);
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+	enum ctl_exit result;
+	const char *text;
+	va_list ap;
 
-	return parse_answer(result, text, ret);
+	va_start(ap, types);
+	result = call(c, method, CTL_TIMEOUT, &reply, types, ap);
+	va_end(ap);
+	if (result != CTL_OK)
+		return result;
+	if (sd_bus_message_read(reply, "s", &text) < 0)
+		return fail(c, CTL_UNREACHABLE,
+			    "The answer is no text: cofrisd is of another "
+			    "version");
+	return ctl_parse_document(c, text, ret);
 }
 
-enum ctl_exit ctl_explain(const char *bus, const char *gpu, const char *model, double rps,
-			  json_t **ret)
+char *ctl_daemon_version(struct ctl_client *c)
 {
-	char *text = NULL;
-	enum ctl_exit result =
-		call_manager(bus, "Explain", CTL_TIMEOUT, &text, "ssd", gpu, model, rps);
-
-	return parse_answer(result, text, ret);
-}
-
-enum ctl_exit ctl_decisions(const char *bus, const char *gpu, const char *model, uint32_t n,
-			    json_t **ret)
-{
-	char *text = NULL;
-	enum ctl_exit result =
-		call_manager(bus, "GetDecisions", CTL_TIMEOUT, &text, "ssu", gpu, model, n);
-
-	return parse_answer(result, text, ret);
-}
-
-char *ctl_daemon_version(const char *address)
-{
-	_cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
 	char *version = NULL;
 
-	if (connect_bus(address, &bus) < 0)
-		return NULL;
-	(void)sd_bus_get_property_string(bus, CTL_NAME, CTL_PATH, CTL_MANAGER, "Version", NULL,
-					 &version);
+	if (ctl_connect(c) == CTL_OK)
+		(void)sd_bus_get_property_string(c->bus, CTL_NAME, CTL_PATH, CTL_MANAGER, "Version",
+						 NULL, &version);
+	c->error[0] = '\0';
 	return version;
 }

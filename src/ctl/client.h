@@ -2,8 +2,11 @@
 /* Calls to the daemon on the bus. */
 #pragma once
 
+#include "base/macros.h"
+#include "base/units.h"
 #include <jansson.h>
 #include <stdint.h>
+#include <systemd/sd-bus.h>
 
 /* What became of a command, and the program's exit status (cofrisctl(1)). */
 enum ctl_exit {
@@ -13,22 +16,38 @@ enum ctl_exit {
 	CTL_UNREACHABLE = 3, /* no bus, no daemon on it, or no answer */
 };
 
+#define CTL_NAME    "org.cofris1"
+#define CTL_PATH    "/org/cofris1"
+#define CTL_MANAGER CTL_NAME ".Manager"
+
+#define CTL_TIMEOUT (5 * USEC_PER_SEC)
+/* Of what may be asked of an administrator first. */
+#define CTL_WRITE_TIMEOUT (60 * USEC_PER_SEC)
+
 #define CTL_CAP_CONFIG UINT64_C(0)
 #define CTL_CAP_OFF    UINT64_MAX
 
-/* Calls a method of the manager that takes argument (NULL: nothing) and returns a text (ret NULL:
- * nothing). bus: an address, or NULL for the system bus. Says on stderr what went wrong. */
-enum ctl_exit ctl_call(const char *bus, const char *method, const char *argument,
-		       uint64_t timeout_usec, char **ret);
-/* The same for a method that returns JSON of a schema that this program knows. */
-enum ctl_exit ctl_call_json(const char *bus, const char *method, const char *argument,
-			    json_t **ret);
-/* gpu: a BDF or "*" for all. uw: CTL_CAP_CONFIG, CTL_CAP_OFF or a cap. */
-enum ctl_exit ctl_set_power_cap(const char *bus, const char *gpu, uint64_t uw);
-/* gpu: a BDF or "*"; model: a name or "*". rps: negative for the present. */
-enum ctl_exit ctl_explain(const char *bus, const char *gpu, const char *model, double rps,
-			  json_t **ret);
-enum ctl_exit ctl_decisions(const char *bus, const char *gpu, const char *model, uint32_t n,
-			    json_t **ret);
-/* The daemon's version, or NULL if it cannot be asked. Says nothing. The caller frees it. */
-char *ctl_daemon_version(const char *bus);
+/* A connection that is made with the first call, and anew after it was lost. */
+struct ctl_client {
+	const char *address; /* NULL: the system bus */
+	sd_bus *bus;	     /* NULL: none yet */
+	char error[512];     /* why the last call failed; empty if it did not */
+};
+void ctl_client_deinit(struct ctl_client *c);
+
+/* Connects if there is no connection. */
+enum ctl_exit ctl_connect(struct ctl_client *c);
+
+/* Calls a method of the manager; types and what follows are the arguments, as
+ * sd_bus_message_append() takes them. The answer is nothing; a number; a text that is JSON of a
+ * schema that this program knows. */
+enum ctl_exit ctl_call(struct ctl_client *c, const char *method, uint64_t timeout_usec,
+		       const char *types, ...);
+enum ctl_exit ctl_call_u32(struct ctl_client *c, const char *method, uint32_t *ret,
+			   const char *types, ...);
+enum ctl_exit ctl_call_json(struct ctl_client *c, const char *method, json_t **ret,
+			    const char *types, ...);
+/* Takes text that should be such a document. */
+enum ctl_exit ctl_parse_document(struct ctl_client *c, const char *text, json_t **ret);
+/* The daemon's version, or NULL if it cannot be asked. The caller frees it. */
+char *ctl_daemon_version(struct ctl_client *c);

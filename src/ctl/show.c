@@ -29,9 +29,20 @@ static char *cell_us(const json_t *o, const char *key)
 	return asprintf(&text, "%.0f", json_number_value(value) / 1000) < 0 ? NULL : text;
 }
 
+/* With why, where there is more to say: "yielding (paused)". */
+static char *cell_state(const json_t *o, const char *key)
+{
+	const char *reason = json_string_value(json_object_get(o, "state_reason"));
+	char *text;
+
+	if (!reason || !*reason)
+		return cell_text(o, key);
+	return asprintf(&text, "%s (%s)", text_of(o, key), reason) < 0 ? NULL : text;
+}
+
 static const struct column gpu_columns[] = {
 	{"GPU", "bdf", cell_text, 0},
-	{"STATE", "state", cell_text, 0},
+	{"STATE", "state", cell_state, 0},
 	{"LIMIT MHZ", "max_mhz", cell_integer, SCOLS_FL_RIGHT},
 	{"MHZ", "sclk_mhz", cell_integer, SCOLS_FL_RIGHT},
 	{"POWER W", "power_w", cell_number, SCOLS_FL_RIGHT},
@@ -216,6 +227,8 @@ int show_status(const json_t *status)
 		r = scols_print_table(t);
 	if (r >= 0)
 		r = print_workers(gpus);
+	if (r >= 0)
+		r = show_orders(status);
 	json_array_foreach(gpus, i, gpu) print_remarks(gpu);
 	return r;
 }

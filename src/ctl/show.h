@@ -10,3 +10,7 @@ int show_table(const json_t *tables);
 int show_caps(const json_t *caps);
 int show_explanation(const json_t *explanation);
 int show_decisions(const json_t *decisions);
+int show_verification(const json_t *verification);
+
+/* Of a status the orders of operators that stand: holds and pauses. Nothing if there are none. */
+int show_orders(const json_t *status);

@@ -93,6 +93,9 @@ static json_t *model_json(const struct unit *u, uint32_t i)
 						   t->table ? ms((double)t->table->t0_ns) : 0));
 	(void)json_object_set_new(model, "rated_rps",
 				  status_number_if(t->table, t->table ? t->table->rated_rps : 0));
+	(void)json_object_set_new(model, "capacity_rps",
+				  status_number_if(t->table,
+						   t->table ? t->table->overload_rps : 0));
 	(void)json_object_set_new(model, "surface", status_text(t->path));
 	(void)json_object_set_new(model, "table", json_string(t->table ? "ok" : "none"));
 	(void)json_object_set_new(model, "table_error", status_text(t->table ? NULL : t->why));

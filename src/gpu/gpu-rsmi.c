@@ -460,6 +460,7 @@ static int gpu_rsmi_sample(struct gpu *gpu, uint64_t now_ns, struct gpu_sample *
 		r = gpu_sample_note(&s, GPU_HAS_PERF, gpu_rsmi_get_perf_level(gpu, &s.perf_level));
 	if (r < 0)
 		return r;
+	gpu_sysfs_ras(g->files, &s);
 	*ret = s;
 	return 0;
 }

@@ -17,6 +17,7 @@
 #define MAX_POWER_UW (10000 * UW_PER_W)
 #define MAX_CLOCK_HZ UINT64_C(100000000000)
 #define MAX_TEMPS    8u
+#define RAS_EVERY_NS (2 * NSEC_PER_SEC)
 
 struct gpu_sysfs {
 	struct gpu gpu;
@@ -27,6 +28,10 @@ struct gpu_sysfs {
 	uint32_t temp_index; /* of junction, else edge; 0: none */
 	bool labels_are_read, temp_is_junction, labels_are_plain;
 	char temp_name[24];
+	struct {
+		bool is_known, is_missing;
+		uint64_t at_ns, uncorrectable, correctable;
+	} ras;
 };
 
 static const struct {
@@ -611,6 +616,53 @@ int gpu_sysfs_clock(struct gpu_sysfs *g, struct gpu_sample *s)
 	return gpu_sample_note(s, GPU_HAS_SCLK, r);
 }
 
+static int visit_ras(int ras_fd, const char *name, void *userdata)
+{
+	static const char end[] = "_err_count";
+	uint64_t uncorrectable, correctable;
+	struct gpu_sample *s = userdata;
+	size_t n = strlen(name);
+	char text[KERNEL_FILE_MAX];
+	ssize_t r;
+
+	if (n < strlen(end) || strcmp(name + n - strlen(end), end) != 0)
+		return 0;
+	r = read_text_at(ras_fd, name, text, sizeof(text));
+	if (r >= 0)
+		r = ras_count_parse(text, &uncorrectable, &correctable);
+	if (r < 0)
+		return (int)r;
+	s->ras_uncorrectable += uncorrectable;
+	s->ras_correctable += correctable;
+	return 0;
+}
+
+static void count_ras(struct gpu_sysfs *g, uint64_t now_ns)
+{
+	struct gpu_sample sum = {0};
+	int r;
+
+	r = gpu_tree_each(g->device_fd, "ras", visit_ras, &sum);
+	g->ras.is_missing = r == -ENOENT;
+	g->ras.is_known = r == 0;
+	g->ras.at_ns = now_ns;
+	g->ras.uncorrectable = sum.ras_uncorrectable;
+	g->ras.correctable = sum.ras_correctable;
+}
+
+void gpu_sysfs_ras(struct gpu_sysfs *g, struct gpu_sample *s)
+{
+	if (g->ras.is_missing)
+		return;
+	if (g->ras.at_ns == 0 || s->taken_ns - g->ras.at_ns >= RAS_EVERY_NS)
+		count_ras(g, s->taken_ns);
+	if (!g->ras.is_known)
+		return;
+	s->fields |= GPU_HAS_RAS;
+	s->ras_uncorrectable = g->ras.uncorrectable;
+	s->ras_correctable = g->ras.correctable;
+}
+
 static int sysfs_sample(struct gpu *gpu, uint64_t now_ns, struct gpu_sample *ret)
 {
 	struct gpu_sysfs *g = gpu_sysfs(gpu);
@@ -630,6 +682,7 @@ static int sysfs_sample(struct gpu *gpu, uint64_t now_ns, struct gpu_sample *ret
 		r = gpu_sample_note(&s, GPU_HAS_PERF, gpu_sysfs_perf_level(g, &s.perf_level));
 	if (r < 0)
 		return r;
+	gpu_sysfs_ras(g, &s);
 	*ret = s;
 	return 0;
 }

@@ -38,6 +38,10 @@ int gpu_sample_note(struct gpu_sample *s, uint32_t field, int r);
 /* Observed core clock and throttle bits into s, with their bits in s->fields: hwmon's clock, else
  * that of gpu_metrics, else the starred level. */
 int gpu_sysfs_clock(struct gpu_sysfs *g, struct gpu_sample *s);
+/* Memory errors into s, with their bit, as counted within the last two seconds: each count is a
+ * question to the hardware. Nothing where the card counts none or one of its blocks cannot be read.
+ */
+void gpu_sysfs_ras(struct gpu_sysfs *g, struct gpu_sample *s);
 int gpu_sysfs_info(struct gpu_sysfs *g, struct gpu_info *ret);
 int gpu_sysfs_processes(struct gpu_sysfs *g, struct gpu_process *ret, uint32_t max);
 

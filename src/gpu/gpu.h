@@ -60,7 +60,7 @@ struct gpu_sample {
 	int32_t temp_mc; /* junction, else edge */
 	enum gpu_perf_level perf_level;
 	uint32_t throttle; /* raw throttle_status bits of gpu_metrics */
-	/* Memory errors of all blocks since the driver was loaded, as last counted: see ras.h. */
+	/* Memory errors of all blocks since the driver was loaded, as last counted. */
 	uint64_t ras_uncorrectable, ras_correctable;
 };
 

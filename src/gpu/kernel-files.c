@@ -128,6 +128,31 @@ int number_file_parse(const char *text, uint64_t min, uint64_t max, uint64_t *re
 	return 0;
 }
 
+static int take_count(const char **text, const char *name, uint64_t *ret)
+{
+	if (!take_text(text, name) || take_number(text, UINT64_MAX, ret) < 0 ||
+	    !take_text(text, "\n"))
+		return -EBADMSG;
+	return 0;
+}
+
+int ras_count_parse(const char *text, uint64_t *ret_uncorrectable, uint64_t *ret_correctable)
+{
+	uint64_t ue, ce, de = 0;
+	int r;
+
+	r = take_count(&text, "ue: ", &ue);
+	if (r == 0)
+		r = take_count(&text, "ce: ", &ce);
+	if (r == 0 && *text)
+		r = take_count(&text, "de: ", &de);
+	if (r < 0 || *text || ce > UINT64_MAX - de)
+		return -EBADMSG;
+	*ret_uncorrectable = ue;
+	*ret_correctable = ce + de;
+	return 0;
+}
+
 int signed_file_parse(const char *text, int64_t min, int64_t max, int64_t *ret)
 {
 	bool negative = take_text(&text, "-");

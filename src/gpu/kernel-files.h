@@ -29,6 +29,10 @@ int hex_file_parse(const char *text, uint64_t *ret);
 /* One line of printable text; blanks at the end and the newline go. Cut to size - 1 bytes. */
 int line_file_parse(const char *text, char *ret, size_t size);
 
+/* ras/BLOCK_err_count: "ue: 0\nce: 0\n", and from kernel 6.8 on "de: 0\n" (deferred errors, which
+ * are corrected) behind it. */
+int ras_count_parse(const char *text, uint64_t *ret_uncorrectable, uint64_t *ret_correctable);
+
 /* gpu_metrics, of which only what no other file tells is kept. The header's size and revision
  * decide the layout. v1.0 to v1.3 are known; another version is -EPROTONOSUPPORT, a size that is
  * not the version's -EBADMSG. Readings that the card does not fill (all ones) have no bit in

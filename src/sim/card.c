@@ -80,6 +80,10 @@ struct card {
 	struct card_range ranges[N_DOMAINS];
 	uint64_t cap_uw;
 	bool stuck;
+	struct card_ras ras[N_RAS_BLOCKS];
+
+	_Atomic bool unbound, removed; /* readable without the lock */
+	_Atomic uint32_t binding;
 
 	uint64_t mem_since_ns;
 	double mem_bytes;
@@ -388,6 +392,88 @@ int card_set_foreign_manual(struct card *c, uint32_t low, uint32_t high)
 	apply(c);
 	(void)pthread_mutex_unlock(&c->lock);
 	return 0;
+}
+
+/* As after binding. The lock is held. */
+static void set_fresh(struct card *c)
+{
+	advance(c);
+	c->level = c->level_in_force = c->level_before_profile = AUTO;
+	for (enum card_domain d = 0; d < N_DOMAINS; d++)
+		set_range(c, d, FULL);
+	c->cap_uw = (uint64_t)c->device->cap_w * UW_PER_W;
+	plant_card_set_cap_uw(c->plant, c->cap_uw);
+	apply(c);
+}
+
+void card_reset(struct card *c)
+{
+	(void)pthread_mutex_lock(&c->lock);
+	set_fresh(c);
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
+void card_rebind(struct card *c)
+{
+	(void)pthread_mutex_lock(&c->lock);
+	set_fresh(c);
+	(void)memset(c->ras, 0, sizeof(c->ras));
+	(void)atomic_fetch_add(&c->binding, 1);
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
+void card_set_unbound(struct card *c, bool unbound)
+{
+	atomic_store(&c->unbound, unbound);
+	if (card_is_bound(c))
+		card_rebind(c);
+}
+
+void card_set_removed(struct card *c, bool removed)
+{
+	atomic_store(&c->removed, removed);
+	if (card_is_bound(c))
+		card_rebind(c);
+}
+
+bool card_is_removed(const struct card *c)
+{
+	return atomic_load(&c->removed);
+}
+
+bool card_is_bound(const struct card *c)
+{
+	return !atomic_load(&c->unbound) && !card_is_removed(c);
+}
+
+uint32_t card_binding(const struct card *c)
+{
+	return atomic_load(&c->binding);
+}
+
+const char *const card_ras_names[] = {
+	[RAS_GFX] = "gfx",
+	[RAS_MMHUB] = "mmhub",
+	[RAS_SDMA] = "sdma",
+	[RAS_UMC] = "umc",
+};
+
+void card_add_ras(struct card *c, enum card_ras_block block, const struct card_ras *more)
+{
+	(void)pthread_mutex_lock(&c->lock);
+	c->ras[block].uncorrectable += more->uncorrectable;
+	c->ras[block].correctable += more->correctable;
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
+struct card_ras card_get_ras(struct card *c, enum card_ras_block block)
+{
+	struct card_ras ras;
+
+	(void)pthread_mutex_lock(&c->lock);
+	ras = c->ras[block];
+	(void)pthread_mutex_unlock(&c->lock);
+	return ras;
 }
 
 void card_raise_gpu_fault(struct card *c, uint64_t address)

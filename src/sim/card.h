@@ -70,6 +70,28 @@ int card_write_perf_level(struct card *c, const char *text);
 int card_write_mask(struct card *c, enum card_domain domain, const char *text);
 int card_write_cap(struct card *c, const char *text);
 
+/* Whether the card's driver shows its files: it is on the bus and bound. Each time it comes back,
+ * or is bound anew, the binding has another number, and the driver's settings are those of a fresh
+ * one.
+ */
+bool card_is_bound(const struct card *c);
+bool card_is_removed(const struct card *c);
+uint32_t card_binding(const struct card *c);
+void card_set_unbound(struct card *c, bool unbound);
+void card_set_removed(struct card *c, bool removed);
+void card_rebind(struct card *c);
+/* The driver recovers the card: its settings are as after binding, its files stay. */
+void card_reset(struct card *c);
+
+/* Blocks that count memory errors, in the order of their names. */
+enum card_ras_block { RAS_GFX, RAS_MMHUB, RAS_SDMA, RAS_UMC, N_RAS_BLOCKS };
+extern const char *const card_ras_names[N_RAS_BLOCKS];
+struct card_ras {
+	uint64_t uncorrectable, correctable;
+};
+void card_add_ras(struct card *c, enum card_ras_block block, const struct card_ras *more);
+struct card_ras card_get_ras(struct card *c, enum card_ras_block block);
+
 /* Faults. While stuck the clock follows none of the settings, which are kept and act afterwards. */
 void card_set_stuck(struct card *c, bool stuck);
 /* As another program would have left it: manual, with this soft range of sclk. -EINVAL for levels

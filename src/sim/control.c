@@ -157,6 +157,7 @@ static int add_fault(const struct control_targets *t, const char *argument, FILE
 	int r;
 
 	r = control_add_fault(t, argument, &error);
+	fs_forget_cards(t->fs);
 	if (r < 0)
 		(void)fprintf(out, "%s", error.text);
 	return r;
@@ -167,6 +168,7 @@ static int heal(const struct control_targets *t, const char *argument, FILE *out
 	int n = faults_heal(t->faults, *argument ? argument : NULL);
 
 	fs_release(t->fs);
+	fs_forget_cards(t->fs);
 	if (n == 0 && *argument) {
 		(void)fprintf(out, "no such fault");
 		return -ENOENT;

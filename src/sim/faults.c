@@ -145,6 +145,60 @@ static int begin_gpu_fault(struct card *card, const char *value)
 	return 0;
 }
 
+static int begin_unbound(struct card *card, const char *value _unused_)
+{
+	card_set_unbound(card, true);
+	return 0;
+}
+
+static void end_unbound(struct card *card)
+{
+	card_set_unbound(card, false);
+}
+
+static int begin_removed(struct card *card, const char *value _unused_)
+{
+	card_set_removed(card, true);
+	return 0;
+}
+
+static void end_removed(struct card *card)
+{
+	card_set_removed(card, false);
+}
+
+static int begin_rebind(struct card *card, const char *value _unused_)
+{
+	card_rebind(card);
+	return 0;
+}
+
+static int begin_reset(struct card *card, const char *value _unused_)
+{
+	card_reset(card);
+	return 0;
+}
+
+/* "umc:1:0" */
+static int begin_ras(struct card *card, const char *value)
+{
+	_cleanup_(freep) char *copy = strdup(value);
+	char *rest = copy, *name, *ue;
+	struct card_ras more;
+
+	name = strsep(&rest, ":");
+	ue = strsep(&rest, ":");
+	if (!ue || !rest || parse_u64(ue, &more.uncorrectable) < 0 ||
+	    parse_u64(rest, &more.correctable) < 0)
+		return -EINVAL;
+	for (int i = 0; i < N_RAS_BLOCKS; i++)
+		if (strcmp(card_ras_names[i], name) == 0) {
+			card_add_ras(card, (enum card_ras_block)i, &more);
+			return 0;
+		}
+	return -EINVAL;
+}
+
 static const struct kind kinds[] = {
 	[FAULT_HANG] = {"hang", .has_file = true},
 	[FAULT_ERRNO] = {"errno", .has_file = true, .has_value = true, .parse = parse_errno_name},
@@ -152,6 +206,12 @@ static const struct kind kinds[] = {
 	[FAULT_DROP_WRITES] = {"drop-writes", .has_file = true},
 	[FAULT_STUCK_CLOCK] = {"stuck-clock", .begin = begin_stuck, .end = end_stuck},
 	[FAULT_ABSENT] = {"absent"},
+	[FAULT_UNBOUND] = {"unbound", .begin = begin_unbound, .end = end_unbound},
+	[FAULT_REMOVED] = {"removed", .begin = begin_removed, .end = end_removed},
+	[FAULT_REBIND] = {"rebind", .begin = begin_rebind, .once = true},
+	[FAULT_RESETTING] = {"resetting", .end = card_reset},
+	[FAULT_RESET] = {"reset", .begin = begin_reset, .once = true},
+	[FAULT_RAS] = {"ras", .has_value = true, .begin = begin_ras, .once = true},
 	[FAULT_FOREIGN_MANUAL] = {"foreign-manual", .has_value = true,
 				  .begin = begin_foreign_manual, .once = true},
 	[FAULT_VRAM_OOM] = {"vram-oom", .has_value = true, .begin = begin_vram_oom,

@@ -7,6 +7,12 @@
  *   drop-writes:CARD:FILE     writes are accepted without effect
  *   stuck-clock:CARD          the clock follows the load alone, whatever is set
  *   absent:CARD               every file of the card gives ENODEV
+ *   unbound:CARD              no driver: its files are not there; healing it binds one
+ *   removed:CARD              nor the device; healing it brings it back, bound
+ *   rebind:CARD               once: both at once
+ *   resetting:CARD            the driver's files give EPERM; healing it ends with a reset
+ *   reset:CARD                once: the driver's settings are as after binding
+ *   ras:CARD:BLOCK:UE:CE      once: so many more uncorrectable and correctable memory errors
  *   foreign-manual:CARD:LOW:HIGH  once: manual, with this hidden range of sclk levels
  *   vram-oom:CARD:BYTES       the card has so much memory for all processes together
  *   gpu-fault:CARD:ADDRESS    once: a page fault for every process with queues on the card
@@ -29,6 +35,12 @@ enum fault_kind {
 	FAULT_DROP_WRITES,
 	FAULT_STUCK_CLOCK,
 	FAULT_ABSENT,
+	FAULT_UNBOUND,
+	FAULT_REMOVED,
+	FAULT_REBIND,
+	FAULT_RESETTING,
+	FAULT_RESET,
+	FAULT_RAS,
 	FAULT_FOREIGN_MANUAL,
 	FAULT_VRAM_OOM,
 	FAULT_GPU_FAULT,

@@ -14,6 +14,7 @@
 /* An open file. */
 struct handle {
 	uint64_t node;
+	uint32_t binding; /* of the card's driver when it was opened */
 	bool filled;
 	size_t size;
 	char text[TREE_FILE_SIZE];
@@ -58,10 +59,10 @@ static struct fs *fs_of(fuse_req_t request)
 	return fuse_req_userdata(request);
 }
 
-static void fill_stat(uint64_t node, const struct tree_info *info, struct stat *ret)
+static void fill_stat(const struct tree_info *info, struct stat *ret)
 {
 	*ret = (struct stat){
-		.st_ino = node,
+		.st_ino = info->inode,
 		.st_mode = info->mode,
 		.st_nlink = S_ISDIR(info->mode) ? 2 : 1,
 		.st_blksize = TREE_FILE_SIZE,
@@ -90,7 +91,7 @@ static void do_lookup(fuse_req_t request, fuse_ino_t folder, const char *name)
 		(void)fuse_reply_err(request, -r);
 		return;
 	}
-	fill_stat(e.ino, &info, &e.attr);
+	fill_stat(&info, &e.attr);
 	e.attr_timeout = attr_timeout(&info);
 	e.entry_timeout = info.fixed ? FIXED_TIMEOUT_S : 0;
 	(void)fuse_reply_entry(request, &e);
@@ -108,7 +109,7 @@ static void do_getattr(fuse_req_t request, fuse_ino_t node, struct fuse_file_inf
 		(void)fuse_reply_err(request, -r);
 		return;
 	}
-	fill_stat(node, &info, &st);
+	fill_stat(&info, &st);
 	(void)fuse_reply_attr(request, &st, attr_timeout(&info));
 }
 
@@ -227,9 +228,23 @@ static void do_open(fuse_req_t request, fuse_ino_t node, struct fuse_file_info *
 		return;
 	}
 	h->node = node;
+	if (info.card != TREE_NO_CARD)
+		h->binding = card_binding(fs->cards[info.card]);
 	file->fh = (uintptr_t)h;
 	file->direct_io = 1;
 	(void)fuse_reply_open(request, file);
+}
+
+/* Open files outlive neither their driver nor a reset unharmed. 0 or a negative errno. */
+static int check_handle(struct fs *fs, const struct handle *h, const struct tree_info *info)
+{
+	if (info->card == TREE_NO_CARD)
+		return 0;
+	if (is_absent(fs, info) || h->binding != card_binding(fs->cards[info->card]))
+		return -ENODEV;
+	if (info->of_driver && faults_has(fs->faults, FAULT_RESETTING, info->card, ""))
+		return -EPERM;
+	return 0;
 }
 
 /* Makes the text anew. Returns 0 or a negative errno. */
@@ -244,8 +259,9 @@ static int fill(struct fs *fs, struct handle *h)
 		return -ENODEV;
 	n = -1;
 	if (info.card != TREE_NO_CARD) {
-		if (is_absent(fs, &info))
-			return -ENODEV;
+		r = check_handle(fs, h, &info);
+		if (r < 0)
+			return r;
 		r = faults_errno(fs->faults, info.card, info.path);
 		if (r > 0)
 			return -r;
@@ -343,8 +359,9 @@ static int store(struct fs *fs, const struct handle *h, const struct tree_info *
 {
 	int r;
 
-	if (is_absent(fs, info))
-		return -ENODEV;
+	r = check_handle(fs, h, info);
+	if (r < 0)
+		return r;
 	r = faults_errno(fs->faults, info->card, info->path);
 	if (r > 0)
 		return -r;
@@ -366,7 +383,7 @@ static void do_write(fuse_req_t request, fuse_ino_t node, const char *data, size
 
 	memcpy(text, data, taken);
 	text[taken] = '\0';
-	r = tree_info(fs->tree, node, &info);
+	r = tree_info(fs->tree, node, &info) < 0 ? -ENODEV : 0;
 	if (r == 0) {
 		r = store(fs, h, &info, text);
 		write_log_add(fs->log, info.card, card_bdf(fs->cards[info.card]), info.path,
@@ -437,6 +454,19 @@ int fs_new(const char *folder, struct tree *tree, struct faults *faults, struct 
 		return r;
 	*ret = TAKE_PTR(fs);
 	return 0;
+}
+
+static void forget(void *userdata, uint64_t folder, const char *name)
+{
+	struct fs *fs = userdata;
+
+	/* -ENOENT: the kernel did not know it. */
+	(void)fuse_lowlevel_notify_inval_entry(fs->session, folder, name, strlen(name));
+}
+
+void fs_forget_cards(struct fs *fs)
+{
+	tree_each_of_cards(fs->tree, forget, fs);
 }
 
 void fs_release_all(struct fs *fs)

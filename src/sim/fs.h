@@ -17,6 +17,8 @@ struct fs;
 int fs_new(const char *folder, struct tree *tree, struct faults *faults, struct write_log *log,
 	   struct card *const *cards, struct fs **ret);
 
+/* Cards or their drivers may have come or gone: the kernel looks all names up again. */
+void fs_forget_cards(struct fs *fs);
 /* Answers the withheld reads of files that do not hang any more. */
 void fs_release(struct fs *fs);
 /* Answers all of them, and withholds nothing from now on. */

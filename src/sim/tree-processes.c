@@ -220,6 +220,7 @@ int process_info(const struct tree *t, uint64_t node, struct tree_info *ret)
 		return -ENOENT;
 	*ret = (struct tree_info){
 		.mode = process_node_is_folder(p) ? DIR_ : RO,
+		.inode = node,
 		.card = TREE_NO_CARD,
 		.path = "",
 	};

@@ -31,6 +31,8 @@ struct row {
 	void (*show)(const struct tree *t, struct card *card, int arg, struct text *out);
 	int (*write)(struct card *card, int arg, const char *text);
 	int arg;
+	bool of_device; /* there without a driver, too */
+	bool is_driver; /* the link to it, whose inode is another for each binding */
 };
 
 struct node {
@@ -40,6 +42,8 @@ struct node {
 	mode_t mode;
 	uint32_t parent, child, next; /* indices; 0: none */
 	uint32_t card;
+	uint32_t owner; /* the card it comes and goes with; TREE_NO_CARD: none */
+	bool of_driver; /* and with its driver */
 	const struct row *row;
 };
 
@@ -177,8 +181,9 @@ static void show_gfx(const struct tree *t _unused_, struct card *card, int arg _
 static void show_uevent(const struct tree *t _unused_, struct card *card, int arg _unused_,
 			struct text *out)
 {
-	tree_print(out, "DRIVER=amdgpu\nPCI_CLASS=38000\nPCI_ID=1002:%04X\nPCI_SLOT_NAME=%s\n",
-		   card_device(card)->pci_device_id, card_bdf(card));
+	tree_print(out, "%sPCI_CLASS=38000\nPCI_ID=1002:%04X\nPCI_SLOT_NAME=%s\n",
+		   card_is_bound(card) ? "DRIVER=amdgpu\n" : "", card_device(card)->pci_device_id,
+		   card_bdf(card));
 }
 
 static void show_drm_dev(const struct tree *t _unused_, struct card *card, int first,
@@ -205,6 +210,14 @@ static void show_levels(const struct tree *t _unused_, struct card *card, int do
 	for (uint32_t i = 0; i < n; i++)
 		tree_print(out, "%u: %uMhz %s\n", i, mhz[i],
 			   mhz[i] == v.current_mhz[domain] ? "*" : "");
+}
+
+static void show_ras(const struct tree *t _unused_, struct card *card, int block, struct text *out)
+{
+	struct card_ras ras = card_get_ras(card, (enum card_ras_block)block);
+
+	tree_print(out, "ue: %llu\nce: %llu\n", (unsigned long long)ras.uncorrectable,
+		   (unsigned long long)ras.correctable);
 }
 
 static void show_pcie(const struct tree *t _unused_, struct card *card, int arg _unused_,
@@ -445,16 +458,17 @@ static const struct row rows[] = {
 	{PCI "/drm/renderD%r/device", LINK, .text = "../../../%b"},
 	{PCI "/drm/renderD%r/dev", RO, .show = show_drm_dev, .arg = SIM_FIRST_RENDER_MINOR},
 
-	{PCI "/vendor", RO, .text = "0x1002\n"},
-	{PCI "/device", RO, .show = show_device_id},
-	{PCI "/subsystem_vendor", RO, .text = "0x1002\n"},
-	{PCI "/subsystem_device", RO, .text = "0x0834\n"},
-	{PCI "/class", RO, .text = "0x038000\n"},
-	{PCI "/revision", RO, .text = "0x02\n"},
-	{PCI "/uevent", RO, .show = show_uevent},
-	{PCI "/numa_node", RO, .text = "0\n"},
-	{PCI "/current_link_speed", RO, .text = "16.0 GT/s PCIe\n"},
-	{PCI "/current_link_width", RO, .text = "16\n"},
+	{PCI "/vendor", RO, .text = "0x1002\n", .of_device = true},
+	{PCI "/device", RO, .show = show_device_id, .of_device = true},
+	{PCI "/subsystem_vendor", RO, .text = "0x1002\n", .of_device = true},
+	{PCI "/subsystem_device", RO, .text = "0x0834\n", .of_device = true},
+	{PCI "/class", RO, .text = "0x038000\n", .of_device = true},
+	{PCI "/revision", RO, .text = "0x02\n", .of_device = true},
+	{PCI "/uevent", RO, .show = show_uevent, .of_device = true},
+	{PCI "/numa_node", RO, .text = "0\n", .of_device = true},
+	{PCI "/current_link_speed", RO, .text = "16.0 GT/s PCIe\n", .of_device = true},
+	{PCI "/current_link_width", RO, .text = "16\n", .of_device = true},
+	{PCI "/driver", LINK, .text = "../../../../bus/pci/drivers/amdgpu", .is_driver = true},
 	{PCI "/vbios_version", RO, .text = "113-D1631400-111\n"},
 	{PCI "/unique_id", RO, .show = show_unique_id},
 	{PCI "/product_name", RO, .show = show_product},
@@ -480,6 +494,10 @@ static const struct row rows[] = {
 	{PCI "/mem_info_gtt_total", RO, .value = value_vram_bytes},
 	{PCI "/mem_info_gtt_used", RO, .value = value_zero},
 	{PCI "/gpu_metrics", RO, .show = show_metrics},
+	{PCI "/ras/gfx_err_count", RO, .show = show_ras, .arg = RAS_GFX},
+	{PCI "/ras/mmhub_err_count", RO, .show = show_ras, .arg = RAS_MMHUB},
+	{PCI "/ras/sdma_err_count", RO, .show = show_ras, .arg = RAS_SDMA},
+	{PCI "/ras/umc_err_count", RO, .show = show_ras, .arg = RAS_UMC},
 
 	{HWMON "/device", LINK, .text = "../../../%b"},
 	{HWMON "/name", RO, .text = "amdgpu\n"},
@@ -574,6 +592,8 @@ static uint32_t add_child(struct tree *t, uint32_t folder, const char *name, mod
 	n->mode = mode;
 	n->parent = folder;
 	n->card = TREE_NO_CARD;
+	n->owner = t->nodes[folder].owner;
+	n->of_driver = t->nodes[folder].of_driver;
 	while (*last)
 		last = &t->nodes[*last].next;
 	*last = index;
@@ -590,22 +610,43 @@ static const char *path_in_card(const char *path, const struct card *card)
 	return strncmp(path, KFD "/", strlen(KFD "/")) == 0 ? path + strlen(KFD "/") : path;
 }
 
+/* What has a mark in its own name comes and goes with the card, and with it all that is below; all
+ * but the device's own folder goes with the driver. */
+static uint32_t add_owned(struct tree *t, uint32_t folder, const char *name, mode_t mode,
+			  const char *pattern, const struct card *card)
+{
+	uint32_t index = add_child(t, folder, name, mode);
+	size_t n = strcspn(pattern, "/");
+	struct node *node = &t->nodes[index];
+
+	if (card && node->owner == TREE_NO_CARD && memchr(pattern, '%', n)) {
+		node->owner = card_index(card);
+		node->of_driver = strncmp(pattern, "%b", n) != 0;
+	} else if (node->owner != TREE_NO_CARD) {
+		node->of_driver = true;
+	}
+	return index;
+}
+
 static uint32_t add_row(struct tree *t, const struct row *row, const struct card *card)
 {
 	uint32_t folder = TREE_ROOT, index;
+	const char *pattern = row->path;
 	char path[256], *rest = path, *name;
 	struct node *n;
 
 	expand(row->path, card, path, sizeof(path));
 	for (name = strsep(&rest, "/"); rest; name = strsep(&rest, "/")) {
 		index = child_named(t, folder, name);
-		folder = index ? index : add_child(t, folder, name, DIR_);
+		folder = index ? index : add_owned(t, folder, name, DIR_, pattern, card);
+		pattern = strchr(pattern, '/') + 1;
 	}
 	index = child_named(t, folder, name);
 	if (!index)
-		index = add_child(t, folder, name, row->mode);
+		index = add_owned(t, folder, name, row->mode, pattern, card);
 	n = &t->nodes[index];
 	n->row = row;
+	n->of_driver = n->owner != TREE_NO_CARD && !row->of_device;
 	if (!card)
 		return index;
 	expand(row->path, card, path, sizeof(path));
@@ -639,7 +680,7 @@ int tree_new(struct card *const *cards, uint32_t n_cards, struct tree **ret)
 	if (!t->nodes)
 		return -ENOMEM;
 	t->nodes[TREE_ROOT].mode = DIR_;
-	t->nodes[TREE_ROOT].card = TREE_NO_CARD;
+	t->nodes[TREE_ROOT].card = t->nodes[TREE_ROOT].owner = TREE_NO_CARD;
 	t->n_nodes = TREE_ROOT + 1;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		const struct row *row = &rows[i];
@@ -685,6 +726,15 @@ bool tree_has_file(struct tree *t, uint32_t card, const char *file)
 	return false;
 }
 
+void tree_each_of_cards(struct tree *t,
+			void (*f)(void *userdata, uint64_t folder, const char *name),
+			void *userdata)
+{
+	for (uint32_t i = TREE_ROOT + 1; i < t->n_nodes; i++)
+		if (t->nodes[i].owner != TREE_NO_CARD)
+			f(userdata, t->nodes[i].parent, t->nodes[i].name);
+}
+
 /* ---- both parts ---- */
 
 int tree_list_add(struct tree_listing *l, uint64_t node, const char *format, ...)
@@ -714,17 +764,28 @@ static struct node *fixed_node(struct tree *t, uint64_t node)
 	return node >= TREE_ROOT && node < t->n_nodes ? &t->nodes[node] : NULL;
 }
 
+static bool is_there(const struct tree *t, const struct node *n)
+{
+	const struct card *card = n->owner == TREE_NO_CARD ? NULL : t->cards[n->owner];
+
+	return !card || (n->of_driver ? card_is_bound(card) : !card_is_removed(card));
+}
+
 int tree_info(struct tree *t, uint64_t node, struct tree_info *ret)
 {
 	const struct node *n = fixed_node(t, node);
+	bool is_driver;
 
 	if (process_is_node(node))
 		return process_info(t, node, ret);
-	if (!n)
+	if (!n || !is_there(t, n))
 		return -ENOENT;
+	is_driver = n->row && n->row->is_driver;
 	*ret = (struct tree_info){
 		.mode = n->mode,
-		.fixed = true,
+		.fixed = !is_driver,
+		.inode = is_driver ? node + (card_binding(t->cards[n->owner]) << 16) : node,
+		.of_driver = n->of_driver,
 		.card = n->card,
 		.path = n->path,
 		.target = n->target,
@@ -744,7 +805,8 @@ int tree_list(struct tree *t, uint64_t folder, struct tree_entry **ret)
 		r = process_list_all(t, &l);
 	} else if (n && S_ISDIR(n->mode)) {
 		for (uint32_t i = n->child; i && r == 0; i = t->nodes[i].next)
-			r = tree_list_add(&l, i, "%s", t->nodes[i].name);
+			if (is_there(t, &t->nodes[i]))
+				r = tree_list_add(&l, i, "%s", t->nodes[i].name);
 	} else {
 		r = n ? -ENOTDIR : -ENOENT;
 	}
@@ -764,7 +826,7 @@ int tree_lookup(struct tree *t, uint64_t folder, const char *name, uint64_t *ret
 
 	if (!process_is_node(folder) && folder != t->proc) {
 		index = fixed_node(t, folder) ? child_named(t, (uint32_t)folder, name) : 0;
-		if (!index)
+		if (!index || !is_there(t, &t->nodes[index]))
 			return -ENOENT;
 		*ret_node = index;
 		return 0;

@@ -28,13 +28,15 @@ DEFINE_CLEANUP(struct tree *, tree_free)
 
 struct tree_info {
 	mode_t mode;	    /* type and permissions */
-	bool fixed;	    /* stays as long as the simulator runs */
+	bool fixed;	    /* stays until a card comes or goes: tree_each_of_cards() */
+	uint64_t inode;	    /* as stat() shows it */
+	bool of_driver;	    /* not of the device alone */
 	uint32_t card;	    /* TREE_NO_CARD: of none */
 	const char *path;   /* below the card's folder; valid as long as the tree. Fixed files */
 	const char *target; /* of a link */
 };
 
-/* 0, or -ENOENT for a node that is not there (any more). */
+/* 0, or -ENOENT for a node that is not there (any more, or while its card or driver is gone). */
 int tree_info(struct tree *t, uint64_t node, struct tree_info *ret);
 int tree_lookup(struct tree *t, uint64_t folder, const char *name, uint64_t *ret_node);
 
@@ -52,6 +54,11 @@ ssize_t tree_read(struct tree *t, uint64_t node, char buffer[TREE_FILE_SIZE]);
 bool tree_is_writable(struct tree *t, uint64_t node);
 /* A write of NUL-terminated text. */
 int tree_write(struct tree *t, uint64_t node, const char *text);
+
+/* Calls f for each fixed node that comes and goes with a card. */
+void tree_each_of_cards(struct tree *t,
+			void (*f)(void *userdata, uint64_t folder, const char *name),
+			void *userdata);
 
 /* Whether some fixed file of the card has a path that ends in file, at a component. */
 bool tree_has_file(struct tree *t, uint32_t card, const char *file);

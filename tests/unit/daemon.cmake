@@ -12,5 +12,3 @@ foreach(part test-manager test-manager-cap test-manager-check test-manager-doubt
   cofris_test(${part} SOURCES ${part}.c test-manager-fixture.c
     USES cofris-daemon-loop cofris-static LABELS unit TIMEOUT 120 WAITS COST 15)
 endforeach()
-cofris_test(test-ctl SOURCES test-ctl.c USES cofris-base LABELS unit)
-add_dependencies(test-ctl cofrisctl)

@@ -792,6 +792,47 @@ static void test_another_level_read_back_is_drift(_unused_ void **state)
 	assert_int_equal(r.state.perf_level, GPU_PERF_AUTO);
 }
 
+static struct actuator_reply set_cap(uint32_t max_mhz, uint64_t cap_uw)
+{
+	return ask(1, (struct actuator_request){.op = ACTUATOR_SET,
+						.max_mhz = max_mhz,
+						.power_cap_uw = cap_uw});
+}
+
+static void test_a_cap_of_ours_that_is_changed_is_drift(_unused_ void **state)
+{
+	govern(1143);
+	assert_int_equal(set_cap(1143, 150000000).error, 0);
+	assert_int_equal(set_cap(1143, 150000000).state.verified, ACTUATOR_UNVERIFIED);
+	fake_cards[0].cap_uw = 100000000;
+	assert_int_equal(set_cap(1143, 150000000).state.verified, ACTUATOR_DRIFT);
+	(void)fake_writes();
+	assert_int_equal(ask(1, (struct actuator_request){.op = ACTUATOR_SET,
+							  .max_mhz = 1143,
+							  .power_cap_uw = 150000000,
+							  .take_over = 1})
+				 .state.verified,
+			 ACTUATOR_UNVERIFIED);
+	assert_int_equal(fake_cards[0].cap_uw, 150000000);
+	/* What was found is what comes back. */
+	actuator_core_hangup(f.core, 1, f.now_ns);
+	assert_int_equal(fake_cards[0].cap_uw, 225000000);
+}
+
+static void test_a_cap_that_another_sets_beside_our_clock_stays(_unused_ void **state)
+{
+	govern(1143);
+	fake_cards[0].cap_uw = 180000000;
+	assert_int_equal(set(1, 1143).state.verified, ACTUATOR_UNVERIFIED);
+	assert_int_equal(set(1, 1282).error, 0);
+	assert_writes("io clock 0-1282; ");
+	/* Also for who restores after our death. */
+	die();
+	start();
+	assert_int_equal(fake_cards[0].cap_uw, 180000000);
+	assert_int_equal(fake_cards[0].level, GPU_PERF_AUTO);
+}
+
 static void test_the_age_of_the_clock_is_told(_unused_ void **state)
 {
 	assert_int_equal(sensors().state.sclk_age_ms, 0);
@@ -987,6 +1028,20 @@ static void bind_anew(void)
 	(void)snprintf(other, sizeof(other), "%s/%sdriver2", f.tree.root, TREE_PCI);
 	assert_int_equal(symlink("amdgpu", other), 0);
 	assert_int_equal(rename(other, link), 0);
+}
+
+static void test_a_card_bound_anew_is_not_written(_unused_ void **state)
+{
+	govern(1143);
+	bind_anew();
+	fake_cards[0].level = GPU_PERF_AUTO;
+	assert_int_equal(set(1, 925).error, -ENODEV);
+	assert_true(actuator_core_is_lost(f.core));
+	assert_int_equal(fake_cards[0].level, GPU_PERF_AUTO);
+	die();
+	start();
+	assert_writes("");
+	govern(925);
 }
 
 static void test_a_card_bound_anew_is_not_given_what_the_old_one_had(_unused_ void **state)
@@ -1197,6 +1252,8 @@ int main(void)
 		CASE(test_three_busy_samples_above_the_limit_are_drift),
 		CASE(test_one_stale_reading_read_often_is_not_drift),
 		CASE(test_another_level_read_back_is_drift),
+		CASE(test_a_cap_of_ours_that_is_changed_is_drift),
+		CASE(test_a_cap_that_another_sets_beside_our_clock_stays),
 		CASE(test_the_age_of_the_clock_is_told),
 		CASE(test_a_missed_deadline_means_full_range_and_the_end),
 		CASE(test_a_card_that_hangs_while_it_is_restored_ends_it_all),
@@ -1210,6 +1267,7 @@ int main(void)
 		CASE(test_the_state_is_on_record_before_the_first_write),
 		CASE(test_without_a_record_nothing_is_written),
 		CASE(test_a_card_bound_anew_is_not_given_what_the_old_one_had),
+		CASE(test_a_card_bound_anew_is_not_written),
 		CASE(test_state_of_another_card_or_bind_is_thrown_away),
 		CASE(test_state_of_another_boot_is_thrown_away),
 		CASE(test_a_start_that_cannot_restore_goes_on_trying),

@@ -387,6 +387,36 @@ static void test_refuses_locations_outside_of_pci(_unused_ void **state)
 
 /* No text of random bytes and pieces of real files may crash a parser or be read beyond its end;
  * the sanitizers judge. */
+static void test_memory_errors_are_two_or_three_counts(_unused_ void **state)
+{
+	static const struct {
+		const char *text;
+		int r;
+		uint64_t ue, ce;
+	} cases[] = {
+		{"ue: 0\nce: 0\n", 0, 0, 0},
+		{"ue: 3\nce: 17\n", 0, 3, 17},
+		{"ue: 3\nce: 17\nde: 5\n", 0, 3, 22},
+		{"ue: 18446744073709551615\nce: 0\n", 0, UINT64_MAX, 0},
+		{"ue: 0\nce: 18446744073709551615\nde: 1\n", -EBADMSG, 0, 0},
+		{"", -EBADMSG, 0, 0},
+		{"ue: 0\n", -EBADMSG, 0, 0},
+		{"ue: 0\nce: 0", -EBADMSG, 0, 0},
+		{"ce: 0\nue: 0\n", -EBADMSG, 0, 0},
+		{"ue: -1\nce: 0\n", -EBADMSG, 0, 0},
+		{"ue: 1\nce: 0\nue: 1\n", -EBADMSG, 0, 0},
+		{"ue: 18446744073709551616\nce: 0\n", -EBADMSG, 0, 0},
+		{"RAS: unsupported\n", -EBADMSG, 0, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint64_t ue = 0, ce = 0;
+
+		assert_int_equal(ras_count_parse(cases[i].text, &ue, &ce), cases[i].r);
+		assert_true(ue == cases[i].ue && ce == cases[i].ce);
+	}
+}
+
 static void test_survives_random_text(_unused_ void **state)
 {
 	static const char *const pieces[] = {
@@ -419,6 +449,7 @@ static void test_survives_random_text(_unused_ void **state)
 		(void)number_file_parse(text, 0, UINT64_MAX, &u);
 		(void)signed_file_parse(text, INT64_MIN, INT64_MAX, &i);
 		(void)hex_file_parse(text, &u);
+		(void)ras_count_parse(text, &u, &u);
 		(void)line_file_parse(text, line, sizeof(line));
 		(void)kfd_properties_parse(text, &p);
 		(void)gpu_metrics_parse(text, strlen(text), &m);
@@ -446,6 +477,7 @@ int main(void)
 		cmocka_unit_test(test_refuses_nodes_that_contradict_themselves),
 		cmocka_unit_test(test_refuses_properties_that_are_not_lines_of_key_and_number),
 		cmocka_unit_test(test_refuses_locations_outside_of_pci),
+		cmocka_unit_test(test_memory_errors_are_two_or_three_counts),
 		cmocka_unit_test(test_survives_random_text),
 	};
 

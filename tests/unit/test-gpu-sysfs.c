@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The sysfs backend on plain files. What a card answers to a write is the conformance suite's
  * matter; here it is which bytes go where, and what broken files lead to. */
+#include "base/units.h"
 #include "gpu/gpu.h"
 #include "test-gpu-fixture.h"
 
@@ -217,6 +218,35 @@ static void test_samples_the_card(void **state)
 	assert_int_equal(s.busy_percent, 100);
 }
 
+static void test_sums_memory_errors_every_two_seconds(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t now_ns = 100 * NSEC_PER_SEC;
+	struct gpu_sample s;
+
+	gpu_tree_write(&f->tree, TREE_PCI "ras/umc_err_count", "ue: 1\nce: 20\n");
+	gpu_tree_write(&f->tree, TREE_PCI "ras/gfx_err_count", "ue: 2\nce: 3\n");
+	gpu_tree_write(&f->tree, TREE_PCI "ras/features", "feature mask: 0x5\n");
+	assert_int_equal(f->gpu->ops->sample(f->gpu, now_ns, &s), 0);
+	assert_true(s.fields & GPU_HAS_RAS);
+	assert_int_equal(s.ras_uncorrectable, 3);
+	assert_int_equal(s.ras_correctable, 23);
+	gpu_tree_write(&f->tree, TREE_PCI "ras/gfx_err_count", "ue: 5\nce: 3\n");
+	now_ns += 2 * NSEC_PER_SEC - 1;
+	assert_int_equal(f->gpu->ops->sample(f->gpu, now_ns, &s), 0);
+	assert_int_equal(s.ras_uncorrectable, 3);
+	assert_int_equal(f->gpu->ops->sample(f->gpu, now_ns + 1, &s), 0);
+	assert_int_equal(s.ras_uncorrectable, 6);
+	/* One that cannot be read leaves no sum, which would be too low; nor is it the sample's
+	 * end.
+	 */
+	gpu_tree_write(&f->tree, TREE_PCI "ras/gfx_err_count", "rubbish\n");
+	now_ns += 4 * NSEC_PER_SEC;
+	assert_int_equal(f->gpu->ops->sample(f->gpu, now_ns, &s), 0);
+	assert_false(s.fields & GPU_HAS_RAS);
+	assert_true(s.fields & GPU_HAS_POWER);
+}
+
 static void test_takes_the_next_best_reading(void **state)
 {
 	struct fixture *f = *state;
@@ -402,6 +432,7 @@ int main(void)
 		CASE(test_writes_level_and_power_cap),
 		CASE(test_keeps_the_errno_of_a_write),
 		CASE(test_samples_the_card),
+		CASE(test_sums_memory_errors_every_two_seconds),
 		CASE(test_takes_the_next_best_reading),
 		CASE(test_a_missing_sensor_is_a_missing_bit),
 		CASE(test_metrics_of_an_unknown_version_only_lack),

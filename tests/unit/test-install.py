@@ -55,6 +55,7 @@ def check_files(root, man):
           "libcofris-hsa.so is not installed")
     wanted += ["include/cofris/cofris.h", "include/cofris/hip.h"]
     wanted += ["share/doc/cofris/LICENSE", "share/doc/cofris/README.md"]
+    wanted += ["share/bash-completion/completions/cofrisctl"]
     wanted += [os.path.join(units_folder(root), name.removesuffix(".in")) for name in
                sources("systemd/*.service*") + sources("systemd/*.socket*")]
     wanted += ["lib/sysusers.d/cofris.conf", "lib/tmpfiles.d/cofris.conf", "lib/cofris/cofris.conf"]

@@ -122,7 +122,7 @@ static void test_every_entry_is_found_again_and_can_be_read(void **state)
 
 	walk(f->tree, TREE_ROOT, &w);
 	assert_true(w.files > N_CARDS * 60);
-	assert_int_equal(w.links, 1 + N_CARDS * 6);
+	assert_int_equal(w.links, 1 + N_CARDS * 7);
 }
 
 static void test_a_tree_fits_any_number_of_cards(void **state)
@@ -135,7 +135,7 @@ static void test_a_tree_fits_any_number_of_cards(void **state)
 
 		assert_int_equal(tree_new(f->cards, n, &t), 0);
 		walk(t, TREE_ROOT, &w);
-		assert_int_equal(w.links, 1 + n * 6);
+		assert_int_equal(w.links, 1 + n * 7);
 		(void)tree_free(t);
 	}
 }
@@ -232,6 +232,98 @@ static int add(struct fixture *f, const char *spec)
 	return r;
 }
 
+/* Whether the path, from the tree's root, is there. */
+static bool find(struct tree *t, const char *path, struct tree_info *ret)
+{
+	char copy[256], *rest = copy, *name;
+	uint64_t node = TREE_ROOT;
+
+	(void)snprintf(copy, sizeof(copy), "%s", path);
+	while ((name = strsep(&rest, "/")))
+		if (tree_lookup(t, node, name, &node) < 0)
+			return false;
+	return tree_info(t, node, ret) == 0;
+}
+
+static void test_a_driver_and_a_device_come_and_go(void **state)
+{
+#define PCI "devices/pci0000:40/0000:40:01.1/0000:43:00.0"
+	static const char *const of_driver[] = {
+		"drm/card0",
+		"drm/renderD128",
+		"hwmon/hwmon3",
+		PCI "/pp_dpm_sclk",
+		PCI "/hwmon/hwmon3/power1_cap",
+		PCI "/drm",
+		PCI "/driver",
+		PCI "/ras/umc_err_count",
+		"devices/virtual/kfd/kfd/topology/nodes/1",
+		"devices/virtual/kfd/kfd/topology/nodes/0/io_links/0",
+	};
+	static const char *const of_device[] = {PCI, PCI "/vendor", PCI "/uevent"};
+	static const char *const others[] = {"drm", "kfd/kfd", "drm/card1", "hwmon/hwmon4"};
+	static const struct {
+		const char *fault, *heal;
+		bool driver, device;
+	} rows[] = {
+		{"unbound:0", NULL, false, true},  {NULL, "unbound:0", true, true},
+		{"removed:0", NULL, false, false}, {"unbound:0", NULL, false, false},
+		{NULL, "removed:0", false, true},  {NULL, "unbound:0", true, true},
+		{"rebind:0", NULL, true, true},
+	};
+	struct fixture *f = *state;
+	struct tree_info info;
+	uint64_t inode;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		assert_true(find(f->tree, "drm/card1", &info));
+		if (rows[i].fault)
+			assert_int_equal(add(f, rows[i].fault), 0);
+		else
+			assert_int_equal(faults_heal(f->faults, rows[i].heal), 1);
+		for (size_t k = 0; k < ARRAY_SIZE(of_driver); k++)
+			if (find(f->tree, of_driver[k], &info) != rows[i].driver)
+				fail_msg("row %zu: %s", i, of_driver[k]);
+		for (size_t k = 0; k < ARRAY_SIZE(of_device); k++)
+			assert_int_equal(find(f->tree, of_device[k], &info), rows[i].device);
+		for (size_t k = 0; k < ARRAY_SIZE(others); k++)
+			assert_true(find(f->tree, others[k], &info));
+	}
+	assert_true(find(f->tree, PCI "/driver", &info));
+	inode = info.inode;
+	assert_int_equal(add(f, "rebind:1"), 0);
+	assert_true(find(f->tree, PCI "/driver", &info));
+	assert_int_equal(info.inode, inode);
+	assert_int_equal(add(f, "rebind:0"), 0);
+	assert_true(find(f->tree, PCI "/driver", &info));
+	assert_int_not_equal(info.inode, inode);
+}
+
+static void test_a_fresh_driver_has_its_own_settings(void **state)
+{
+	static const char *const faults[] = {"reset:0", "rebind:0"};
+	struct fixture *f = *state;
+	struct card *card = f->cards[0];
+
+	for (size_t i = 0; i < ARRAY_SIZE(faults); i++) {
+		uint64_t errors = i == 0 ? 3 : 0; /* a reset keeps the counts */
+		struct card_view before, v;
+
+		card_view(card, &before);
+		assert_int_equal(card_write_perf_level(card, "manual"), 0);
+		assert_int_equal(card_write_mask(card, DOMAIN_SCLK, "0 1"), 0);
+		assert_int_equal(card_write_cap(card, "100000000"), 0);
+		if (i == 0)
+			assert_int_equal(add(f, "ras:0:umc:3:4"), 0);
+		assert_int_equal(add(f, faults[i]), 0);
+		card_view(card, &v);
+		assert_string_equal(v.perf_level, "auto");
+		assert_int_equal(v.cap_uw, before.cap_uw);
+		assert_memory_equal(v.ranges, before.ranges, sizeof(v.ranges));
+		assert_int_equal(card_get_ras(card, RAS_UMC).uncorrectable, errors);
+	}
+}
+
 static void test_a_fault_holds_for_paths_that_end_in_its_file(void **state)
 {
 	struct fixture *f = *state;
@@ -297,6 +389,11 @@ static void test_bad_faults_are_refused_with_a_reason(void **state)
 		{"content:0:vendor:\\x", -EINVAL},
 		{"content:0:vendor:\\", -EINVAL},
 		{"vram-oom:0", -EINVAL},
+		{"ras:0:umc", -EINVAL},
+		{"ras:0:umc:1", -EINVAL},
+		{"ras:0:umc:1:x", -EINVAL},
+		{"ras:0:nothing:1:1", -EINVAL},
+		{"rebind:0:now", -EINVAL},
 		{"vram-oom:0:1G", -EINVAL},
 		{"gpu-fault:0:4096", -EINVAL},
 		{"gpu-fault:0:0x", -EINVAL},
@@ -413,6 +510,8 @@ int main(void)
 		TEST(test_what_is_not_there_is_not_found),
 		TEST(test_cards_have_addresses_of_their_own),
 		TEST(test_a_second_write_takes_the_first_ones_switch_back),
+		TEST(test_a_driver_and_a_device_come_and_go),
+		TEST(test_a_fresh_driver_has_its_own_settings),
 		TEST(test_a_fault_holds_for_paths_that_end_in_its_file),
 		TEST(test_healing_goes_by_the_beginning_of_a_fault),
 		TEST(test_the_newest_of_two_faults_on_a_file_counts),

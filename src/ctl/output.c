@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ctl/output.h"
+#include "base/macros.h"
+#include <stdio.h>
+#include <string.h>
+
+enum ctl_exit output_json(json_t *root)
+{
+	int r;
+
+	if (!root)
+		return CTL_REFUSED;
+	r = json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+	(void)putchar('\n');
+	json_decref(root);
+	return r < 0 || fflush(stdout) != 0 ? CTL_REFUSED : CTL_OK;
+}
+
+/* Names of processes and reasons of callers are anyone's: what moves a terminal's cursor, or more,
+ * is not printed. JSON escapes it by itself. */
+static void make_printable(json_t *value)
+{
+	const char *key;
+	json_t *part;
+	size_t i;
+
+	if (json_is_string(value)) {
+		_cleanup_(freep) char *text = strdup(json_string_value(value));
+
+		for (char *p = text; p && *p; p++)
+			if ((unsigned char)*p < ' ' || *p == '\x7f')
+				*p = '?';
+		if (text)
+			(void)json_string_set(value, text);
+	}
+	json_array_foreach(value, i, part) make_printable(part);
+	json_object_foreach(value, key, part) make_printable(part);
+}
+
+enum ctl_exit output(const struct ctl *ctl, json_t *root, int (*print)(const json_t *root))
+{
+	enum ctl_exit result = CTL_OK;
+
+	if (ctl_json(ctl))
+		return output_json(root);
+	make_printable(root);
+	if (!root || print(root) < 0 || fflush(stdout) != 0)
+		result = CTL_REFUSED;
+	json_decref(root);
+	return result;
+}
+
+enum ctl_exit output_done(const struct ctl *ctl)
+{
+	return ctl_json(ctl) ? output_json(json_pack("{s:i, s:b}", "schema", 1, "ok", 1)) : CTL_OK;
+}

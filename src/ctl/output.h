@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Documents printed, as JSON or as text. */
+#pragma once
+
+#include "ctl/options.h"
+
+/* Takes root; NULL: a text in it was no UTF-8, or there was no memory. */
+enum ctl_exit output_json(json_t *root);
+/* As JSON if that was asked for, else by print, which returns 0 or a negative errno. Takes root. */
+enum ctl_exit output(const struct ctl *ctl, json_t *root, int (*print)(const json_t *root));
+/* Of a command that says nothing when it was done: {"schema":1,"ok":true} as JSON. */
+enum ctl_exit output_done(const struct ctl *ctl);

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""cofrisctl beside the real daemon on simulated cards: each command as an operator has it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
+from machine import BDF, BIN, case, check, main, wait_for  # noqa: E402
+
+CTL = os.path.join(BIN, "cofrisctl")
+
+
+def ctl(m, *words, status=0, **options):
+    """stdout of one command, whose exit status must be as said."""
+    done = subprocess.run([CTL, "--bus", m.bus_address, *words], capture_output=True, text=True,
+                          timeout=120, **options)
+    check(done.returncode == status,
+          f"cofrisctl {' '.join(words)}: exit status {done.returncode}: {done.stderr}")
+    return done.stdout
+
+
+def document(m, *words, status=0):
+    root = json.loads(ctl(m, *words, "--json", status=status))
+    check(root["schema"] == 1, f"{words}: schema {root.get('schema')}")
+    return root
+
+
+def governed(m, **config):
+    """A daemon and a worker, once its rate is known and the clock is low."""
+    m.setup(**config)
+    m.start_worker("--rate", "40", "--duration", "600s", "--seed", "1")
+    wait_for("a governed card", lambda: m.card()["perf_level"] == "manual"
+             and m.status()["gpus"][0]["models"][0].get("rate_rps"))
+
+
+class Terminal:
+    """tmux, as the terminal that a person sits at."""
+
+    def __init__(self, m, *command, width=100, height=30):
+        self.socket = os.path.join(m.dir, "tmux")
+        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", str(width), "-y", str(height),
+                  # Stays when the command has ended, so that its exit status can be seen.
+                  "sh", "-c", '"$@"; echo "exit=$?"; exec cat', "sh", *command)
+
+    def tmux(self, *words):
+        done = subprocess.run(["tmux", "-S", self.socket, *words], capture_output=True, text=True,
+                              timeout=60, env={**os.environ, "LC_ALL": "C.UTF-8"})
+        check(done.returncode == 0, f"tmux {words}: {done.stderr}")
+        return done.stdout
+
+    def screen(self, *options):
+        return self.tmux("capture-pane", "-p", *options)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.tmux("kill-server")
+
+
+# -- OpenMetrics -------------------------------------------------------------------------------
+
+SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)*)\})? '
+                    r"(-?[0-9.]+(?:e[+-]?[0-9]+)?)")
+
+
+def check_metrics(text):
+    """The rules of the text format that what we write could break. {name: {labels: value}}"""
+    check(text.endswith("# EOF\n"), "the text ends with # EOF")
+    lines = text.removesuffix("# EOF\n").splitlines()
+    found, kind, family, seen = {}, None, None, set()
+    for line in lines:
+        if line.startswith("# "):
+            keyword, name, rest = line[2:].split(" ", 2)
+            if keyword == "TYPE":
+                check(name not in seen, f"{name} stands in one place only")
+                check(rest in ("gauge", "counter"), f"{line}: both formats know the type")
+                seen.add(name)
+                family, kind = name, rest
+            check(name == family, f"{line}: metadata stand before their samples")
+            check(keyword != "UNIT" or name.endswith(f"_{rest}"), f"{line}: the name has the unit")
+            continue
+        match = SAMPLE.fullmatch(line)
+        check(match, f"no sample: {line}")
+        name, labels, value = match.groups()
+        check(name == family + ("_total" if kind == "counter" else ""), f"{line}: of {family}")
+        check(name.startswith("cofris_"), name)
+        check(kind != "counter" or float(value) >= 0, f"{line}: a counter")
+        check((labels or "") not in found.setdefault(name, {}), f"{line}: twice")
+        found[name][labels or ""] = float(value)
+    return found
+
+
+@case()
+def metrics_are_openmetrics(m):
+    governed(m)
+    wait_for("a latency", lambda: m.status()["gpus"][0]["models"][0]["tail_ms"])
+    found = check_metrics(ctl(m, "metrics"))
+    labels = f'gpu="{BDF[0]}",simulated="true"'
+    check(0.9e9 < found["cofris_gpu_clock_hertz"][labels] < 1.8e9, "the clock is in hertz")
+    check(10 < found["cofris_gpu_power_watts"][labels] < 300, "power is in watts")
+    latency = found["cofris_model_latency_seconds"][f'{labels},model="resnet50",percentile="95"']
+    check(0.0005 < latency < 1, "latency is in seconds")
+    root = document(m, "metrics")
+    check(len(root["families"]) == len(re.findall("# TYPE", ctl(m, "metrics"))),
+          "as JSON it is the same")
+
+
+@case()
+def top_shows_what_is_governed(m):
+    governed(m)
+    command = [CTL, "--bus", m.bus_address, "top"]
+    with Terminal(m, *command) as terminal:
+        screen = wait_for("the model and its decision", lambda: (
+            re.search(r"resnet50 .* \[[#-]+\] (?:demand|idle|dwell)", s := terminal.screen()) and s))
+        check("SIMULATED" in screen, "the screen says that the card is simulated")
+        line = next(x for x in screen.splitlines() if x.startswith(BDF[0]))
+        mhz, limit, cus, watts = re.search(r"governed +(\d+) +(\d+) +(\d+/60) +([\d.]+) ",
+                                           line).groups()
+        check(900 <= int(mhz) <= 1725 and 925 <= int(limit) <= 1725, f"MHz: {line}")
+        check(10 < float(watts) < 300 and cus, f"W: {line}")
+        wait_for("the last decisions", lambda: "WHAT CHANGED" in terminal.screen())
+        # Live: what is ordered shows without a key being pressed.
+        ctl(m, "cap", "140W")
+        wait_for("the new cap", lambda: re.search(rf"(?m)^{BDF[0]}.* 140 ", terminal.screen()))
+        terminal.tmux("resize-window", "-x", "60", "-y", "6")
+        wait_for("a smaller screen", lambda: max(map(
+            len, (s := terminal.screen()).splitlines())) <= 60 and BDF[0] in s)
+        terminal.tmux("resize-window", "-x", "140", "-y", "40")
+        wait_for("wider bars", lambda: re.search(r"resnet50 .*\[[#-]{20}\]", terminal.screen()))
+        terminal.tmux("send-keys", "q")
+        wait_for("its end", lambda: "exit=0" in terminal.screen())
+
+
+@case()
+def top_outlives_the_daemon(m):
+    _, daemon = m.setup()
+    with Terminal(m, CTL, "--bus", m.bus_address, "top") as terminal:
+        wait_for("the card", lambda: BDF[0] in terminal.screen())
+        daemon.terminate()
+        wait_for("the error", lambda: "cofrisd is not on this bus" in terminal.screen())
+        m.start_daemon()
+        wait_for("the card again", lambda: BDF[0] in (s := terminal.screen())
+                 and "not on this bus" not in s)
+        terminal.tmux("send-keys", "C-c")
+        wait_for("its end", lambda: "exit=0" in terminal.screen())
+
+
+@case()
+def top_without_a_terminal_is_text(m):
+    governed(m)
+    text = ctl(m, "top", "--once")
+    check("\x1b" not in text and BDF[0] in text and "SIMULATED" in text, text)
+    check(document(m, "top", "--once")["gpus"][0]["bdf"] == BDF[0], "as JSON it is the status")
+
+
+@case()
+def health_tells_what_is_wrong(m):
+    actuator, daemon = m.setup()
+    m.start_worker("--rate", "40", "--duration", "600s", "--seed", "1")
+    wait_for("good", lambda: json.loads(subprocess.run(
+        [CTL, "--bus", m.bus_address, "health", "--json"], capture_output=True,
+        check=False).stdout)["verdict"] == "good" and m.status()["gpus"][0]["decisions"] > 5)
+    check(ctl(m, "health") == "cofris OK: 1 card governed (simulated)\n", ctl(m, "health"))
+    stranger = m.start_worker("--rate", "5", "--duration", "600s", governed=False, name="stranger")
+    wait_for("a warning", lambda: subprocess.run([CTL, "--bus", m.bus_address, "health"],
+                                                 capture_output=True).returncode == 1)
+    check(f"{BDF[0]}: " in ctl(m, "health", status=1), "it names the card")
+    stranger.kill()
+    actuator.kill()
+    actuator.wait()
+    line = wait_for("critical", lambda: (done := subprocess.run(
+        [CTL, "--bus", m.bus_address, "health"], capture_output=True,
+        text=True)).returncode == 2 and done.stdout)
+    check(line.startswith("cofris CRITICAL: ") and "no actuator" in line, line)
+    check(line.count("\n") == 1, "one line")
+    daemon.terminate()
+    daemon.wait()
+    check(ctl(m, "health", status=3) == "cofris UNKNOWN: cofrisd is not on this bus\n",
+          "no daemon is said on stdout, too")
+
+
+if __name__ == "__main__":
+    main()
