@@ -142,7 +142,27 @@ def a_flood_of_denied_orders_on_the_bus_delays_no_tick(m):
 
 @case()
 def callers_that_read_no_answer_cost_the_daemon_nothing(m):
-    outlast_bus_flood(m, "deaf")
+    daemon, worker, watcher = governed(m)
+
+    def compare():
+        quiet, _ = watcher.watch(WATCHED_S)
+        flood = start_flood(m, "deaf", 16)
+        flooded, longest = watcher.watch(WATCHED_S)
+        kb = memory_kb(daemon.pid)
+        watcher.watch(2 * WATCHED_S)
+        grown = memory_kb(daemon.pid) - kb
+        sent = end_flood(flood)[0]
+        print(f"{sent} calls; ticks {quiet} -> {flooded}, {longest * 1000:.0f} ms without; "
+              f"{grown} KiB more")
+        check(sent > 1000, "it was a flood")
+        check(flooded >= 0.8 * quiet, f"the ticks keep their rhythm: {quiet} -> {flooded}")
+        # What waits for the bus is bounded: it grows no more.
+        check(grown < 1024, f"memory grows: {grown} KiB more")
+
+    undisturbed(compare)
+    with BusClient(f"{m.dir}/bus") as bus:
+        check(bus.call("GetStatus"), "then it answers as before")
+    check(daemon.poll() is None and worker.poll() is None, "both live")
 
 
 HOSTILE_TEXTS = ["", "*", "x" * 39 + "\u00e9", "x" * 40 + "\u00e9", "\x1b[31mred", "\u202e", "a\nb",
