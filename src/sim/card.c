@@ -425,15 +425,13 @@ void card_rebind(struct card *c)
 void card_set_unbound(struct card *c, bool unbound)
 {
 	atomic_store(&c->unbound, unbound);
-	if (card_is_bound(c))
-		card_rebind(c);
+	card_rebind(c);
 }
 
 void card_set_removed(struct card *c, bool removed)
 {
 	atomic_store(&c->removed, removed);
-	if (card_is_bound(c))
-		card_rebind(c);
+	card_rebind(c);
 }
 
 bool card_is_removed(const struct card *c)
