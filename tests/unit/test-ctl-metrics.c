@@ -50,8 +50,7 @@ static void test_values_are_in_base_units(void **state _unused_)
 		"\n# TYPE cofris_gpu_decisions counter\n",
 		"\ncofris_gpu_decisions_total{gpu=\"0000:43:00.0\",simulated=\"true\"} 12\n",
 		"\ncofris_gpu_capped_seconds_total{gpu=\"0000:43:00.0\",simulated=\"true\"} 1.5\n",
-		"\ncofris_gpu_state{gpu=\"0000:43:00.0\",simulated=\"true\",state=\"governed\"} "
-		"1\n",
+		"cofris_gpu_state{gpu=\"0000:43:00.0\",simulated=\"true\",state=\"governed\"} 1\n",
 		"\ncofris_gpu_state{gpu=\"0000:43:00.0\",simulated=\"true\",state=\"absent\"} 0\n",
 		"\ncofris_holds 1\n",
 		"\n# TYPE cofris_model_requests counter\n",
