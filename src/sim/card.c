@@ -555,7 +555,10 @@ int card_new(const struct card_options *o, struct card **ret)
 	if (!c)
 		return -ENOMEM;
 	c->index = o->index;
-	card_format_bdf(o->index, c->bdf);
+	if (o->bdf)
+		(void)snprintf(c->bdf, sizeof(c->bdf), "%s", o->bdf);
+	else
+		card_format_bdf(o->index, c->bdf);
 	c->device = o->device;
 	c->machine = o->machine;
 	c->shared = &o->machine->cards[o->index];
