@@ -21,6 +21,8 @@
 #define BUS_ERROR_ARGUMENT  BUS_NAME ".Error.InvalidArgument"
 #define BUS_ERROR_TOO_MANY  BUS_NAME ".Error.TooMany"
 
+/* Calls are refused while too many answers wait to be taken. 0 or a negative errno. */
+int bus_bound_queue(sd_bus *connection);
 int bus_add_manager(sd_bus *connection, struct manager *m);
 int bus_add_gpus(sd_bus *connection, struct manager *m);
 int bus_add_models(sd_bus *connection, struct manager *m);

@@ -62,7 +62,9 @@ static int add_objects(struct bus *b)
 	sd_bus *c = b->connection;
 	int r;
 
-	r = bus_add_manager(c, b->manager);
+	r = bus_bound_queue(c);
+	if (r >= 0)
+		r = bus_add_manager(c, b->manager);
 	if (r >= 0)
 		r = bus_add_gpus(c, b->manager);
 	if (r >= 0)

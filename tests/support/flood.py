@@ -20,7 +20,7 @@ IN_FLIGHT = 64
 CALLS = {
     "read": [("GetStatus", "", ()), ("Explain", "ssd", ("*", "*", 50.0)),
              ("GetDecisions", "ssu", ("*", "*", 1000)), ("GetTable", "s", ("resnet50",)),
-             ("GetTable", "s", ("no-such-model",))],
+             ("GetTable", "s", ("no-such-model",)), ("Verify", "s", ("*",))],
     "denied": [("Reload", "", ()), ("SetPowerCap", "st", ("*", 1))],
 }
 CALLS["deaf"] = CALLS["read"]

@@ -2,66 +2,21 @@
 """Floods by strangers, over the bus and over the workers' socket: the ticks keep their rhythm,
 memory and descriptors are bounded, and whoever is served stays served."""
 
-import mmap
 import os
-import re
-import signal
 import socket
-import struct
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
 from bus_client import BusClient, BusError  # noqa: E402
-from machine import BDF, SOURCE, case, check, main, undisturbed, wait_for  # noqa: E402
+from machine import BDF, case, check, main, undisturbed, wait_for  # noqa: E402
 from raw_worker import (HELLO_SIZE, REFUSE, WELCOME, connect, hello, receive,  # noqa: E402
                         skip_announcements)
+from watcher import (STRANGER_UID, Watcher, descriptors, end_flood, memory_kb,  # noqa: E402
+                     start_flood)
 
-STRANGER_UID = 1  # neither root nor the daemon's
 POLL_S = 0.1
 WATCHED_S = 4
-
-
-class Watcher:
-    """A worker without a request, which sees each tick in the beat on its first page."""
-
-    def __init__(self, m):
-        self.socket = connect(m)
-        self.socket.send(hello())
-        _, _, (self.memory, wake) = receive(self.socket)
-        os.close(wake)
-        self.page = mmap.mmap(self.memory, 4096, mmap.MAP_SHARED, mmap.PROT_READ)
-        self.beats = 0
-
-    def beat(self):
-        self.beats += 1
-        os.pwrite(self.memory, struct.pack("<Q", self.beats), 4096)
-
-    def ticks(self):
-        return struct.unpack_from("<Q", self.page, 128)[0]
-
-    def watch(self, seconds):
-        """Ticks, and the longest time without one."""
-        began = last = time.monotonic()
-        first = seen = self.ticks()
-        longest = 0
-        while (now := time.monotonic()) < began + seconds:
-            self.beat()
-            if (ticks := self.ticks()) != seen:
-                longest = max(longest, now - last)
-                seen, last = ticks, now
-            time.sleep(0.005)
-        return seen - first, max(longest, time.monotonic() - last)
-
-
-def memory_kb(pid, field="VmRSS"):
-    with open(f"/proc/{pid}/status") as f:
-        return int(re.search(rf"{field}:\s+(\d+) kB", f.read())[1])
-
-
-def descriptors(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def lowered(m):
@@ -83,30 +38,13 @@ def governed(m, **config):
     return daemon, worker, watcher
 
 
-def start_flood(m, mode, connections):
-    child = subprocess.Popen(
-        ["setpriv", f"--reuid={STRANGER_UID}", f"--regid={STRANGER_UID}", "--clear-groups",
-         "/usr/bin/python3", f"{SOURCE}/tests/support/flood.py", f"{m.dir}/bus", str(connections),
-         mode], stdout=subprocess.PIPE, text=True)
-    m.children.append(child)
-    check(child.stdout.readline() == "flooding\n", "the flood has begun")
-    return child
-
-
-def end_flood(child):
-    child.send_signal(signal.SIGTERM)
-    sent, answered, errors = map(int, child.stdout.readline().split())
-    check(child.wait() == 0, "the flood has ended")
-    return sent, answered, errors
-
-
 def outlast_bus_flood(m, mode, connections=8):
     daemon, worker, watcher = governed(m)
 
     def compare():
         quiet, _ = watcher.watch(WATCHED_S)
         kb, n_fds = memory_kb(daemon.pid), descriptors(daemon.pid)
-        flood = start_flood(m, mode, connections)
+        flood = start_flood(m, f"{m.dir}/bus", mode, connections)
         flooded, longest = watcher.watch(WATCHED_S)
         grown = memory_kb(daemon.pid) - kb
         counts = end_flood(flood)
@@ -142,7 +80,27 @@ def a_flood_of_denied_orders_on_the_bus_delays_no_tick(m):
 
 @case()
 def callers_that_read_no_answer_cost_the_daemon_nothing(m):
-    outlast_bus_flood(m, "deaf")
+    daemon, worker, watcher = governed(m)
+
+    def compare():
+        quiet, _ = watcher.watch(WATCHED_S)
+        flood = start_flood(m, f"{m.dir}/bus", "deaf", 16)
+        flooded, longest = watcher.watch(WATCHED_S)
+        kb = memory_kb(daemon.pid)
+        watcher.watch(2 * WATCHED_S)
+        grown = memory_kb(daemon.pid) - kb
+        sent = end_flood(flood)[0]
+        print(f"{sent} calls; ticks {quiet} -> {flooded}, {longest * 1000:.0f} ms without; "
+              f"{grown} KiB more")
+        check(sent > 1000, "it was a flood")
+        check(flooded >= 0.8 * quiet, f"the ticks keep their rhythm: {quiet} -> {flooded}")
+        # What waits for the bus is bounded: it grows no more.
+        check(grown < 1024, f"memory grows: {grown} KiB more")
+
+    undisturbed(compare)
+    with BusClient(f"{m.dir}/bus") as bus:
+        check(bus.call("GetStatus"), "then it answers as before")
+    check(daemon.poll() is None and worker.poll() is None, "both live")
 
 
 HOSTILE_TEXTS = ["", "*", "x" * 39 + "\u00e9", "x" * 40 + "\u00e9", "\x1b[31mred", "\u202e", "a\nb",

@@ -8,6 +8,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
+import small_surface  # noqa: E402
 from bus_client import BusClient, BusError  # noqa: E402
 from machine import case, check, main, wait_for  # noqa: E402
 
@@ -16,26 +17,6 @@ RELOADS = 1000
 SETTLED = 200
 # 328 bytes a reload from there on would be too much.
 GROWTH_KB = 256
-LEVELS, SHAPE = ("930", "1282", "1725"), ["4", "15"]
-
-
-def small_surface(m):
-    """Few cells, so that a reload, which derives all tables, is a matter of milliseconds."""
-    path = m.surface()
-    with open(path) as f:
-        lines = f.readlines()
-
-    def keep(line):
-        words = line.split(",")
-        return words[0] != "cell" or (words[1] in LEVELS and words[2:4] == SHAPE)
-
-    kept = [line for line in lines if keep(line)]
-    cells = sum(line.startswith("cell,") for line in kept)
-    check(cells == len(LEVELS), f"the surface has these levels: {cells}")
-    with open(path, "w") as f:
-        f.writelines(f"# cells = {cells}\n" if line.startswith("# cells") else line
-                     for line in kept)
-    return path
 
 
 def held(daemon):
@@ -48,7 +29,8 @@ def held(daemon):
 
 def under_load(m):
     m.start_bus()
-    path = small_surface(m)
+    path = m.surface()
+    small_surface.shrink(path)
     m.write_config(daemon="poll_interval = 100ms")
     m.start_actuator()
     daemon = m.start_daemon()
