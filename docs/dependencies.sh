@@ -7,7 +7,7 @@
 set -eu
 
 build="gcc libc6-dev cmake ninja-build pkg-config libsystemd-dev libinih-dev libcmocka-dev
-libfuse3-dev libjansson-dev libncurses-dev libsmartcols-dev librocm-smi-dev scdoc
+libfuse3-dev libjansson-dev libncurses-dev libarchive-dev libsmartcols-dev librocm-smi-dev scdoc
 libhsakmt-dev libhsa-runtime-dev"
 hip="hipcc libamdhip64-dev"
 package="dpkg-dev file"

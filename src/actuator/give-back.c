@@ -13,30 +13,34 @@
 #define RESTORE_DEADLINES 5
 
 /* ---- the state file ---- */
+static void add_to_record(struct saved_state *s, const struct card *card)
+{
+	struct saved_card *saved = &s->cards[s->n];
+
+	if (s->n == GPU_MAX_CARDS)
+		return;
+	*saved = (struct saved_card){
+		.unique_id = card->info.unique_id,
+		.bind = card->bind,
+		.level = card->baseline.level,
+		.cap_uw = card->baseline.cap_uw,
+		.max_mhz = card->asked.max_mhz,
+		.power_cap_uw = card->asked.cap_uw,
+		.lease_ms = (uint32_t)(card->lease_ns / NSEC_PER_MSEC),
+		.pid = card->owner.pid,
+		.uid = card->owner.uid,
+	};
+	memcpy(saved->bdf, card->info.bdf, sizeof(saved->bdf));
+	s->n++;
+}
+
 int core_save_state(struct actuator_core *c)
 {
 	struct saved_state s = c->left;
 
-	for (uint32_t i = 0; i < c->n_cards && s.n < GPU_MAX_CARDS; i++) {
-		const struct card *card = &c->cards[i];
-		struct saved_card *saved = &s.cards[s.n];
-
-		if (!card->modified)
-			continue;
-		*saved = (struct saved_card){
-			.unique_id = card->info.unique_id,
-			.bind = card->bind,
-			.level = card->baseline.level,
-			.cap_uw = card->baseline.cap_uw,
-			.max_mhz = card->asked.max_mhz,
-			.power_cap_uw = card->asked.cap_uw,
-			.lease_ms = (uint32_t)(card->lease_ns / NSEC_PER_MSEC),
-			.pid = card->owner.pid,
-			.uid = card->owner.uid,
-		};
-		memcpy(saved->bdf, card->info.bdf, sizeof(saved->bdf));
-		s.n++;
-	}
+	for (uint32_t i = 0; i < c->n_cards; i++)
+		if (c->cards[i].modified)
+			add_to_record(&s, &c->cards[i]);
 	return state_file_save(c->config.state_path, c->config.boot_id, &s);
 }
 
@@ -88,7 +92,7 @@ static void restore_job_run(void *data)
 	if (j->full_range_only)
 		j->result = gpu_full_range(j->writer);
 	else if (gpu_bind_identity(j->sysfs_root, j->bdf, &bind) == 0 && bind != j->bind)
-		j->result = -ENODEV; /* bound anew, it knows nothing of what we wrote */
+		j->result = -ESTALE; /* bound anew, it knows nothing of what we wrote */
 	else
 		j->result = gpu_restore(j->writer, &j->baseline);
 }
@@ -160,19 +164,23 @@ int core_restore_card(struct actuator_core *c, struct card *card, const char *wh
 		core_give_up(c, card, "no answer");
 		return r;
 	}
-	if (r == -ENODEV) {
-		log_warning("%s: gone, nothing to restore", card->info.bdf);
-		r = 0;
-	}
-	if (r < 0) {
+	if (r == -ESTALE) {
+		log_warning("%s: bound anew, nothing to restore", card->info.bdf);
+	} else if (r == -ENODEV) {
+		/* Unless its driver was unbound it comes back with what we wrote. */
+		log_warning("%s: gone; to be restored if it comes back", card->info.bdf);
+		add_to_record(&c->left, card);
+		c->left_retry_ns = now_ns + RETRY_NS;
+	} else if (r < 0) {
 		/* The lease no longer matters: what is due is the restore, until it works. */
 		card->retry_ns = now_ns + RETRY_NS;
 		if (!again)
 			log_error_errno(r, "%s: not restored (%s), trying on: %m", card->info.bdf,
 					why);
 		return r;
+	} else {
+		log_info("%s: restored (%s)", card->info.bdf, why);
 	}
-	log_info("%s: restored (%s)", card->info.bdf, why);
 	core_set_unmodified(card);
 	card->retry_ns = 0;
 	r = core_save_state(c);

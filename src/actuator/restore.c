@@ -147,8 +147,13 @@ int restore_saved(const struct gpu_backend *writer, const char *sysfs_root,
 		if (r == 0) {
 			log_info("%s: restored after a predecessor (level %s, cap %" PRIu64 " W)",
 				 c->bdf, gpu_perf_level_name(c->level), c->cap_uw / UW_PER_W);
-		} else if (r == -ESTALE || r == -ENODEV) {
+		} else if (r == -ESTALE) {
 			log_info("%s: is not the card that was written to, left alone", c->bdf);
+		} else if (r == -ENODEV) {
+			/* If its driver was not unbound it comes back with what we wrote. */
+			log_message(failure_level == LOG_ERR ? LOG_INFO : LOG_DEBUG,
+				    "%s: is not there; to be restored if it comes back", c->bdf);
+			left.cards[left.n++] = *c;
 		} else {
 			(void)log_errno(failure_level, r, "%s: cannot be restored: %m", c->bdf);
 			left.cards[left.n++] = *c;

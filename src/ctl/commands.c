@@ -8,7 +8,6 @@
 #include "ctl/show.h"
 #include "daemon/config.h"
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 
 /* A reload derives the tables of every model anew. */
@@ -52,7 +51,7 @@ static enum ctl_exit answered(struct ctl *ctl, enum ctl_exit result, json_t *roo
 	return result == CTL_OK ? output(ctl, root, print) : result;
 }
 
-static enum ctl_exit run_status(struct ctl *ctl)
+enum ctl_exit run_status(struct ctl *ctl)
 {
 	json_t *root = NULL;
 	enum ctl_exit result = ctl_call_json(&ctl->client, "GetStatus", &root, "");
@@ -60,7 +59,7 @@ static enum ctl_exit run_status(struct ctl *ctl)
 	return answered(ctl, result, root, show_status);
 }
 
-static enum ctl_exit run_table(struct ctl *ctl)
+enum ctl_exit run_table(struct ctl *ctl)
 {
 	json_t *root = NULL;
 	enum ctl_exit result = ctl_call_json(&ctl->client, "GetTable", &root, "s", ctl->words[0]);
@@ -68,7 +67,7 @@ static enum ctl_exit run_table(struct ctl *ctl)
 	return answered(ctl, result, root, show_table);
 }
 
-static enum ctl_exit run_cap(struct ctl *ctl)
+enum ctl_exit run_cap(struct ctl *ctl)
 {
 	struct cap_arguments cap;
 	enum ctl_exit result;
@@ -89,7 +88,7 @@ static enum ctl_exit run_cap(struct ctl *ctl)
 	return output(ctl, root, show_caps);
 }
 
-static enum ctl_exit run_explain(struct ctl *ctl)
+enum ctl_exit run_explain(struct ctl *ctl)
 {
 	struct explain_arguments e;
 	enum ctl_exit result;
@@ -121,7 +120,7 @@ static int parse_for(const char *text, uint64_t *ret_usec)
 	return 0;
 }
 
-static enum ctl_exit run_pause(struct ctl *ctl)
+enum ctl_exit run_pause(struct ctl *ctl)
 {
 	const char *gpu, *reason;
 	uint64_t usec;
@@ -140,7 +139,7 @@ static enum ctl_exit run_pause(struct ctl *ctl)
 			  usec > 0 ? json_real((double)usec / (double)USEC_PER_SEC) : json_null()));
 }
 
-static enum ctl_exit run_resume(struct ctl *ctl)
+enum ctl_exit run_resume(struct ctl *ctl)
 {
 	const char *gpu;
 	enum ctl_exit result;
@@ -151,7 +150,7 @@ static enum ctl_exit run_resume(struct ctl *ctl)
 	return result == CTL_OK ? output_done(ctl) : result;
 }
 
-static enum ctl_exit run_verify(struct ctl *ctl)
+enum ctl_exit run_verify(struct ctl *ctl)
 {
 	const char *gpu;
 	json_t *root = NULL;
@@ -168,14 +167,14 @@ static enum ctl_exit run_verify(struct ctl *ctl)
 	return result == CTL_OK && !ok ? CTL_REFUSED : result;
 }
 
-static enum ctl_exit run_reload(struct ctl *ctl)
+enum ctl_exit run_reload(struct ctl *ctl)
 {
 	enum ctl_exit result = ctl_call(&ctl->client, "Reload", RELOAD_TIMEOUT, "");
 
 	return result == CTL_OK ? output_done(ctl) : result;
 }
 
-static enum ctl_exit run_config_check(struct ctl *ctl)
+enum ctl_exit run_config_check(struct ctl *ctl)
 {
 	_cleanup_(config_freep) struct config *c = NULL;
 	struct config_source source = {.file = ctl->n_words > 0 ? ctl->words[0] : NULL};
@@ -197,7 +196,7 @@ static enum ctl_exit run_config_check(struct ctl *ctl)
 	return c ? CTL_OK : CTL_REFUSED;
 }
 
-static enum ctl_exit run_version(struct ctl *ctl)
+enum ctl_exit run_version(struct ctl *ctl)
 {
 	_cleanup_(freep) char *version = ctl_daemon_version(&ctl->client);
 
@@ -208,126 +207,4 @@ static enum ctl_exit run_version(struct ctl *ctl)
 	if (version)
 		(void)printf("cofrisd %s\n", version);
 	return CTL_OK;
-}
-
-#define B(option) OPTION_BIT(OPTION_##option)
-
-static const struct command commands[] = {
-	{"status", "", "what is governed, and how", 0, 0, 0, {0}, run_status, false},
-	{"top", "", "the same live, once a second", 0, 0, B(ONCE), {0}, run_top, false},
-	{"table",
-	 "MODEL",
-	 "the model's response table in force",
-	 1,
-	 1,
-	 0,
-	 {COMPLETE_MODEL},
-	 run_table,
-	 false},
-	{"explain",
-	 "[GPU]",
-	 "why the cards run as they do, or would",
-	 0,
-	 1,
-	 B(MODEL) | B(RPS) | B(LAST),
-	 {COMPLETE_GPU},
-	 run_explain,
-	 false},
-	{"verify",
-	 "[GPU]",
-	 "whether the cards are as they should be",
-	 0,
-	 1,
-	 0,
-	 {COMPLETE_GPU},
-	 run_verify,
-	 false},
-	{"health",
-	 "",
-	 "one line for a monitor: 0 good, 1 warning, 2 critical",
-	 0,
-	 0,
-	 0,
-	 {0},
-	 run_health,
-	 false},
-	{"metrics",
-	 "",
-	 "OpenMetrics text, for a textfile collector",
-	 0,
-	 0,
-	 0,
-	 {0},
-	 run_metrics,
-	 false},
-	{"hold",
-	 "MODEL [-- COMMAND...]",
-	 "full speed while COMMAND runs, or until Ctrl-C",
-	 1,
-	 INT_MAX,
-	 B(LEVEL) | B(REASON),
-	 {COMPLETE_MODEL, COMPLETE_COMMAND},
-	 run_hold,
-	 false},
-	{"pause",
-	 "[GPU]",
-	 "leave a card alone until 'resume'",
-	 0,
-	 1,
-	 B(FOR) | B(REASON),
-	 {COMPLETE_GPU},
-	 run_pause,
-	 false},
-	{"resume", "[GPU]", "govern it again", 0, 1, 0, {COMPLETE_GPU}, run_resume, false},
-	{"cap",
-	 "[GPU] [POWER|off|config]",
-	 "list power caps, or set one",
-	 0,
-	 2,
-	 0,
-	 {COMPLETE_GPU, "off config"},
-	 run_cap,
-	 false},
-	{"reload",
-	 "",
-	 "read the configuration and surfaces again",
-	 0,
-	 0,
-	 0,
-	 {0},
-	 run_reload,
-	 false},
-	{"config check",
-	 "[FILE]",
-	 "check the configuration, without a daemon",
-	 0,
-	 1,
-	 0,
-	 {COMPLETE_FILE},
-	 run_config_check,
-	 false},
-	{"version",
-	 "",
-	 "versions of this program and the daemon",
-	 0,
-	 0,
-	 0,
-	 {0},
-	 run_version,
-	 false},
-	{"help", "[COMMAND]", "this text, or about a command", 0, 2, 0, {0}, run_help, false},
-	{"completion",
-	 "bash|gpus|models",
-	 "for the shell's completion",
-	 1,
-	 1,
-	 0,
-	 {"bash gpus models"},
-	 run_completion,
-	 true},
-};
-
-const struct command *command_at(size_t i)
-{
-	return i < ARRAY_SIZE(commands) ? &commands[i] : NULL;
 }

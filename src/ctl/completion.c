@@ -17,6 +17,19 @@ static void print_options_of(const struct command *c)
 		}
 }
 
+/* The first words of the commands' names. */
+static void print_first_names(void)
+{
+	const struct command *c;
+
+	(void)printf("_cofrisctl_words \"");
+	for (size_t i = 0; (c = command_at(i)); i++)
+		if (!c->hidden)
+			(void)printf("%s%.*s", i > 0 ? " " : "", (int)strcspn(c->name, " "),
+				     c->name);
+	(void)printf("\"");
+}
+
 /* The statement that completes one word. */
 static void print_reply(const char *completion)
 {
@@ -28,7 +41,10 @@ static void print_reply(const char *completion)
 	else if (strcmp(completion, COMPLETE_MODEL) == 0)
 		(void)puts("_cofrisctl_words \"$(cofrisctl \"${bus[@]}\" completion models "
 			   "2>/dev/null)\"");
-	else if (strcmp(completion, COMPLETE_FILE) == 0)
+	else if (strcmp(completion, COMPLETE_NAME) == 0) {
+		print_first_names();
+		(void)puts("");
+	} else if (strcmp(completion, COMPLETE_FILE) == 0)
 		(void)puts("mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")");
 	else if (strcmp(completion, COMPLETE_COMMAND) == 0)
 		(void)puts("mapfile -t COMPREPLY < <(compgen -c -- \"$cur\")");
@@ -71,19 +87,16 @@ static void print_command_cases(void)
 	}
 }
 
-/* The words that a command's name begins with, or all of the second ones of it. */
+/* Before there is a command; and the second words of those that have two. */
 static void print_names(void)
 {
 	const struct command *c;
 
 	(void)printf("\t'') options='");
 	print_options_of(NULL);
-	(void)printf("'\n\t\t_cofrisctl_words \"");
-	for (size_t i = 0; (c = command_at(i)); i++)
-		if (!c->hidden)
-			(void)printf("%s%.*s", i > 0 ? " " : "", (int)strcspn(c->name, " "),
-				     c->name);
-	(void)puts("\" ;;");
+	(void)printf("'\n\t\t");
+	print_first_names();
+	(void)puts(" ;;");
 	for (size_t i = 0; (c = command_at(i)); i++) {
 		const char *second = strchr(c->name, ' ');
 

@@ -38,6 +38,7 @@ struct option_row {
 #define COMPLETE_MODEL	 "<model>"
 #define COMPLETE_FILE	 "<file>"
 #define COMPLETE_COMMAND "<command>"
+#define COMPLETE_NAME	 "<name>" /* of a command of ours */
 
 #define COMMAND_MAX_WORDS 2 /* that are completed, beyond the name's */
 

@@ -307,48 +307,67 @@ static void draw_decision(struct pen *p, const char *bdf, const json_t *decision
 	    number(a, number_in(decision, "age_s")), bdf, whole(b, number_in(decision, "max_mhz")),
 	    number(c, number_in(decision, "predicted_power_w")));
 	json_array_foreach(json_object_get(decision, "models"), i, model)
-		put(p, STYLE_PLAIN, "%s %.13s on %s CUs: %s", i > 0 ? ";" : "",
-		    text_in(model, "name"), text_in(model, "shape"), text_in(model, "reason"));
+	{
+		put(p, STYLE_PLAIN, "%s %.13s for %s rps on %s CUs", i > 0 ? ";" : "",
+		    text_in(model, "name"), number(a, number_in(model, "demand_rps")),
+		    text_in(model, "shape"));
+		if (number_in(model, "max_batch") > 1)
+			put(p, STYLE_PLAIN, ", batches of %.0f", number_in(model, "max_batch"));
+		put(p, STYLE_PLAIN, ": %s", text_in(model, "reason"));
+	}
 	if (json_array_size(json_object_get(decision, "models")) == 0)
 		put(p, STYLE_PLAIN, " %s", text_in(decision, "reason"));
 	next_line(p);
 }
 
-/* The youngest that changed something and is older than *after_s; NULL: no more. */
-static const json_t *next_decision(const json_t *decisions, double after_s, const char **ret_bdf)
+/* A place among the decisions, the youngest first; those of one tick by card. */
+struct place {
+	double age_s;
+	size_t gpu;
+};
+
+static bool is_behind(struct place a, struct place b)
+{
+	return a.age_s > b.age_s || (a.age_s == b.age_s && a.gpu > b.gpu);
+}
+
+/* The first behind *place that changed something, which becomes the place; NULL: no more. */
+static const json_t *next_decision(const json_t *decisions, struct place *place,
+				   const char **ret_bdf)
 {
 	const json_t *gpu, *d, *found = NULL;
+	struct place best = {INFINITY, 0};
 	size_t i, k;
 
 	json_array_foreach(json_object_get(decisions, "gpus"), i, gpu)
 		json_array_foreach(json_object_get(gpu, "decisions"), k, d)
 	{
-		double age_s = number_in(d, "age_s");
+		struct place here = {number_in(d, "age_s"), i};
 
-		if (json_is_true(json_object_get(d, "changed")) && age_s > after_s &&
-		    (!found || age_s < number_in(found, "age_s"))) {
+		if (json_is_true(json_object_get(d, "changed")) && is_behind(here, *place) &&
+		    is_behind(best, here)) {
 			found = d;
+			best = here;
 			*ret_bdf = text_in(gpu, "bdf");
 		}
 	}
+	*place = best;
 	return found;
 }
 
 static void draw_decisions(struct pen *p, const json_t *decisions)
 {
-	const json_t *d;
+	struct place place = {-1, 0};
 	const char *bdf = "";
-	double after_s = -1;
+	const json_t *d = next_decision(decisions, &place, &bdf);
 
-	if (p->y + 2 >= p->s->height || !next_decision(decisions, after_s, &bdf))
+	if (!d || p->y + 2 >= p->s->height)
 		return;
 	next_line(p);
 	put_line(p, STYLE_HEADER, "%8s  %-12s  %9s %8s  %s", "AGO", "GPU", "LIMIT", "EXPECTED",
 		 "WHAT CHANGED");
-	while (p->y < p->s->height && (d = next_decision(decisions, after_s, &bdf))) {
+	for (; d && p->y < p->s->height; d = next_decision(decisions, &place, &bdf))
 		draw_decision(p, bdf, d);
-		after_s = number_in(d, "age_s");
-	}
 }
 
 void screen_draw(struct screen *s, const json_t *status, const json_t *decisions, const char *error)

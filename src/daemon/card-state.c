@@ -151,6 +151,12 @@ static struct card_situation claimed(const struct card_machine *c, const struct 
 static struct card_situation judge(const struct card_machine *c, const struct card_facts *f,
 				   uint64_t now_ns)
 {
+	bool quarantined = f->present && yields(f) == CARD_REASON_NONE &&
+			   card_machine_is_quarantined(c, now_ns);
+
+	/* An actuator that gave up on a card is away for a moment, which says less. */
+	if (quarantined)
+		return (struct card_situation){CARD_QUARANTINED, c->reason, c->retry_ns};
 	if (f->unreachable)
 		return (struct card_situation){CARD_PROBING, CARD_REASON_NO_ACTUATOR, 0};
 	if (!f->present)
@@ -158,8 +164,6 @@ static struct card_situation judge(const struct card_machine *c, const struct ca
 					       CARD_REASON_NONE, 0};
 	if (yields(f) != CARD_REASON_NONE)
 		return (struct card_situation){CARD_YIELDING, yields(f), 0};
-	if (card_machine_is_quarantined(c, now_ns))
-		return (struct card_situation){CARD_QUARANTINED, c->reason, c->retry_ns};
 	return f->claimed ? claimed(c, f, now_ns) : unclaimed(f);
 }
 

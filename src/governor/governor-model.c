@@ -282,6 +282,9 @@ struct policy_plan governor_model_want(struct governor *g, uint32_t i,
 		plan.reason = governor_first_reason(plan.reason, GOVERNOR_REASON_LATE);
 	if (!policy->estimates || why == GOVERNOR_REASON_NONE)
 		return plan;
+	/* What is asked for anyway is not the hold's doing. */
+	if (why == GOVERNOR_REASON_HELD_RATED && plan.demand_rps >= t->rated_rps)
+		return plan;
 	plan.demand_rps = MAX(plan.demand_rps, t->rated_rps);
 	plan.row = MAX(plan.row, planner_lookup(t, t->rated_rps));
 	plan.reason = governor_first_reason(plan.reason, why);
@@ -402,10 +405,10 @@ void governor_model_decide(struct governor *g, uint32_t i, const struct governor
 	struct policy_plan plan;
 	uint32_t row;
 
-	/* What is no more than a look at a queue is nothing to the policies without a guard; an
-	 * operator's hold is more. */
+	/* What is no more than a look at a queue is nothing to the policies without a guard; a
+	 * hold that has come or gone is more. */
 	if (!input->early || m->policy->guarded || m->plan.reason == GOVERNOR_REASON_NONE ||
-	    (in->held && m->plan.reason != GOVERNOR_REASON_HELD_RATED))
+	    in->held != (m->plan.reason == GOVERNOR_REASON_HELD_RATED))
 		m->plan = governor_model_want(g, i, t, input);
 	plan = m->plan;
 	m->in_force = false;

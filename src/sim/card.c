@@ -425,15 +425,13 @@ void card_rebind(struct card *c)
 void card_set_unbound(struct card *c, bool unbound)
 {
 	atomic_store(&c->unbound, unbound);
-	if (card_is_bound(c))
-		card_rebind(c);
+	card_rebind(c);
 }
 
 void card_set_removed(struct card *c, bool removed)
 {
 	atomic_store(&c->removed, removed);
-	if (card_is_bound(c))
-		card_rebind(c);
+	card_rebind(c);
 }
 
 bool card_is_removed(const struct card *c)
@@ -557,7 +555,10 @@ int card_new(const struct card_options *o, struct card **ret)
 	if (!c)
 		return -ENOMEM;
 	c->index = o->index;
-	card_format_bdf(o->index, c->bdf);
+	if (o->bdf)
+		(void)snprintf(c->bdf, sizeof(c->bdf), "%s", o->bdf);
+	else
+		card_format_bdf(o->index, c->bdf);
 	c->device = o->device;
 	c->machine = o->machine;
 	c->shared = &o->machine->cards[o->index];

@@ -30,6 +30,7 @@ struct card;
 
 struct card_options {
 	uint32_t index;
+	const char *bdf;		   /* NULL: by the index */
 	const struct plant_device *device; /* must outlive the card */
 	struct sim_machine *machine;
 	struct plant_card_options plant;

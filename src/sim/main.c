@@ -9,6 +9,7 @@
 #include "base/parse.h"
 #include "base/units.h"
 #include "plant/profiles.h"
+#include "sim/captured.h"
 #include "sim/card.h"
 #include "sim/control.h"
 #include "sim/faults.h"
@@ -33,7 +34,7 @@
 enum { EXIT_SIMULATOR = 125, EXIT_CANNOT_RUN = 126, EXIT_NOT_FOUND = 127, EXIT_SIGNAL = 128 };
 
 struct options {
-	const char *device, *profiles, *runtime_dir;
+	const char *device, *capture, *profiles, *runtime_dir;
 	uint32_t count;
 	double time_scale;
 	enum plant_gating gating;
@@ -50,6 +51,7 @@ struct simulator {
 	char folder[PATH_MAX - 32], machine_path[PATH_MAX], control_path[PATH_MAX],
 		log_path[PATH_MAX];
 	struct plant_device *device;
+	struct capture *capture; /* or NULL */
 	struct sim_machine *machine;
 	struct card *cards[SIM_MAX_CARDS];
 	uint32_t n_cards;
@@ -64,11 +66,13 @@ struct simulator {
 
 static const char help_text[] =
 	"Usage: cofris-sim --device NAME [OPTION...] -- COMMAND [ARG...]\n"
+	"       cofris-sim --capture FILE [OPTION...] -- COMMAND [ARG...]\n"
 	"       cofris-sim stat [--json] | fault SPEC | heal [SPEC]\n"
 	"Runs COMMAND on a machine with simulated AMD GPUs below /sys/class/{drm,kfd,hwmon},\n"
 	"which HSA and HIP programs see, too.\n\n"
 	"      --device NAME           kind of card (mi50), or a path to its .ini\n"
-	"      --count N               number of cards (1)\n"
+	"      --capture FILE          cards of a tar that cofrisctl debug bundle made\n"
+	"      --count N               number of cards (1, or as many as were captured)\n"
 	"      --time-scale N          slow the cards down N times (1)\n"
 	"      --gating none|se|cu     what a CU mask switches off (none)\n"
 	"      --seed N                of the sensors' noise (1)\n"
@@ -140,6 +144,7 @@ static int parse_scale(const char *text, double *ret)
 
 enum option_id {
 	OPT_DEVICE = 256,
+	OPT_CAPTURE,
 	OPT_COUNT,
 	OPT_TIME_SCALE,
 	OPT_GATING,
@@ -156,6 +161,7 @@ enum option_id {
 
 static const struct option long_options[] = {
 	{"device", required_argument, NULL, OPT_DEVICE},
+	{"capture", required_argument, NULL, OPT_CAPTURE},
 	{"count", required_argument, NULL, OPT_COUNT},
 	{"time-scale", required_argument, NULL, OPT_TIME_SCALE},
 	{"gating", required_argument, NULL, OPT_GATING},
@@ -176,6 +182,9 @@ static int set_option(struct options *o, enum option_id id, const char *value)
 	switch (id) {
 	case OPT_DEVICE:
 		o->device = value;
+		return 0;
+	case OPT_CAPTURE:
+		o->capture = value;
 		return 0;
 	case OPT_COUNT:
 		return parse_count(value, &o->count);
@@ -213,7 +222,7 @@ static int parse_options(struct options *o, int argc, char **argv)
 {
 	int id, index;
 
-	*o = (struct options){.count = 1, .time_scale = 1, .seed = 1};
+	*o = (struct options){.time_scale = 1, .seed = 1};
 	for (uint32_t i = 0; i < SIM_MAX_CARDS; i++)
 		o->service_factor[i] = o->power_factor[i] = 1;
 	while ((id = getopt_long(argc, argv, "+", long_options, &index)) != -1) {
@@ -230,16 +239,18 @@ static int parse_options(struct options *o, int argc, char **argv)
 					       long_options[index].name, optarg);
 	}
 	o->command = argv + optind;
-	if (!o->device || !*o->command)
+	if ((!o->device && !o->capture) || !*o->command)
 		return log_error_errno(-EINVAL, "expected --device NAME and a command (--help)");
 	if (o->shared && !o->runtime_dir)
 		return log_error_errno(-EINVAL, "--shared needs --runtime-dir (--help)");
+	if (o->count == 0 && !o->capture)
+		o->count = 1;
 	return 1;
 }
 
 /* ---- the device's profile ---- */
 
-static int load_device(const char *path, struct plant_device **ret)
+static int load_card(const char *path, struct plant_device **ret)
 {
 	struct ini_error error = {0};
 	int r;
@@ -247,11 +258,16 @@ static int load_device(const char *path, struct plant_device **ret)
 	r = plant_device_load(path, ret, &error);
 	if (r < 0)
 		return log_error_errno(r, "%s:%u: %s", path, error.line, error.text);
-	return r;
+	/* Its driver's files would be none that an AMD card has. */
+	if (strncmp((*ret)->gfx, "gfx", 3) != 0)
+		return log_error_errno(-ENODEV,
+				       "device '%s' is no AMD card; cofris-replay takes it",
+				       (*ret)->name);
+	return 0;
 }
 
 /* Looks for the profile and leaves its absolute path in path. */
-static int find_device(const struct options *o, char path[PATH_MAX], struct plant_device **ret)
+static int find_device(const struct options *o, char path[PATH_MAX])
 {
 	_cleanup_(freep) char *found = NULL;
 	int r;
@@ -259,15 +275,9 @@ static int find_device(const struct options *o, char path[PATH_MAX], struct plan
 	r = plant_profile_find(o->profiles, "devices", o->device, &found);
 	if (r < 0)
 		return log_error_errno(r, "no profile of a device '%s'", o->device);
-	r = load_device(found, ret);
-	if (r == 0 && !realpath(found, path))
+	if (!realpath(found, path))
 		return log_error_errno(-errno, "%s: %m", found);
-	/* Its driver's files would be none that an AMD card has. */
-	if (r == 0 && strncmp((*ret)->gfx, "gfx", 3) != 0)
-		return log_error_errno(-ENODEV,
-				       "device '%s' is no AMD card; cofris-replay takes it",
-				       o->device);
-	return r;
+	return 0;
 }
 
 /* ---- the simulator ---- */
@@ -307,13 +317,21 @@ static int make_runtime_dir(struct simulator *s, const struct options *o)
 	return 0;
 }
 
+/* As many as asked for, of those that were captured. */
+static uint32_t n_cards(const struct simulator *s, const struct options *o)
+{
+	if (!s->capture)
+		return o->count;
+	return o->count > 0 ? MIN(o->count, s->capture->n_cards) : s->capture->n_cards;
+}
+
 static int make_machine(struct simulator *s, const struct options *o, const char *device_path)
 {
 	struct timespec t;
 	int r;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	r = sim_machine_create(s->machine_path, o->count, o->time_scale,
+	r = sim_machine_create(s->machine_path, n_cards(s, o), o->time_scale,
 			       (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec,
 			       &s->machine);
 	if (r < 0)
@@ -326,10 +344,11 @@ static int make_machine(struct simulator *s, const struct options *o, const char
 
 static int make_cards(struct simulator *s, const struct options *o)
 {
-	for (; s->n_cards < o->count; s->n_cards++) {
+	for (uint32_t n = n_cards(s, o); s->n_cards < n; s->n_cards++) {
 		uint32_t i = s->n_cards;
 		struct card_options card = {
 			.index = i,
+			.bdf = s->capture ? s->capture->cards[i].bdf : NULL,
 			.device = s->device,
 			.machine = s->machine,
 			.plant =
@@ -344,6 +363,8 @@ static int make_cards(struct simulator *s, const struct options *o)
 
 		if (r < 0)
 			return log_error_errno(r, "cannot make card %u: %m", i);
+		if (s->capture)
+			captured_set_up(s->cards[i], &s->capture->cards[i]);
 	}
 	return 0;
 }
@@ -386,7 +407,13 @@ static int start(struct simulator *s, const struct options *o)
 	char device_path[PATH_MAX];
 	int r;
 
-	r = find_device(o, device_path, &s->device);
+	if (o->capture)
+		r = captured_prepare(o->capture, o->device, o->profiles, s->folder, device_path,
+				     &s->capture);
+	else
+		r = find_device(o, device_path);
+	if (r == 0)
+		r = load_card(device_path, &s->device);
 	if (r == 0)
 		r = make_machine(s, o, device_path);
 	if (r == 0)
@@ -396,6 +423,8 @@ static int start(struct simulator *s, const struct options *o)
 	r = faults_new(s->cards, s->n_cards, &s->faults);
 	if (r == 0)
 		r = tree_new(s->cards, s->n_cards, &s->tree);
+	if (r == 0 && s->capture)
+		tree_use_capture(s->tree, s->capture);
 	if (r == 0)
 		r = write_log_open(s->log_path, s->machine, &s->log);
 	if (r == 0)
@@ -569,9 +598,13 @@ static void tidy(const struct options *o)
 	static const char *const names[] = {"machine", "control"};
 	char path[PATH_MAX];
 
-	for (size_t i = 0; o->runtime_dir && i < ARRAY_SIZE(names); i++)
+	if (!o->runtime_dir)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (make_path(path, sizeof(path), o->runtime_dir, names[i]) == 0)
 			(void)unlink(path);
+	if (o->capture)
+		captured_tidy(o->runtime_dir);
 }
 
 static int run(const struct options *o)

@@ -45,6 +45,8 @@ struct node {
 	uint32_t owner; /* the card it comes and goes with; TREE_NO_CARD: none */
 	bool of_driver; /* and with its driver */
 	const struct row *row;
+	const char *text; /* in place of the row's; NULL: the row's */
+	bool hidden;	  /* the captured card has no such file */
 };
 
 /* ---- contents ---- */
@@ -701,6 +703,40 @@ int tree_new(struct card *const *cards, uint32_t n_cards, struct tree **ret)
 	return 0;
 }
 
+/* What the capture calls a file of the card's own folder, or false for others: those that a bundle
+ * never has are always there. */
+static bool captured_name(const struct node *n, char ret[CAPTURE_PATH_MAX])
+{
+	static const char *const never[] = {"unique_id", "serial_number", "product_number"};
+	const char *slash = strrchr(n->path, '/');
+
+	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
+		if (strcmp(n->path, never[i]) == 0)
+			return false;
+	if (!S_ISREG(n->mode) || n->card == TREE_NO_CARD ||
+	    (slash && strncmp(n->path, "hwmon/", strlen("hwmon/")) != 0))
+		return false;
+	(void)snprintf(ret, CAPTURE_PATH_MAX, "%s%.80s", slash ? "hwmon/" : "",
+		       slash ? slash + 1 : n->path);
+	return true;
+}
+
+void tree_use_capture(struct tree *t, const struct capture *c)
+{
+	for (uint32_t i = TREE_ROOT; i < t->n_nodes; i++) {
+		struct node *n = &t->nodes[i];
+		char name[CAPTURE_PATH_MAX];
+		const struct capture_file *f;
+
+		if (n->card >= c->n_cards || !captured_name(n, name))
+			continue;
+		f = capture_find(&c->cards[n->card], name);
+		n->hidden = !f;
+		if (f && n->row->text)
+			n->text = f->data;
+	}
+}
+
 struct tree *tree_free(struct tree *t)
 {
 	if (t)
@@ -768,6 +804,8 @@ static bool is_there(const struct tree *t, const struct node *n)
 {
 	const struct card *card = n->owner == TREE_NO_CARD ? NULL : t->cards[n->owner];
 
+	if (n->hidden)
+		return false;
 	return !card || (n->of_driver ? card_is_bound(card) : !card_is_removed(card));
 }
 
@@ -856,7 +894,7 @@ ssize_t tree_read(struct tree *t, uint64_t node, char buffer[TREE_FILE_SIZE])
 	else if (n->row->value)
 		tree_print(&out, "%llu\n", (unsigned long long)n->row->value(card));
 	else
-		tree_print(&out, "%s", n->row->text);
+		tree_print(&out, "%s", n->text ?: n->row->text);
 	return (ssize_t)out.size;
 }
 

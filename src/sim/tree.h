@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/macros.h"
+#include "sim/capture.h"
 #include "sim/card.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,6 +24,9 @@
 struct tree;
 
 int tree_new(struct card *const *cards, uint32_t n_cards, struct tree **ret);
+/* Makes its cards' files those of the captured ones: the same are there, and what the plant does
+ * not know reads as it did. c must outlive the tree. */
+void tree_use_capture(struct tree *t, const struct capture *c);
 struct tree *tree_free(struct tree *t);
 DEFINE_CLEANUP(struct tree *, tree_free)
 

@@ -127,6 +127,7 @@ static void test_each_failure_is_a_quarantine(void **state _unused_)
 static void test_what_is_yielded_or_gone_is_not_quarantined(void **state _unused_)
 {
 	struct card_facts paused = {OURS, .paused = true}, gone = {0};
+	struct card_facts unreachable = {OURS, .unreachable = true};
 	struct card_machine c = {0};
 	struct card_situation s;
 
@@ -135,6 +136,9 @@ static void test_what_is_yielded_or_gone_is_not_quarantined(void **state _unused
 	assert_int_equal(s.state, CARD_YIELDING);
 	card_machine_judge(&c, &gone, NOW_NS, &s);
 	assert_int_equal(s.state, CARD_ABSENT);
+	/* The actuator that gave up on it is gone, too. */
+	card_machine_judge(&c, &unreachable, NOW_NS, &s);
+	assert_int_equal(s.state, CARD_QUARANTINED);
 }
 
 static void test_the_pause_doubles_up_to_a_minute(void **state _unused_)

@@ -64,6 +64,7 @@ def check_completion(ctl, script, commands):
             "cofrisctl --json ": names,
             "cofrisctl ex": {"explain"},
             "cofrisctl config ": {"check"},
+            "cofrisctl debug b": {"bundle"},
             "cofrisctl table ": {"resnet50", "vgg19"},
             "cofrisctl hold v": {"vgg19"},
             "cofrisctl hold resnet50 --level ": {"full-speed", "rated"},
@@ -75,6 +76,7 @@ def check_completion(ctl, script, commands):
             "cofrisctl cap 0000:43:00.0 o": {"off"},
             "cofrisctl --bus unix:path=/b verify ": {"0000:03:00.0"},
             "cofrisctl pause --for 8": {"8h"},
+            "cofrisctl help re": {"resume", "reload"},
             "cofrisctl hold resnet50 -- tmu": None,
         }
         for line, wanted in cases.items():

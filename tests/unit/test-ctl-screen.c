@@ -31,8 +31,11 @@ static const char decisions_text[] =
 	"   \"models\": [{\"name\": \"resnet50\", \"shape\": \"4x15\", \"reason\": \"backlog\"}]},"
 	"  {\"age_s\": 5.5, \"changed\": false, \"max_mhz\": 1725},"
 	"  {\"age_s\": 1.5, \"changed\": true, \"max_mhz\": 1143, \"predicted_power_w\": 90,"
-	"   \"models\": [{\"name\": \"resnet50\", \"shape\": \"2x15\", \"reason\": \"demand\"}]}"
-	" ]}]}";
+	"   \"models\": [{\"name\": \"resnet50\", \"shape\": \"2x15\", \"max_batch\": 4, "
+	"\"demand_rps\": 45,"
+	"    \"reason\": \"demand\"}]}"
+	" ]}, {\"bdf\": \"0000:63:00.0\", \"decisions\": ["
+	"  {\"age_s\": 9.5, \"changed\": true, \"reason\": \"paused\"}]}]}";
 
 static json_t *parse(const char *text)
 {
@@ -92,8 +95,13 @@ static void test_shows_cards_models_orders_and_decisions(void **state _unused_)
 		"0000:63:00.0 yielding: paused           -     -     -/-  15.0     -     -     -",
 		"  resnet50        98.0/   196 [##########----------]  30 p99   12.5/  20.0 "
 		"[#############-------] demand",
-		"  1.50 s  0000:43:00.0   1143 MHz   90.0 W  resnet50 on 2x15 CUs: demand",
-		"  9.50 s  0000:43:00.0   1725 MHz    140 W  resnet50 on 4x15 CUs: backlog",
+		"  1.50 s  0000:43:00.0   1143 MHz   90.0 W  resnet50 for 45.0 rps on 2x15 CUs, "
+		"batches of 4: "
+		"demand",
+		"  9.50 s  0000:43:00.0   1725 MHz    140 W  resnet50 for - rps on 4x15 CUs: "
+		"backlog",
+		/* Of the same tick. */
+		"  9.50 s  0000:63:00.0      - MHz      - W  paused",
 	};
 	struct screen *s = drawn(120, 30, status_text, decisions_text, NULL);
 

@@ -66,6 +66,8 @@ static void test_each_end_has_its_exit_status(void **state _unused_)
 		{"table", 2, "Usage: cofrisctl table MODEL"},
 		{"status x", 2, "Usage: cofrisctl status"},
 		{"config", 2, "Usage: cofrisctl config check"},
+		{"debug", 2, "Usage: cofrisctl debug bundle"},
+		{"debug tar", 2, "expected 'debug bundle'"},
 		{"help hold", 0, "Usage: cofrisctl hold MODEL [-- COMMAND...]"},
 		{"pause --help", 0, "--for TIME"},
 		{"config check --help", 0, "Usage: cofrisctl config check [FILE]"},

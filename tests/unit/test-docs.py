@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import xml.etree.ElementTree
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DOCS = os.path.join(SOURCE, "docs")
@@ -217,6 +218,22 @@ def references_exist(_args):
         for page, section in OWN_PAGES.findall(text):
             if f"{page}.{section}" not in all_pages:
                 problem(f"docs/{name}.scd names {page}({section}), which is no page")
+
+
+@check
+def picture_says_simulated(_args):
+    """README shows docs/top.svg, which is a picture of a simulated card and says so."""
+    if "(docs/top.svg)" not in read(os.path.join(SOURCE, "README.md")):
+        problem("README.md does not show docs/top.svg")
+    try:
+        root = xml.etree.ElementTree.parse(os.path.join(DOCS, "top.svg")).getroot()
+    except (OSError, xml.etree.ElementTree.ParseError) as e:
+        problem(f"docs/top.svg: {e}")
+        return
+    texts = " ".join(root.itertext())
+    for word in ("SIMULATED", "governed", "MHZ", "resnet50"):
+        if word not in texts:
+            problem(f"docs/top.svg does not show '{word}'")
 
 
 @check

@@ -130,6 +130,40 @@ static void test_missing_input_counts_as_rated_rate_and_never_as_zero(void **sta
 	bench_end(b);
 }
 
+static void test_a_held_model_counts_with_its_rated_rate_and_is_learnt_of(void **state _unused_)
+{
+	struct bench *b = bench_new(100, 1, 10);
+
+	run(b, 30);
+	for (unsigned int i = 0; i < 60; i++) {
+		b->input.models[0] = active_input(5);
+		b->input.models[0].held = true;
+		step(b);
+		assert_reason(b->decision.reason, GOVERNOR_REASON_HELD_RATED);
+		assert_true(b->decision.models[0].demand_rps == 100);
+		assert_true(b->table.rows[b->decision.models[0].row].rate_rps >= 100);
+		assert_true(b->decision.models[0].rate_rps == 10);
+	}
+	/* More demand than that is followed, and told by its own name. */
+	for (unsigned int i = 0; i < 10; i++) {
+		b->input.models[0] = active_input(200);
+		b->input.models[0].held = true;
+		step(b);
+	}
+	assert_reason(b->decision.reason, GOVERNOR_REASON_OVERLOAD);
+	/* Also of what is held between polls, and the past is not forgotten. */
+	run(b, 60);
+	b->input.models[0].held = true;
+	b->input.early = true;
+	step(b);
+	assert_reason(b->decision.reason, GOVERNOR_REASON_HELD_RATED);
+	b->input.early = false;
+	run(b, 60);
+	assert_true(b->decision.models[0].demand_rps < 50);
+	assert_int_equal(b->decision.max_mhz, 700);
+	bench_end(b);
+}
+
 static void test_an_interval_of_no_length_is_missing_input(void **state)
 {
 	struct bench *b = bench_new(100, 1, 10);
@@ -1021,6 +1055,7 @@ int main(void)
 		cmocka_unit_test(test_a_model_of_few_requests_a_second_rests_at_its_rated_row),
 		cmocka_unit_test(test_the_first_interval_of_a_worker_counts_as_rated_rate),
 		cmocka_unit_test(test_missing_input_counts_as_rated_rate_and_never_as_zero),
+		cmocka_unit_test(test_a_held_model_counts_with_its_rated_rate_and_is_learnt_of),
 		cmocka_unit_test(test_an_interval_of_no_length_is_missing_input),
 		cmocka_unit_test(test_no_worker_releases_the_card_in_the_same_step),
 		cmocka_unit_test(test_a_step_of_load_is_followed_in_the_next_decision),

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/tutorial.md: every command that it shows is run, in its order, on a machine that has nothing
+but the packages; what it says comes out does.
+
+Commands are in blocks "sh", run by one shell that ends at the first failure. A block "text" behind
+one is what it printed: its lines come in this order, possibly with others between. Dots stand for any
+text and each number for any number. Where a block only asks (cofrisctl), the reader would look
+again, and so does the test.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+
+from booted import BUILD, PATIENCE_S, SOURCE, Failure, case, check, main
+from test_packages import the_packages
+
+PAGE = os.path.join(SOURCE, "docs", "tutorial.md")
+NUMBER = re.compile(r"(?<![\w.:])\d+(?:\.\d+)?(?![\w.:]*\w)")
+DONE = "-- that was the block"
+
+
+def blocks():
+    """[(number of the line, language, text)]"""
+    found, start, language, lines = [], 0, None, []
+    with open(PAGE, encoding="utf-8") as f:
+        for number, line in enumerate(f, 1):
+            if not line.startswith("```"):
+                lines.append(line)
+            elif language is None:
+                start, language, lines = number, line[3:].strip(), []
+            else:
+                found.append((start, language, "".join(lines)))
+                language = None
+    return found
+
+
+def pattern(shown):
+    """Of a line of the page; blanks are as many as a table needs."""
+    text = NUMBER.sub("\0", " ".join(shown.split()))
+    return re.compile(re.escape(text).replace("\0", r"[\d.]+").replace(re.escape("..."), ".*"))
+
+
+def missing(shown, output):
+    """The first line of what is shown that the output lacks, or None."""
+    lines = iter(output.splitlines())
+    for wanted in shown.splitlines():
+        if not any(pattern(wanted).fullmatch(" ".join(line.split())) for line in lines):
+            return wanted
+    return None
+
+
+class Shell:
+    """What is typed into one, a block at a time."""
+
+    def __init__(self, folder):
+        self.process = subprocess.Popen(["/bin/bash"], cwd=folder, stdin=subprocess.PIPE, text=True,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self._send("set -e")
+
+    def _send(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def run(self, number, text):
+        path = "/run/block"
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        self._send(f". {path} </dev/null; echo '{DONE}'")
+        output = ""
+        for line in self.process.stdout:
+            if line.rstrip("\n") == DONE:
+                return output
+            # Without a line's end in front, too.
+            if line.rstrip("\n").endswith(DONE):
+                return output + line.rstrip("\n")[:-len(DONE)] + "\n"
+            output += line
+        raise Failure(f"{PAGE}:{number}: a command fails:\n{text}\n{output}")
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def may_be_repeated(text):
+    return all(line.startswith("cofrisctl ") for line in text.splitlines())
+
+
+def run_and_compare(shell, number, text, shown):
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        last = time.monotonic() > deadline
+        output = shell.run(number, text)
+        lacks = missing(shown, output)
+        if lacks is None:
+            print(f"{text}{output}", flush=True)
+            return
+        if last or not may_be_repeated(text):
+            raise Failure(f"{PAGE}:{number}: no line '{lacks}' in its place:\n{text}\n{output}")
+        time.sleep(0.2)
+
+
+@case(installed=False, timeout=240)
+def tutorial(_m):
+    the_packages()
+    if os.path.exists("/var/lib/man-db/auto-update"):
+        os.unlink("/var/lib/man-db/auto-update")
+    # There the reader begins.
+    shutil.copytree(BUILD + "/packages", "/root/packages")
+    shell, page, commands = Shell("/root/packages"), blocks(), 0
+    for i, (number, language, text) in enumerate(page):
+        check(language in ("sh", "text"), f"{PAGE}:{number}: a block of what is not run")
+        if language == "text":
+            check(i > 0 and page[i - 1][1] == "sh", f"{PAGE}:{number}: of no command")
+            continue
+        following = page[i + 1] if i + 1 < len(page) else (0, "", "")
+        run_and_compare(shell, number, text, following[2] if following[1] == "text" else "")
+        commands += 1
+    shell.close()
+    check(commands > 10, f"only {commands} blocks of commands were found")
+
+
+if __name__ == "__main__":
+    main()
