@@ -12,6 +12,7 @@
  * ("asked NAME FLAGS", "cancelled") and says "ready" when it takes another mode. */
 #include "base/macros.h"
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
