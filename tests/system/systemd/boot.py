@@ -417,7 +417,8 @@ def stage(build):
                 _merge(f"{folder}/{name}", f"{folder}/usr/{name}")
                 shutil.rmtree(f"{folder}/{name}")
         # Which polkit reads nowhere else.
-        actions = f"{folder}{cache_value(build, 'CMAKE_INSTALL_PREFIX')}/share/polkit-1/actions"
-        if os.path.isdir(actions):
-            shutil.copytree(actions, f"{folder}/usr/share/polkit-1/actions", dirs_exist_ok=True)
+        prefix, actions = cache_value(build, "CMAKE_INSTALL_PREFIX"), "share/polkit-1/actions"
+        if prefix != "/usr" and os.path.isdir(f"{folder}{prefix}/{actions}"):
+            shutil.copytree(f"{folder}{prefix}/{actions}", f"{folder}/usr/{actions}",
+                            dirs_exist_ok=True)
     return folder
