@@ -152,6 +152,9 @@ def top_outlives_the_daemon(m):
 @case()
 def top_without_a_terminal_is_text(m):
     governed(m)
+    with Terminal(m, "env", "TERM=unheard-of", CTL, "--bus", m.bus_address, "top") as terminal:
+        wait_for("a word about it", lambda: "exit=1" in (s := terminal.screen())
+                 and "'unheard-of' is not known" in s)
     text = ctl(m, "top", "--once")
     check("\x1b" not in text and BDF[0] in text and "SIMULATED" in text, text)
     check(document(m, "top", "--once")["gpus"][0]["bdf"] == BDF[0], "as JSON it is the status")
