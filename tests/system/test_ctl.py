@@ -114,8 +114,8 @@ def top_shows_what_is_governed(m):
     governed(m)
     command = [CTL, "--bus", m.bus_address, "top"]
     with Terminal(m, *command) as terminal:
-        screen = wait_for("the model and its decision", lambda: (
-            re.search(r"resnet50 .* \[[#-]+\] (?:demand|idle|dwell)", s := terminal.screen()) and s))
+        screen = wait_for("the model and its decision", lambda: re.search(
+            r"resnet50 .* \[[#-]+\] (?:demand|idle|dwell)", s := terminal.screen()) and s)
         check("SIMULATED" in screen, "the screen says that the card is simulated")
         line = next(x for x in screen.splitlines() if x.startswith(BDF[0]))
         mhz, limit, cus, watts = re.search(r"governed +(\d+) +(\d+) +(\d+/60) +([\d.]+) ",
@@ -152,6 +152,9 @@ def top_outlives_the_daemon(m):
 @case()
 def top_without_a_terminal_is_text(m):
     governed(m)
+    with Terminal(m, "env", "TERM=unheard-of", CTL, "--bus", m.bus_address, "top") as terminal:
+        wait_for("a word about it", lambda: "exit=1" in (s := terminal.screen())
+                 and "'unheard-of' is not known" in s)
     text = ctl(m, "top", "--once")
     check("\x1b" not in text and BDF[0] in text and "SIMULATED" in text, text)
     check(document(m, "top", "--once")["gpus"][0]["bdf"] == BDF[0], "as JSON it is the status")
@@ -230,6 +233,20 @@ def hold_ends_with_its_process_and_survives_the_daemons(m):
     check(done.returncode == 1 and not done.stdout and "resnet50" in done.stderr, f"{done}")
     check(ctl(m, "hold", "*", "--", "sh", "-c", "kill -9 $$", status=137) == "", "128 and a signal")
     ctl(m, "hold", "*", "--", "/nonexistent", status=127)
+
+
+@case()
+def names_that_control_a_terminal_are_not_printed(m):
+    m.setup()
+    # A process has the name of its file.
+    name = os.path.join(m.dir, "\x1b[2J\x07")
+    os.symlink(CTL, name)
+    m.spawn("hold", [name, "--bus", m.bus_address, "hold", "*"])
+    hold, = wait_for("a hold", lambda: orders(m, "holds"))
+    check("[2J" in hold["comm"], f"{hold}")
+    for words in (["status"], ["status", "--json"], ["top", "--once"]):
+        text = ctl(m, *words)
+        check("[2J" in text and "\x1b" not in text and "\x07" not in text, f"{words}: {text!r}")
 
 
 @case()

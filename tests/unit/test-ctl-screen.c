@@ -111,6 +111,20 @@ static void test_shows_cards_models_orders_and_decisions(void **state _unused_)
 	screen_free(s);
 }
 
+static void test_a_quarantined_card_says_when_it_is_tried_again(void **state _unused_)
+{
+	struct screen *s =
+		drawn(120, 30,
+		      "{\"gpus\": [{\"bdf\": \"0000:43:00.0\", \"state\": "
+		      "\"quarantined\", \"state_reason\": \"reset\", \"retry_s\": 7.6}]}",
+		      NULL, NULL);
+	int y = find(s, "0000:43:00.0 quarantined: reset");
+
+	assert_int_equal(find(s, "  tried again in 8 s"), y);
+	assert_int_equal(screen_style(s, y, 13), STYLE_BAD);
+	screen_free(s);
+}
+
 static void test_colours_tell_states(void **state _unused_)
 {
 	struct screen *s = drawn(120, 30, status_text, NULL, NULL);
@@ -188,6 +202,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shows_cards_models_orders_and_decisions),
+		cmocka_unit_test(test_a_quarantined_card_says_when_it_is_tried_again),
 		cmocka_unit_test(test_colours_tell_states),
 		cmocka_unit_test(test_whatever_the_size_nothing_is_drawn_outside),
 		cmocka_unit_test(test_eighty_columns_hold_the_reason),
