@@ -23,6 +23,8 @@ int actuator_client_from_fd(int fd, struct actuator_client **ret)
 		return -ENOMEM;
 	}
 	c->fd = fd;
+	/* A predecessor's replies may still be on their way. */
+	c->sequence = (uint32_t)getpid() << 16;
 	*ret = c;
 	return 0;
 }

@@ -3,6 +3,7 @@
  * on record in its state file, and whoever starts it next gives the card back. */
 #include "actuator/crash-guard.h"
 #include "actuator/io-thread.h"
+#include "actuator/notify.h"
 #include "actuator/restore.h"
 #include "actuator/server.h"
 #include "base/log.h"
@@ -23,7 +24,9 @@
 /* librocm_smi64 waits 5 s for a mutex that somebody holds before it gives up. */
 #define LOAD_DEADLINE_MS    8000
 #define RESTORE_DEADLINE_MS 2000
-#define EXIT_RESTART	    75 /* EX_TEMPFAIL: start me again */
+/* One of them late is not yet the end. */
+#define ALIVE_PER_WATCHDOG 4
+#define EXIT_RESTART	   75 /* EX_TEMPFAIL: start me again */
 
 struct options {
 	const char *runtime_dir, *sysfs_root, *backend;
@@ -311,6 +314,11 @@ static int start(struct actuator *a)
 	return 0;
 }
 
+static void say_alive(void)
+{
+	notify_service("WATCHDOG=1");
+}
+
 static int serve(struct actuator *a, int signal_fd)
 {
 	struct server_config config = {
@@ -323,7 +331,10 @@ static int serve(struct actuator *a, int signal_fd)
 	};
 
 	memcpy(config.uids, a->options.uids, sizeof(config.uids));
+	config.alive_ns = notify_watchdog_ns() / ALIVE_PER_WATCHDOG;
+	config.alive = say_alive;
 	log_info("Ready");
+	notify_service("READY=1");
 	return server_run(&config);
 }
 
@@ -384,6 +395,8 @@ int main(int argc, char **argv)
 	    asprintf(&a.state_path, "%s/state", a.options.runtime_dir) < 0)
 		return EXIT_FAILURE;
 	if (a.options.restore) {
+		/* A host that is too busy for it gives it twice the time so. */
+		(void)signal(SIGTERM, SIG_IGN);
 		r = restore_from_file(gpu_backend_sysfs(), a.options.sysfs_root, a.state_path,
 				      a.boot_id, /* runner= */ NULL);
 		if (r < 0)

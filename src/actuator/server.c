@@ -23,7 +23,7 @@ struct connection {
 struct server {
 	const struct server_config *config;
 	struct connection connections[SERVER_MAX_CONNECTIONS];
-	uint64_t last_number;
+	uint64_t last_number, last_alive_ns;
 	uint32_t refused[SERVER_MAX_PEER_UIDS], n_refused; /* said once per uid */
 };
 
@@ -187,10 +187,13 @@ static void serve_connection(struct server *s, struct connection *c)
 		end_connection(s, c);
 }
 
-static int wait_ms(const struct server_config *config)
+static int wait_ms(const struct server *s)
 {
+	const struct server_config *config = s->config;
 	uint64_t next_ns = actuator_core_next_ns(config->core), now_ns = config->clock_ns();
 
+	if (config->alive_ns > 0)
+		next_ns = MIN(next_ns, s->last_alive_ns + config->alive_ns);
 	if (next_ns == UINT64_MAX)
 		return -1;
 	if (next_ns <= now_ns)
@@ -210,7 +213,7 @@ static int server_step(struct server *s)
 	p[1] = (struct pollfd){.fd = config->listen_fd, .events = POLLIN};
 	for (int i = 0; i < SERVER_MAX_CONNECTIONS; i++)
 		p[2 + i] = (struct pollfd){.fd = s->connections[i].fd, .events = POLLIN};
-	n = poll(p, ARRAY_SIZE(p), wait_ms(config));
+	n = poll(p, ARRAY_SIZE(p), wait_ms(s));
 	if (n < 0 && errno != EINTR)
 		return -errno;
 	actuator_core_tick(config->core, config->clock_ns());
@@ -232,6 +235,17 @@ static int server_step(struct server *s)
 	return 1;
 }
 
+static void say_alive(struct server *s)
+{
+	const struct server_config *config = s->config;
+	uint64_t now_ns = config->clock_ns();
+
+	if (config->alive_ns == 0 || now_ns < s->last_alive_ns + config->alive_ns)
+		return;
+	s->last_alive_ns = now_ns;
+	config->alive();
+}
+
 int server_run(const struct server_config *config)
 {
 	struct server s = {.config = config};
@@ -239,9 +253,8 @@ int server_run(const struct server_config *config)
 
 	for (int i = 0; i < SERVER_MAX_CONNECTIONS; i++)
 		s.connections[i].fd = -1;
-	do
-		r = server_step(&s);
-	while (r > 0);
+	while ((r = server_step(&s)) > 0)
+		say_alive(&s);
 	for (int i = 0; i < SERVER_MAX_CONNECTIONS; i++)
 		if (s.connections[i].fd >= 0) {
 			(void)shutdown(s.connections[i].fd, SHUT_RDWR);

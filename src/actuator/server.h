@@ -15,6 +15,9 @@ struct server_config {
 	uint32_t n_uids;    /* accepted besides uid 0 and our own */
 	uint32_t uids[SERVER_MAX_PEER_UIDS];
 	uint64_t (*clock_ns)(void);
+	/* Called after a turn of the loop that has come to its end, about so often (0: never). */
+	uint64_t alive_ns;
+	void (*alive)(void);
 };
 
 /* Serves until signal_fd is readable (returns 0) or the core is lost (-ECONNABORTED), or fails with

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <string.h>
+#include <sysexits.h>
 #include <systemd/sd-daemon.h>
 
 struct arguments {
@@ -135,6 +136,7 @@ static int kept_actuator_fd(void)
 	return found;
 }
 
+/* The exit status, or a negative errno. */
 static int run(struct arguments *a)
 {
 	_cleanup_(manager_freep) struct manager *m = NULL;
@@ -155,6 +157,9 @@ static int run(struct arguments *a)
 	options.place.folders[1] = a->surfaces ? NULL : a->data_surfaces;
 	options.actuator_fd = kept_actuator_fd();
 	r = manager_new(&options, &m);
+	/* So that the service manager does not try on. */
+	if (r == -EBADMSG)
+		return EX_CONFIG;
 	if (r < 0)
 		return r;
 	return manager_run(m);
@@ -174,5 +179,5 @@ int main(int argc, char **argv)
 	r = run(&a);
 	if (r < 0)
 		log_error_errno(r, "Stopped: %m");
-	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return r < 0 ? EXIT_FAILURE : r;
 }

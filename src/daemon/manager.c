@@ -5,6 +5,7 @@
 #include "daemon/bus.h"
 #include "daemon/early.h"
 #include "daemon/manager-internal.h"
+#include "daemon/service.h"
 #include "daemon/session.h"
 #include "daemon/unit.h"
 #include <errno.h>
@@ -14,7 +15,6 @@
 
 #define MANAGER_ASK_NS	     (10 * NSEC_PER_SEC)
 #define MANAGER_ASK_FIRST_NS (500 * NSEC_PER_MSEC)
-#define MANAGER_FD_NAME	     "actuator"
 
 uint64_t manager_now_ns(const struct manager *m)
 {
@@ -148,15 +148,6 @@ static void ask_when_due(struct manager *m, uint64_t now_ns)
 	link_ask_cards(m->link);
 }
 
-/* Only a tick that has come to its end says that the daemon lives. */
-static void feed_watchdog(struct manager *m, uint64_t now_ns)
-{
-	if (m->watchdog_ns == 0 || now_ns - m->last_watchdog_ns < m->watchdog_ns / 4)
-		return;
-	m->last_watchdog_ns = now_ns;
-	(void)sd_notify(0, "WATCHDOG=1");
-}
-
 static void tick(struct manager *m, uint64_t now_ns)
 {
 	struct session *s;
@@ -187,7 +178,7 @@ static void tick(struct manager *m, uint64_t now_ns)
 	ask_when_due(m, now_ns);
 	manager_update_status(m);
 	bus_tell(m->bus, now_ns);
-	feed_watchdog(m, now_ns);
+	service_feed(m, now_ns);
 }
 
 int manager_on_tick(sd_event_source *source, uint64_t usec, void *userdata)
@@ -297,13 +288,13 @@ void manager_on_down(void *userdata, int error)
 		manager_stop_progress(m);
 }
 
-/* In the service manager's store the connection outlives a crash, so that only the lease runs. */
-void manager_on_connection(void *userdata _unused_, int fd, bool up)
+/* In the service manager's store the connection outlives us, so that only the lease runs. */
+void manager_on_connection(void *userdata, int fd, bool up)
 {
 	if (up)
-		(void)sd_pid_notify_with_fds(0, 0, "FDSTORE=1\nFDNAME=" MANAGER_FD_NAME, &fd, 1);
+		service_keep_connection(userdata, fd);
 	else
-		(void)sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=" MANAGER_FD_NAME);
+		service_drop_connection(userdata);
 }
 
 void manager_add_units(struct manager *m)

@@ -65,12 +65,16 @@ struct manager {
 	struct pauses pauses;
 	struct bus *bus; /* NULL without one */
 	bool bus_settled, cards_settled, ready, stopping;
-	uint64_t last_tick_ns, watchdog_ns, last_watchdog_ns;
+	uint64_t last_tick_ns;
+	/* What the service manager does for us (service.h). */
+	bool watched, connection_kept;
+	uint64_t watchdog_ns, last_watchdog_ns;
 	char status[192]; /* one line for people: what is governed, or why nothing is */
 	FILE *record;
 	char *record_buffer;
 };
 
+/* -EBADMSG: the configuration will not do, which has been logged. */
 int manager_new(const struct manager_options *options, struct manager **ret);
 struct manager *manager_free(struct manager *m);
 DEFINE_CLEANUP(struct manager *, manager_free)

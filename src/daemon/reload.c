@@ -5,13 +5,13 @@
 #include "daemon/bus.h"
 #include "daemon/early.h"
 #include "daemon/manager-internal.h"
+#include "daemon/service.h"
 #include "daemon/session.h"
 #include "daemon/unit.h"
 #include <errno.h>
 #include <malloc.h>
 #include <stdarg.h>
 #include <string.h>
-#include <systemd/sd-daemon.h>
 
 struct reload {
 	struct manager *manager;
@@ -170,7 +170,7 @@ int manager_reload(struct manager *m, char *why, size_t size)
 	struct config_source source = {.file = m->options.config_file};
 	int r;
 
-	(void)sd_notify(0, "RELOADING=1");
+	service_reloading(m);
 	r = config_load(&source, &reload.config, &error);
 	if (r < 0)
 		config_error_format(&error, why, size);
@@ -189,7 +189,7 @@ int manager_reload(struct manager *m, char *why, size_t size)
 		log_error("Configuration not loaded, the old one stays: %s", why);
 	}
 	manager_update_status(m);
-	(void)sd_notify(0, "READY=1");
+	service_ready(m);
 	return r;
 }
 

@@ -4,6 +4,7 @@
 #include "base/units.h"
 #include "daemon/bus.h"
 #include "daemon/manager-internal.h"
+#include "daemon/service.h"
 #include "daemon/session.h"
 #include "daemon/unit.h"
 #include <errno.h>
@@ -26,7 +27,7 @@ static void say_ready(struct manager *m)
 	m->ready = true;
 	m->startup = sd_event_source_disable_unref(m->startup);
 	manager_update_status(m);
-	(void)sd_notify(0, "READY=1");
+	service_ready(m);
 	log_info("ready");
 }
 
@@ -74,6 +75,10 @@ static int on_stop(sd_event_source *s _unused_, const struct signalfd_siginfo *s
 	m->stopping = true;
 	(void)sd_notify(0, "STOPPING=1");
 	m->listen = sd_event_source_disable_unref(m->listen);
+	/* A restart is not to be seen on the cards: the next one adopts them with the connection.
+	 * If there is none, the service manager closes it, and the actuator gives them back. */
+	if (m->connection_kept)
+		return sd_event_exit(m->event, 0);
 	TAILQ_FOREACH(u, &m->units, entry)
 	unit_let_go(u, now_ns);
 	(void)sd_event_add_time_relative(m->event, NULL, CLOCK_MONOTONIC, MANAGER_STOP_USEC, 0,
@@ -139,7 +144,7 @@ static int add_link(struct manager *m)
 
 static int add_timers(struct manager *m)
 {
-	uint64_t now_usec, watchdog_usec = 0;
+	uint64_t now_usec;
 	int r;
 
 	r = sd_event_now(m->event, CLOCK_MONOTONIC, &now_usec);
@@ -150,8 +155,7 @@ static int add_timers(struct manager *m)
 			      MANAGER_ACCURACY_USEC, manager_on_tick, m);
 	if (r < 0)
 		return r;
-	if (sd_watchdog_enabled(0, &watchdog_usec) > 0)
-		m->watchdog_ns = watchdog_usec * NSEC_PER_USEC;
+	service_init(m);
 	return sd_event_add_time_relative(m->event, &m->startup, CLOCK_MONOTONIC,
 					  MANAGER_STARTUP_USEC, 0, on_startup_timeout, m);
 }
@@ -168,7 +172,7 @@ static int load_first_config(struct manager *m)
 		config_error_format(&error, text, sizeof(text));
 		log_error("%s", text);
 	}
-	return r;
+	return r < 0 && r != -ENOMEM ? -EBADMSG : r;
 }
 
 static void raise_file_limit(void)
@@ -269,10 +273,5 @@ int manager_run(struct manager *m)
 	int r;
 
 	r = manager_start(m);
-	if (r < 0)
-		return r;
-	r = sd_event_loop(m->event);
-	if (link_connected(m->link))
-		manager_on_connection(m, -1, /* up= */ false);
-	return r;
+	return r < 0 ? r : sd_event_loop(m->event);
 }

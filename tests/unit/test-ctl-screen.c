@@ -93,13 +93,11 @@ static void test_shows_cards_models_orders_and_decisions(void **state _unused_)
 		"held: vgg19 at rated by sh (pid 7): demo",
 		"0000:43:00.0 governed                1032  1143   30/60  88.2   225  45.0    37",
 		"0000:63:00.0 yielding: paused           -     -     -/-  15.0     -     -     -",
-		"  resnet50        98.0/   196 [##########----------]  30 p99   12.5/  20.0 "
-		"[#############-------] demand",
-		"  1.50 s  0000:43:00.0   1143 MHz   90.0 W  resnet50 for 45.0 rps on 2x15 CUs, "
-		"batches of 4: "
-		"demand",
-		"  9.50 s  0000:43:00.0   1725 MHz    140 W  resnet50 for - rps on 4x15 CUs: "
-		"backlog",
+		"  resnet50        98.0/   196 [##########----------]  30 p99   12.5/  20.0 [####",
+		" 20.0 [#############-------] demand",
+		"  1.50 s  0000:43:00.0   1143 MHz   90.0 W  resnet50 for 45.0 rps on 2x15 CUs",
+		" on 2x15 CUs, batches of 4: demand",
+		"  9.50 s  0000:43:00.0   1725 MHz    140 W  resnet50 for - rps on 4x15 CUs: ba",
 		/* Of the same tick. */
 		"  9.50 s  0000:63:00.0      - MHz      - W  paused",
 	};

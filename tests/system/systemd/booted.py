@@ -277,6 +277,11 @@ class Machine:
     def status(self):
         return json.loads(self.cofrisctl("status", "--json").stdout)
 
+    def state(self, index=0):
+        """Of a card, by the daemon; nothing while it does not answer."""
+        result = self.cofrisctl("status", "--json", check_exit=False)
+        return json.loads(result.stdout)["gpus"][index]["state"] if result.returncode == 0 else ""
+
     def busctl(self, *arguments, user=None, check_exit=True):
         """busctl on the system bus, as "call", "org.cofris1", ..."""
         return self.run("busctl", "--system", *arguments, user=user, check_exit=check_exit)
