@@ -115,7 +115,7 @@ def top_shows_what_is_governed(m):
     command = [CTL, "--bus", m.bus_address, "top"]
     with Terminal(m, *command) as terminal:
         screen = wait_for("the model and its decision", lambda: re.search(
-            r"resnet50 .* \[[#-]+\] (?:demand|idle|dwell)", s := terminal.screen()) and s)
+            r"resnet50 .* \[[#-]+\] +[\d.-]+ (?:demand|idle|dwell)", s := terminal.screen()) and s)
         check("SIMULATED" in screen, "the screen says that the card is simulated")
         line = next(x for x in screen.splitlines() if x.startswith(BDF[0]))
         mhz, limit, cus, watts = re.search(r"governed +(\d+) +(\d+) +(\d+/60) +([\d.]+) ",
