@@ -21,8 +21,8 @@ enum ctl_exit {
 #define CTL_MANAGER CTL_NAME ".Manager"
 
 #define CTL_TIMEOUT (5 * USEC_PER_SEC)
-/* Of what may be asked of an administrator first. */
-#define CTL_WRITE_TIMEOUT (60 * USEC_PER_SEC)
+/* Of what an administrator's password may be asked for first, which the daemon waits 90 s for. */
+#define CTL_WRITE_TIMEOUT (100 * USEC_PER_SEC)
 
 #define CTL_CAP_CONFIG UINT64_C(0)
 #define CTL_CAP_OFF    UINT64_MAX

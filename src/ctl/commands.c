@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* A reload derives the tables of every model anew. */
-#define RELOAD_TIMEOUT (120 * USEC_PER_SEC)
+#define RELOAD_TIMEOUT (CTL_WRITE_TIMEOUT + 120 * USEC_PER_SEC)
 #define REASON_MAX     200 /* as the daemon */
 #define PAUSE_MAX_NS   (UINT64_C(10) * 366 * 24 * 3600 * NSEC_PER_SEC)
 

@@ -115,8 +115,8 @@ static int prepare(struct hold *h)
 	for (size_t i = 0; i < ARRAY_SIZE(signals) && r >= 0; i++)
 		r = sd_event_add_signal(h->event, NULL, signals[i], on_signal, h);
 	if (r >= 0)
-		r = sd_event_add_time_relative(h->event, &h->retry, CLOCK_MONOTONIC, UINT64_MAX, 0,
-					       on_retry, h);
+		r = sd_event_add_time(h->event, &h->retry, CLOCK_MONOTONIC, UINT64_MAX, 0, on_retry,
+				      h);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(h->retry, SD_EVENT_OFF);
 	if (r >= 0)

@@ -61,6 +61,16 @@ static const struct metric model_metrics[] = {
 	 NULL, "service_factor", 1},
 };
 
+/* Over all cards. */
+static const struct metric total_metrics[] = {
+	{"cofris_model_requests", "counter", "", "Requests that arrived.", NULL, "requests", 1},
+	{"cofris_model_completions", "counter", "", "Requests that ended well.", NULL,
+	 "completions", 1},
+	{"cofris_model_failures", "counter", "", "Requests that failed.", NULL, "failures", 1},
+	{"cofris_model_late", "counter", "", "Requests that ended beyond the objective.", NULL,
+	 "late", 1},
+};
+
 /* Those of latency have the percentile as a label, too. */
 static const struct metric latency_metrics[] = {
 	{"cofris_model_objective_seconds", "gauge", "seconds", "Latency objective.", NULL, "slo_ms",
@@ -136,6 +146,25 @@ static void add_gpus(json_t *families, const json_t *gpus)
 
 		json_array_foreach(gpus, i, gpu)
 			add_value(family, &gpu_metrics[k], gpu, gpu_labels(gpu));
+		finish(families, family);
+	}
+}
+
+static void add_totals(json_t *families, const json_t *models)
+{
+	const json_t *model;
+	size_t i;
+
+	for (size_t k = 0; k < ARRAY_SIZE(total_metrics); k++) {
+		json_t *family = family_of(&total_metrics[k]);
+
+		json_array_foreach(models, i, model)
+		{
+			json_t *labels = json_object();
+
+			(void)json_object_set(labels, "model", json_object_get(model, "name"));
+			add_value(family, &total_metrics[k], model, labels);
+		}
 		finish(families, family);
 	}
 }
@@ -236,6 +265,7 @@ json_t *metrics_document(const json_t *status)
 	add_daemon(families, status);
 	add_gpus(families, gpus);
 	add_states(families, gpus);
+	add_totals(families, json_object_get(status, "models"));
 	for (size_t i = 0; i < ARRAY_SIZE(model_metrics); i++)
 		add_models(families, gpus, &model_metrics[i], false);
 	for (size_t i = 0; i < ARRAY_SIZE(latency_metrics); i++)
@@ -270,7 +300,8 @@ static void write_sample(const json_t *family, const json_t *sample, FILE *file)
 		(void)fputc('"', file);
 		separator = ",";
 	}
-	(void)fprintf(file, "%s %.9g\n", json_object_size(labels) > 0 ? "}" : "",
+	/* Whole numbers below 10^15 as they are. */
+	(void)fprintf(file, "%s %.15g\n", json_object_size(labels) > 0 ? "}" : "",
 		      json_number_value(json_object_get(sample, "value")));
 }
 

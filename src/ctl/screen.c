@@ -233,6 +233,8 @@ static void draw_gpu(struct pen *p, const json_t *gpu)
 	    number(b, number_in(gpu, "temperature_c")), whole(c, number_in(gpu, "busy_percent")));
 	if (json_is_true(json_object_get(gpu, "simulated")))
 		put(p, STYLE_DIM, "  simulated");
+	if (!isnan(number_in(gpu, "retry_s")))
+		put(p, STYLE_WARNING, "  tried again in %.0f s", number_in(gpu, "retry_s"));
 	next_line(p);
 }
 

@@ -101,8 +101,21 @@ static char *cell_verdict(const json_t *o, const char *key)
 	return strdup(json_is_true(json_object_get(o, key)) ? "ok" : "DIFFERS");
 }
 
+/* "mask of resnet50 (pid 7)" of what is about a worker. */
+static char *cell_what(const json_t *o, const char *key)
+{
+	char *text;
+
+	if (!json_is_string(json_object_get(o, "model")))
+		return cell_text(o, key);
+	return asprintf(&text, "%s of %s (pid %.0f)", text_of(o, key), text_of(o, "model"),
+			json_number_value(json_object_get(o, "pid"))) < 0
+		       ? NULL
+		       : text;
+}
+
 static const struct column check_columns[] = {
-	{"CHECK", "what", cell_text, 0},
+	{"CHECK", "what", cell_what, 0},
 	{"WANTED", "wanted", cell_any, 0},
 	{"FOUND", "found", cell_any, 0},
 	{"", "ok", cell_verdict, 0},
@@ -119,6 +132,8 @@ static int print_checks(const json_t *gpu)
 	(void)printf("%s: %s\n", text_of(gpu, "bdf"),
 		     json_is_true(json_object_get(gpu, "ok")) ? "as it should be"
 							      : "NOT as it should be");
+	if (json_is_string(json_object_get(gpu, "error")))
+		(void)printf("not read: %s\n", text_of(gpu, "error"));
 	if (json_array_size(checks) == 0)
 		return 0;
 	r = columns_add(t, check_columns, ARRAY_SIZE(check_columns));

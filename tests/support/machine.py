@@ -238,13 +238,15 @@ class Machine:
                      bus="bus"):
         """An unprivileged uid with an empty capability set, as the unit runs it."""
         run = os.path.join(self.dir, run)
-        os.makedirs(run, exist_ok=True)
-        os.chown(run, DAEMON_UID, DAEMON_UID)
+        state = os.path.join(self.dir, "state")
+        for folder in (run, os.path.join(state, "daemon")):
+            os.makedirs(folder, exist_ok=True)
+            os.chown(folder, DAEMON_UID, DAEMON_UID)
         before = self.log(name).count("ready") if name in self.logs else 0
         child = self.spawn(name, [
             "setpriv", f"--reuid={DAEMON_UID}", f"--regid={DAEMON_UID}", "--clear-groups",
             "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs",
-            os.path.join(BIN, "cofrisd"), "--runtime-dir", run,
+            os.path.join(BIN, "cofrisd"), "--runtime-dir", run, "--state-dir", state,
             "--config", os.path.join(self.dir, f"{config}.conf"),
             "--actuator", self.actuator_socket, "--surfaces", os.path.join(self.dir, "surfaces"),
             "--bus", f"unix:path={self.dir}/{bus}", *options])

@@ -33,6 +33,11 @@ class Watcher:
     def ticks(self):
         return struct.unpack_from("<Q", self.page, 128)[0]
 
+    def leave(self):
+        self.page.close()
+        os.close(self.memory)
+        self.socket.close()
+
     def watch(self, seconds):
         """Ticks, and the longest time without one."""
         began = last = time.monotonic()

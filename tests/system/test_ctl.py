@@ -114,8 +114,8 @@ def top_shows_what_is_governed(m):
     governed(m)
     command = [CTL, "--bus", m.bus_address, "top"]
     with Terminal(m, *command) as terminal:
-        screen = wait_for("the model and its decision", lambda: (
-            re.search(r"resnet50 .* \[[#-]+\] (?:demand|idle|dwell)", s := terminal.screen()) and s))
+        screen = wait_for("the model and its decision", lambda: re.search(
+            r"resnet50 .* \[[#-]+\] (?:demand|idle|dwell)", s := terminal.screen()) and s)
         check("SIMULATED" in screen, "the screen says that the card is simulated")
         line = next(x for x in screen.splitlines() if x.startswith(BDF[0]))
         mhz, limit, cus, watts = re.search(r"governed +(\d+) +(\d+) +(\d+/60) +([\d.]+) ",
@@ -152,6 +152,9 @@ def top_outlives_the_daemon(m):
 @case()
 def top_without_a_terminal_is_text(m):
     governed(m)
+    with Terminal(m, "env", "TERM=unheard-of", CTL, "--bus", m.bus_address, "top") as terminal:
+        wait_for("a word about it", lambda: "exit=1" in (s := terminal.screen())
+                 and "'unheard-of' is not known" in s)
     text = ctl(m, "top", "--once")
     check("\x1b" not in text and BDF[0] in text and "SIMULATED" in text, text)
     check(document(m, "top", "--once")["gpus"][0]["bdf"] == BDF[0], "as JSON it is the status")
@@ -181,6 +184,144 @@ def health_tells_what_is_wrong(m):
     daemon.wait()
     check(ctl(m, "health", status=3) == "cofris UNKNOWN: cofrisd is not on this bus\n",
           "no daemon is said on stdout, too")
+
+
+def orders(m, kind):
+    return m.status()[kind]
+
+
+@case()
+def hold_lasts_as_long_as_its_command(m):
+    governed(m)
+    gone = os.path.join(m.dir, "done")
+    script = f"until test -e {gone}; do sleep 0.05; done; exit 7"
+    held = m.spawn("hold", [CTL, "--bus", m.bus_address, "hold", "resnet50", "--reason", "demo",
+                            "--json", "--", "sh", "-c", script])
+    wait_for("full speed", lambda: m.card()["soft_high_mhz"] == 1725)
+    hold, = orders(m, "holds")
+    check((hold["model"], hold["level"], hold["reason"], hold["pid"]) ==
+          ("resnet50", "full-speed", "demo", held.pid), f"{hold}")
+    root = json.loads(m.log("hold").splitlines()[0])
+    check(root["schema"] == 1 and root["cookie"] == hold["cookie"], f"{root}")
+    check("demo" in ctl(m, "status"), "status shows it")
+    with open(gone, "w"):
+        pass
+    check(held.wait(60) == 7, "the exit status is the command's")
+    wait_for("its end", lambda: not orders(m, "holds"))
+    wait_for("a lower clock", lambda: m.card()["soft_high_mhz"] < 1725)
+
+
+@case()
+def hold_ends_with_its_process_and_survives_the_daemons(m):
+    _, daemon = m.setup()
+    held = m.spawn("hold", [CTL, "--bus", m.bus_address, "hold", "*", "--level", "rated"])
+    wait_for("a hold", lambda: orders(m, "holds"))
+    daemon.kill()
+    daemon.wait()
+    m.start_daemon()
+    hold, = wait_for("it again, by a new daemon", lambda: orders(m, "holds"))
+    check(hold["level"] == "rated" and hold["reason"] == "by hand", f"{hold}")
+    held.terminate()
+    check(held.wait(60) == 0, "a signal is its end")
+    wait_for("no hold", lambda: not orders(m, "holds"))
+    held = m.spawn("hold", [CTL, "--bus", m.bus_address, "hold", "*"])
+    wait_for("a hold", lambda: orders(m, "holds"))
+    held.kill()
+    wait_for("no hold of a killed process", lambda: not orders(m, "holds"))
+    done = subprocess.run([CTL, "--bus", m.bus_address, "hold", "resnet5", "--", "echo", "ran"],
+                          capture_output=True, text=True)
+    check(done.returncode == 1 and not done.stdout and "resnet50" in done.stderr, f"{done}")
+    check(ctl(m, "hold", "*", "--", "sh", "-c", "kill -9 $$", status=137) == "", "128 and a signal")
+    ctl(m, "hold", "*", "--", "/nonexistent", status=127)
+
+
+@case()
+def names_that_control_a_terminal_are_not_printed(m):
+    m.setup()
+    # A process has the name of its file.
+    name = os.path.join(m.dir, "\x1b[2J\x07")
+    os.symlink(CTL, name)
+    m.spawn("hold", [name, "--bus", m.bus_address, "hold", "*"])
+    hold, = wait_for("a hold", lambda: orders(m, "holds"))
+    check("[2J" in hold["comm"], f"{hold}")
+    for words in (["status"], ["status", "--json"], ["top", "--once"]):
+        text = ctl(m, *words)
+        check("[2J" in text and "\x1b" not in text and "\x07" not in text, f"{words}: {text!r}")
+
+
+@case()
+def pause_and_resume(m):
+    governed(m)
+    found = m.baseline()
+    root = document(m, "pause", BDF[0], "--for", "2h", "--reason", "new fan")
+    check(root["for_s"] == 7200 and root["gpu"] == BDF[0], f"{root}")
+    wait_for("the card as found", lambda: m.card()["perf_level"] == "auto")
+    pause, = orders(m, "pauses")
+    check(pause["persistent"] and 7000 < pause["left_s"] <= 7200, f"{pause}")
+    gpu = wait_for("its state", lambda: (g := m.status()["gpus"][0])["state"] == "yielding" and g)
+    check(gpu["state_reason"] == "paused", f"{gpu['state_reason']}")
+    for text in (ctl(m, "status"), ctl(m, "health", status=1), ctl(m, "top", "--once")):
+        check("new fan" in text and "paused" in text, text)
+    check("cofris_pauses 1\n" in ctl(m, "metrics"), "metrics count it")
+    check(document(m, "resume", BDF[0])["ok"], "resume says so")
+    check(not orders(m, "pauses"), "no pause stands")
+    wait_for("a governed card", lambda: m.card()["perf_level"] == "manual")
+    check(found["cap_uw"] == m.baseline()["cap_uw"], "the cap is as it was")
+    check("0000:99:00.0" in subprocess.run([CTL, "--bus", m.bus_address, "pause", "0000:99:00.0"],
+                                           capture_output=True, text=True).stderr, "no such card")
+
+
+@case()
+def verify_tells_when_the_card_differs(m):
+    governed(m)
+
+    def verdict():
+        done = subprocess.run([CTL, "--bus", m.bus_address, "verify", "--json"],
+                              capture_output=True, text=True)
+        check(done.returncode in (0, 1), done.stderr)
+        return done.returncode, json.loads(done.stdout)
+
+    wait_for("all as it should be", lambda: verdict()[0] == 0)
+    text = ctl(m, "verify", BDF[0])
+    check(f"{BDF[0]}: as it should be" in text and "perf_level" in text, text)
+    # Somebody else writes; the daemon may put it right at once.
+    m.fault("drop-writes:0:pp_dpm_sclk")
+    m.fault("foreign-manual:0:0:0")
+    m.fault("content:0:power_dpm_force_performance_level:high\\n")
+    code, root = wait_for("a difference", lambda: (v := verdict())[0] == 1 and v)
+    bad = [c["what"] for c in root["gpus"][0]["checks"] if not c["ok"]]
+    check(root["ok"] is False and bad, f"{root}")
+    ctl(m, "verify", "0000:99:00.0", status=1)
+
+
+@case()
+def every_command_has_a_document(m):
+    m.setup()
+    for words in (["status"], ["table", "resnet50"], ["explain"], ["verify"], ["cap"],
+                  ["cap", BDF[0], "150W"], ["reload"], ["metrics"], ["top", "--once"], ["version"],
+                  ["help"], ["health"], ["config", "check", os.path.join(m.dir, "cofris.conf")],
+                  ["resume"], ["explain", "--last", "3"]):
+        document(m, *words)
+    bundle = os.path.join(m.dir, "bundle.tar")
+    root = document(m, "debug", "bundle", bundle)
+    for member in ("status.json", "explain.json", "decisions.json", "verify.json",
+                   "table-resnet50.json", f"sysfs/{BDF[0]}/pp_dpm_sclk"):
+        check(member in root["members"], f"{member} is not in {root['members']}")
+    inside = subprocess.run(["tar", "-xOf", bundle, "cofris-bundle/status.json"],
+                            capture_output=True, text=True, check=True).stdout
+    check(json.loads(inside)["gpus"][0]["bdf"] == BDF[0], "the status is the daemon's")
+
+
+@case()
+def reload_of_a_bad_file_names_its_line(m):
+    m.setup()
+    before = m.status()["gpus"][0]["state"]
+    m.write_config(text="[daemon]\nallow_simulated = yes\nmode = goven\n")
+    done = subprocess.run([CTL, "--bus", m.bus_address, "reload"], capture_output=True, text=True)
+    check(done.returncode == 1 and "cofris.conf:3: " in done.stderr, done.stderr)
+    check(m.status()["gpus"][0]["state"] == before, "nothing has changed")
+    check("configuration not loaded" in ctl(m, "top", "--once"), "top says it")
+    check("configuration not loaded" in ctl(m, "health", status=1), "health says it")
 
 
 if __name__ == "__main__":

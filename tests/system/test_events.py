@@ -128,11 +128,12 @@ class Server:
 # ---- the events ----
 
 class Event:
-    def __init__(self, name, begin, states, heal=None, idle=None, low=False):
+    def __init__(self, name, begin, states, heal=None, idle=None, low=False, ours=False):
         """states, idle: one of them comes, with and without a worker; None: nothing shows. low:
-        what cannot be written may stay low until it is healed."""
+        what cannot be written may stay low until it is healed. ours: means nothing on a card
+        that is not governed."""
         self.name, self.begin, self.heal = name, begin, heal
-        self.states, self.idle, self.low = states, idle, low
+        self.states, self.idle, self.low, self.ours = states, idle, low, ours
 
 
 def fault(spec):
@@ -200,7 +201,7 @@ EVENTS = [
           heal=tell("bind", "pci", DRIVER="amdgpu")),
     Event("a reset of which nobody tells", fault("reset"), DRIFT),
     Event("a reset that takes its time", fault("resetting"), REFUSED, heal=heal("resetting"),
-          idle=None, low=True),
+          low=True),
     Event("unbound and bound", all_of(fault("unbound"), tell("unbind", "pci")), GONE, idle=GONE,
           heal=heal("unbound", tell("bind", "pci"))),
     Event("removed and added", all_of(fault("removed"), tell("remove")), GONE, idle=GONE,
@@ -208,10 +209,10 @@ EVENTS = [
     Event("bound anew in no time", fault("rebind"), REFUSED),
     Event("every file gives ENODEV", fault("absent"), REFUSED, low=True,
           heal=heal("absent", tell("change"))),
-    Event("another level by hand", by_hand("power_dpm_force_performance_level", "auto"), DRIFT),
-    Event("a fixed level by hand", by_hand("power_dpm_force_performance_level", "high"), DRIFT),
+    Event("another level by hand", by_hand("power_dpm_force_performance_level", "auto"), DRIFT, ours=True),
+    Event("a fixed level by hand", by_hand("power_dpm_force_performance_level", "high"), DRIFT, ours=True),
     Event("a process that is no worker", strange_process, ["degraded foreign-load"],
-          heal=end_stranger, idle=None),
+          heal=end_stranger, ours=True),
     Event("the sensor of power fails", fault("errno:power1_average:EIO"), LOST,
           heal=heal("errno")),
     Event("the sensor of power is busy", fault("errno:power1_average:EBUSY"), LOST,
@@ -227,15 +228,16 @@ EVENTS = [
 ]
 
 
-def run_events(s, events, idle=False):
+def run_events(s, events, idle=False, changing=False):
     for number, event in enumerate(events):
         i = number % s.cards
         states = event.idle if idle else event.states
-        if idle and event.begin in (strange_process,):
+        if idle and event.ours:
             continue
         print(f"{event.name} (card {i})", flush=True)
         event.begin(s, i)
-        if states:
+        # A limit that is written at that moment takes the card back before anybody has looked.
+        if states and not (changing and states == DRIFT):
             s.wait_state(i, states)
         if not event.low:
             wait_for(f"{event.name}: not low", lambda: not s.low(i), period=0.005)
@@ -254,10 +256,213 @@ def run_events(s, events, idle=False):
 STEADY = ("--rate", "40", "--duration", "900s")
 
 
+def changing(m):
+    """A burst every five seconds: boosts, and writes all the time."""
+    path = os.path.join(m.dir, "bursts.csv")
+    with open(path, "w") as f:
+        f.write("t_s,load\n")
+        for t in range(0, 900, 5):
+            f.write(f"{t},0.1\n{t + 3.999},0.1\n{t + 4},0.7\n{t + 4.999},0.7\n")
+    return ("--load", path, "--rated-rps", "246")
+
+
+def of(*words):
+    """Those whose names have one of the words."""
+    return [e for e in EVENTS if any(word in e.name for word in words)]
+
+
 @case(count=CARDS)
 def events_on_governed_cards(m):
     s = Server(m, STEADY)
     run_events(s, EVENTS)
+    s.end()
+
+
+@case(count=CARDS)
+def events_on_cards_whose_load_changes(m):
+    s = Server(m, changing(m))
+    run_events(s, EVENTS, changing=True)
+    s.end()
+
+
+@case(count=CARDS)
+def events_on_idle_cards(m):
+    s = Server(m)
+    run_events(s, EVENTS, idle=True)
+    s.serve(STEADY)
+    s.end()
+
+
+@case(count=CARDS)
+def events_through_the_cards_own_files(m):
+    s = Server(m, STEADY, backend="sysfs")
+    run_events(s, of("a reset", "bound", "ENODEV", "hangs", "level", "sensor"))
+    s.end()
+
+
+# ---- what takes more than one step ----
+
+@case(count=1)
+def a_card_that_comes_later_is_governed_without_a_restart(m):
+    """Nobody tells of it, as in a container."""
+    m.fault("removed:0")
+    s = Server(m, cards=0, udev=False)
+    s.cards = 1
+    check(s.state(0) == "unknown", "there is no card")
+    check("no card" in m.status()["status"], f"the status says so: {m.status()['status']}")
+    m.heal()
+    s.wait_state(0, ["governed idle"])
+    s.found = [m.baseline()]
+    s.serve(STEADY)
+    m.fault("removed:0")
+    s.wait_state(0, GONE)
+    m.heal()
+    s.wait_governed(0)
+    s.end()
+
+
+@case(count=1)
+def a_configured_card_is_taken_at_its_uevent(m):
+    """Sooner than it would be asked for."""
+    uevent.udev_runs(m.dir)
+    m.fault("removed:0")
+    m.start_bus()
+    m.surface()
+    m.write_config()
+    keeper = Keeper(m, "auto")
+    m.start_daemon()
+
+    def state():
+        return m.status()["gpus"][0]["state"]
+
+    def come():
+        m.fault("removed:0")
+        uevent.send("remove", BDF[0])
+        wait_for("absent", lambda: state() == "absent")
+        m.heal()
+        uevent.send("add", BDF[0])
+
+    within(come, ("there", 4, lambda: state() == "governed"))
+    keeper.stop()
+
+
+@case(count=1)
+def a_flood_of_uevents_disturbs_nobody(m):
+    s = Server(m, STEADY, cards=1)
+    before = s.gpu(0)["decisions"]
+    for _ in range(40):
+        uevent.send("change", BDF[0], count=250)
+        uevent.send("change", "0000:99:00.0", count=5, RESET=1)
+    wait_for("further decisions", lambda: s.gpu(0)["decisions"] > before + 4)
+    check(s.state(0) == "governed", "governed throughout")
+    uevent.send("change", BDF[0], RESET=1)
+    s.wait_state(0, RESET)
+    s.wait_governed(0)
+    s.end()
+
+
+@case(count=1)
+def memory_errors_mean_full_speed_and_then_quarantine(m):
+    s = Server(m, STEADY, cards=1)
+    m.fault("ras:0:umc:0:5")  # corrected
+    before = s.gpu(0)["decisions"]
+    wait_for("more than two seconds", lambda: s.gpu(0)["decisions"] > before + 6)
+    check(s.state(0) == "governed", "corrected errors are none")
+    m.fault("ras:0:gfx:1:0")
+    s.wait_state(0, ["degraded ras"])
+    wait_for("full speed", lambda: not s.low(0))
+    m.fault("ras:0:umc:2:0")
+    s.wait_state(0, ["quarantined ras"])
+    wait_for("as found", lambda: m.baseline() == s.found[0])
+    s.wait_state(0, ["degraded ras"])
+    check("2 new uncorrectable memory errors (3 since" in m.log("cofrisd"), "the journal counts")
+    wait_for("governed a minute later", lambda: s.state(0) == "governed", timeout=2 * PATIENCE_S)
+    s.wait_governed(0)
+    s.end()
+
+
+def set_cap(i, watts):
+    with open(f"/sys/class/hwmon/hwmon{3 + i}/power1_cap", "w") as f:
+        f.write(str(watts * 1000000))
+
+
+@case(count=1)
+def a_cap_by_hand_is_theirs_unless_ours_is_set(m):
+    s = Server(m, STEADY, cards=1)
+    set_cap(0, 180)
+    before = s.gpu(0)["decisions"]
+    wait_for("further decisions", lambda: s.gpu(0)["decisions"] > before + 2)
+    check(s.state(0) == "governed" and m.card()["cap_uw"] == 180000000, "left to them")
+    s.found[0]["cap_uw"] = 180000000
+    s.end()
+
+
+@case(count=1)
+def a_cap_by_hand_over_ours_is_written_anew(m):
+    s = Server(m, STEADY, cards=1, extra="power_cap = 150W")
+    wait_for("our cap", lambda: m.card()["cap_uw"] == 150000000)
+    set_cap(0, 100)
+    s.wait_state(0, ["degraded drift"])
+    wait_for("our cap again", lambda: m.card()["cap_uw"] == 150000000)
+    s.wait_governed(0)
+    check("a power cap of 100 W was set over our 150 W" in m.log("cofrisd"), "the journal says it")
+    s.end()
+
+
+@case(count=1)
+def drift_that_is_yielded_to_lasts_until_a_reload_or_a_reset(m):
+    s = Server(m, STEADY, cards=1, extra="on_drift = yield")
+    set_high = by_hand("power_dpm_force_performance_level", "high")
+    for end in (lambda: s.daemon.send_signal(signal.SIGHUP),
+                lambda: uevent.send("change", BDF[0], RESET=1)):
+        set_high(s, 0)
+        s.wait_state(0, ["yielding drift"])
+        wait_for("as found", lambda: m.baseline() == s.found[0])
+        before = s.gpu(0)["decisions"]
+        wait_for("further decisions", lambda: s.gpu(0)["decisions"] > before + 2)
+        check(s.state(0) == "yielding drift", "left alone")
+        end()
+        s.wait_governed(0)
+    s.end()
+
+
+@case(count=1)
+def drift_of_which_is_only_told_stands(m):
+    s = Server(m, STEADY, cards=1, extra="on_drift = alert")
+    by_hand("power_dpm_force_performance_level", "high")(s, 0)
+    s.wait_state(0, ["degraded drift"])
+    before = s.gpu(0)["decisions"]
+    wait_for("further decisions", lambda: s.gpu(0)["decisions"] > before + 2)
+    check(m.log("cofrisd").count("another performance level was set") == 1, "told once")
+    check("full speed for a doubt" not in m.log("cofrisd"), "and no more")
+    s.end()
+
+
+@case(count=1)
+def a_culprit_is_named(m):
+    s = Server(m, STEADY, cards=1)
+    program = os.path.join(m.dir, "corectrl_helper")
+    os.symlink("/usr/bin/sleep", program)
+    stranger = m.spawn("stranger", [program, "600"])
+    by_hand("power_dpm_force_performance_level", "high")(s, 0)
+    s.wait_state(0, ["degraded drift"])
+    check(f"likely by corectrl_helper (pid {stranger.pid})" in m.log("cofrisd"), "named")
+    s.wait_governed(0)
+    s.end()
+
+
+@case(count=1)
+def a_clock_that_follows_nothing_is_drift(m):
+    s = Server(m, ("--rate", "150", "--duration", "900s"), cards=1)
+    m.fault("stuck-clock:0")
+    s.wait_state(0, ["degraded drift"])
+    m.heal()
+    s.wait_governed(0)
+    m.fault("drop-writes:0:pp_dpm_sclk")
+    by_hand("power_dpm_force_performance_level", "auto")(s, 0)
+    s.wait_state(0, ["degraded drift"])
+    m.heal()
+    s.wait_governed(0)
     s.end()
 
 

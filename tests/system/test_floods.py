@@ -4,6 +4,7 @@ memory and descriptors are bounded, and whoever is served stays served."""
 
 import os
 import socket
+import struct
 import sys
 import time
 
@@ -16,7 +17,7 @@ from watcher import (STRANGER_UID, Watcher, descriptors, end_flood, memory_kb,  
                      start_flood)
 
 POLL_S = 0.1
-WATCHED_S = 4
+WATCHED_S = 3
 
 
 def lowered(m):
@@ -149,6 +150,58 @@ def huge_messages_on_the_bus_are_not_kept(m):
     # One at a time is read, into a buffer that grows with it.
     check(grown < 3 * size >> 10, f"one message at most: {grown} KiB more")
     check(daemon.poll() is None and worker.poll() is None, "both live")
+
+
+# channel/channel-layout.h: where the shards and their histograms are, and how long each is.
+SHARDS, SHARD_AT, SHARD_SIZE, HISTOGRAMS_AT, MEMORY_SIZE = 64, 8192, 256, 24832, 884 * 4096
+
+
+@case()
+def workers_that_touch_every_page_delay_no_tick(m):
+    """All connections that a user may have, each with counts in every shard and every bucket."""
+    daemon, worker, watcher = governed(m)
+
+    def compare():
+        quiet, _ = watcher.watch(WATCHED_S)
+        kb = memory_kb(daemon.pid, "RssAnon")
+        hogs = [Watcher(m) for _ in range(62)]
+        full = struct.pack("<Q", 1) * ((MEMORY_SIZE - HISTOGRAMS_AT) // 8)
+        for hog in hogs:
+            os.pwrite(hog.memory, full, HISTOGRAMS_AT)
+
+        def serve():
+            for hog in hogs:
+                counts = struct.pack("<7Q", *([served] * 3), 0, 0, served, served * 1000000)
+                for shard in range(SHARDS):
+                    os.pwrite(hog.memory, counts, SHARD_AT + shard * SHARD_SIZE)
+                hog.beat()
+
+        served = 1
+        serve()
+        busy, longest = watcher.watch(WATCHED_S / 2)
+        served = 2
+        serve()
+        rest, longest2 = watcher.watch(WATCHED_S / 2)
+        busy += rest
+        grown = memory_kb(daemon.pid, "RssAnon") - kb
+        shared = memory_kb(daemon.pid, "RssShmem")
+        for hog in hogs:
+            hog.leave()
+        print(f"ticks {quiet} -> {busy}, {max(longest, longest2) * 1000:.0f} ms without; {grown} KiB "
+              f"more, {shared} KiB shared")
+        check(busy >= 0.8 * quiet, f"the ticks keep their rhythm: {quiet} -> {busy}")
+        check(grown < 8192, f"memory of its own is bounded: {grown} KiB more")
+        check(shared <= 64 * MEMORY_SIZE >> 10, f"shared memory is what was given: {shared} KiB")
+
+        def as_before():
+            watcher.beat()
+            return m.status()["workers"] == 2
+
+        wait_for("as before", as_before)
+
+    undisturbed(compare)
+    check(daemon.poll() is None and worker.poll() is None, "both live")
+    wait_for("a lowered clock", lambda: (watcher.beat(), lowered(m))[1])
 
 
 def strangers_and_friends(m):

@@ -7,7 +7,9 @@
 
 static const char status_text[] =
 	"{\"schema\": 1, \"version\": \"0.1\", \"mode\": \"govern\", \"actuator\": \"connected\","
-	" \"workers\": 2, \"holds\": [{}], \"gpus\": [{\"bdf\": \"0000:43:00.0\", \"simulated\": "
+	" \"workers\": 2, \"holds\": [{}],"
+	" \"models\": [{\"name\": \"a\", \"requests\": 12000000, \"late\": 3}], \"gpus\": "
+	"[{\"bdf\": \"0000:43:00.0\", \"simulated\": "
 	"true,"
 	"  \"state\": \"governed\", \"sclk_mhz\": 1032, \"max_mhz\": null, \"power_w\": 88.25,"
 	"  \"temperature_c\": 45.5, \"busy_percent\": 37, \"decisions\": 12,"
@@ -41,17 +43,19 @@ static void test_values_are_in_base_units(void **state _unused_)
 	static const char *const lines[] = {
 		"\n# TYPE cofris_gpu_clock_hertz gauge\n# UNIT cofris_gpu_clock_hertz hertz\n"
 		"# HELP cofris_gpu_clock_hertz Core clock.\n"
-		"cofris_gpu_clock_hertz{gpu=\"0000:43:00.0\",simulated=\"true\"} 1.032e+09\n",
+		"cofris_gpu_clock_hertz{gpu=\"0000:43:00.0\",simulated=\"true\"} 1032000000\n",
 		"\ncofris_gpu_power_watts{gpu=\"0000:43:00.0\",simulated=\"true\"} 88.25\n",
 		"\ncofris_gpu_temperature_celsius{gpu=\"0000:43:00.0\",simulated=\"true\"} 45.5\n",
 		"\ncofris_gpu_busy_ratio{gpu=\"0000:43:00.0\",simulated=\"true\"} 0.37\n",
 		"\n# TYPE cofris_gpu_decisions counter\n",
 		"\ncofris_gpu_decisions_total{gpu=\"0000:43:00.0\",simulated=\"true\"} 12\n",
 		"\ncofris_gpu_capped_seconds_total{gpu=\"0000:43:00.0\",simulated=\"true\"} 1.5\n",
-		"\ncofris_gpu_state{gpu=\"0000:43:00.0\",simulated=\"true\",state=\"governed\"} "
-		"1\n",
+		"cofris_gpu_state{gpu=\"0000:43:00.0\",simulated=\"true\",state=\"governed\"} 1\n",
 		"\ncofris_gpu_state{gpu=\"0000:43:00.0\",simulated=\"true\",state=\"absent\"} 0\n",
 		"\ncofris_holds 1\n",
+		"\n# TYPE cofris_model_requests counter\n",
+		"\ncofris_model_requests_total{model=\"a\"} 12000000\n",
+		"\ncofris_model_late_total{model=\"a\"} 3\n",
 		"\ncofris_pauses 0\n",
 		"cofris_build_info{version=\"0.1\",mode=\"govern\"} 1\n",
 	};

@@ -93,13 +93,11 @@ static void test_shows_cards_models_orders_and_decisions(void **state _unused_)
 		"held: vgg19 at rated by sh (pid 7): demo",
 		"0000:43:00.0 governed                1032  1143   30/60  88.2   225  45.0    37",
 		"0000:63:00.0 yielding: paused           -     -     -/-  15.0     -     -     -",
-		"  resnet50        98.0/   196 [##########----------]  30 p99   12.5/  20.0 "
-		"[#############-------] demand",
-		"  1.50 s  0000:43:00.0   1143 MHz   90.0 W  resnet50 for 45.0 rps on 2x15 CUs, "
-		"batches of 4: "
-		"demand",
-		"  9.50 s  0000:43:00.0   1725 MHz    140 W  resnet50 for - rps on 4x15 CUs: "
-		"backlog",
+		"  resnet50        98.0/   196 [##########----------]  30 p99   12.5/  20.0 [####",
+		" 20.0 [#############-------] demand",
+		"  1.50 s  0000:43:00.0   1143 MHz   90.0 W  resnet50 for 45.0 rps on 2x15 CUs",
+		" on 2x15 CUs, batches of 4: demand",
+		"  9.50 s  0000:43:00.0   1725 MHz    140 W  resnet50 for - rps on 4x15 CUs: ba",
 		/* Of the same tick. */
 		"  9.50 s  0000:63:00.0      - MHz      - W  paused",
 	};
@@ -110,6 +108,20 @@ static void test_shows_cards_models_orders_and_decisions(void **state _unused_)
 	assert_true(find(s, "1143 MHz") < find(s, "1725 MHz"));
 	/* One without workers has nothing to show. */
 	assert_false(shows(s, "  vgg19"));
+	screen_free(s);
+}
+
+static void test_a_quarantined_card_says_when_it_is_tried_again(void **state _unused_)
+{
+	struct screen *s =
+		drawn(120, 30,
+		      "{\"gpus\": [{\"bdf\": \"0000:43:00.0\", \"state\": "
+		      "\"quarantined\", \"state_reason\": \"reset\", \"retry_s\": 7.6}]}",
+		      NULL, NULL);
+	int y = find(s, "0000:43:00.0 quarantined: reset");
+
+	assert_int_equal(find(s, "  tried again in 8 s"), y);
+	assert_int_equal(screen_style(s, y, 13), STYLE_BAD);
 	screen_free(s);
 }
 
@@ -190,6 +202,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shows_cards_models_orders_and_decisions),
+		cmocka_unit_test(test_a_quarantined_card_says_when_it_is_tried_again),
 		cmocka_unit_test(test_colours_tell_states),
 		cmocka_unit_test(test_whatever_the_size_nothing_is_drawn_outside),
 		cmocka_unit_test(test_eighty_columns_hold_the_reason),

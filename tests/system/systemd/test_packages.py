@@ -149,7 +149,7 @@ def govern(m):
     """Returns what the card was before."""
     m.run("systemd-run", "--unit=cofris-sim", "--property=Type=notify",
           "--property=NotifyAccess=all", "cofris-sim", "--device", "mi50", "--shared",
-          "--runtime-dir", SIM_DIR, "--", "sh", "-c", "systemd-notify --ready; exec sleep infinity")
+          "--runtime-dir", SIM_DIR, "--", "sh", "-c", "systemd-notify --ready && exec sleep infinity")
     as_found = m.baseline()
     m.drop_in(ACTUATOR, SIMULATED)
     m.systemctl("restart", ACTUATOR)
