@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.environ["COFRIS_SOURCE"], "tests", "support"))
-from machine import BDF, BIN, case, check, main, wait_for  # noqa: E402
+from machine import BDF, BIN, SOURCE, case, check, main, wait_for  # noqa: E402
 
 CTL = os.path.join(BIN, "cofrisctl")
 
@@ -104,6 +104,13 @@ def metrics_are_openmetrics(m):
     check(10 < found["cofris_gpu_power_watts"][labels] < 300, "power is in watts")
     latency = found["cofris_model_latency_seconds"][f'{labels},model="resnet50",percentile="95"']
     check(0.0005 < latency < 1, "latency is in seconds")
+    with open(os.path.join(SOURCE, "docs", "cofrisctl.1.scd"), encoding="utf-8") as f:
+        named = set(re.findall(r"\*(cofris_\w+)\*", f.read()))
+    check(set(found) <= named, f"the man page lacks {sorted(set(found) - named)}")
+    # Without a limit or a cap, or where the decision is one beside the table, there is no sample.
+    rare = {"cofris_gpu_clock_limit_hertz", "cofris_gpu_power_cap_ordered_watts"}
+    wait_for("the others that the man page has",
+             lambda: named - set(check_metrics(ctl(m, "metrics"))) <= rare)
     root = document(m, "metrics")
     check(len(root["families"]) == len(re.findall("# TYPE", ctl(m, "metrics"))),
           "as JSON it is the same")
