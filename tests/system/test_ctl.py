@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -111,9 +112,8 @@ def metrics_are_openmetrics(m):
     rare = {"cofris_gpu_clock_limit_hertz", "cofris_gpu_power_cap_ordered_watts"}
     wait_for("the others that the man page has",
              lambda: named - set(check_metrics(ctl(m, "metrics"))) <= rare)
-    root = document(m, "metrics")
-    check(len(root["families"]) == len(re.findall("# TYPE", ctl(m, "metrics"))),
-          "as JSON it is the same")
+    wait_for("the same as JSON", lambda: [f["name"] for f in document(m, "metrics")["families"]]
+             == re.findall("# TYPE ([a-z_]+) ", ctl(m, "metrics")))
 
 
 @case()
@@ -154,6 +154,23 @@ def top_outlives_the_daemon(m):
                  and "not on this bus" not in s)
         terminal.tmux("send-keys", "C-c")
         wait_for("its end", lambda: "exit=0" in terminal.screen())
+
+
+@case()
+def top_ends_beside_a_daemon_that_hangs(m):
+    _, daemon = m.setup()
+    with Terminal(m, CTL, "--bus", m.bus_address, "top") as terminal:
+        wait_for("the card", lambda: BDF[0] in terminal.screen())
+        daemon.send_signal(signal.SIGSTOP)
+        wait_for("the error", lambda: "cofrisd does not answer" in terminal.screen())
+        check(BDF[0] in terminal.screen(), "the last state is still there")
+        terminal.tmux("send-keys", "q")
+        wait_for("its end", lambda: "exit=0" in terminal.screen())
+    # What is wanted just then is had without the daemon.
+    root = document(m, "debug", "bundle", os.path.join(m.dir, "bundle.tar"))
+    check("status.json" in {x["what"] for x in root["missing"]} and root["cofrisd"] is None
+          and f"sysfs/{BDF[0]}/pp_dpm_sclk" in root["members"], f"{root}")
+    daemon.send_signal(signal.SIGCONT)
 
 
 @case()
