@@ -126,8 +126,9 @@ def packages_from_installation_to_purge(m):
     as_found = govern(m)
     upgrade_leaves_the_card_alone(m)
     upgrade_of_the_actuator_restarts_it(m)
+    upgrade_keeps_a_pause(m, as_found)
     remove_gives_the_card_back(m, as_found)
-    install(m, newer("99-2", "cofris"))
+    install(m, newer("99-3", "cofris"))
     wait_for("a governed card after a new installation", m.lowered)
     purge_leaves_nothing(m, before)
 
@@ -161,6 +162,12 @@ def govern(m):
     return as_found
 
 
+def levels_written(m):
+    """The performance levels in the order in which they were written to the card."""
+    return [text for _, _, _, file, _, error, text in m.writes()
+            if file == "power_dpm_force_performance_level" and error == "0"]
+
+
 def wait_for_another(m, daemon):
     wait_for("a governed card under another daemon",
              lambda: m.main_pid(DAEMON) not in (0, daemon) and m.status()["gpus"] and
@@ -168,10 +175,11 @@ def wait_for_another(m, daemon):
 
 
 def upgrade_leaves_the_card_alone(m):
-    daemon, actuator = m.main_pid(DAEMON), m.main_pid(ACTUATOR)
+    daemon, actuator, levels = m.main_pid(DAEMON), m.main_pid(ACTUATOR), levels_written(m)
     install(m, newer("99-1", "libcofris0", "cofris-tools", "cofris"))
     wait_for_another(m, daemon)
     check(m.main_pid(ACTUATOR) == actuator, "the actuator was restarted for nothing")
+    check(set(levels_written(m)[len(levels):]) <= {'"manual"'}, "the upgrade gave the card back")
     check(m.show(DAEMON, "NRestarts") == "0", "cofrisd had to be started more than once")
     check(not os.path.exists(SUMS), "the actuator's checksums are left")
 
@@ -183,6 +191,19 @@ def upgrade_of_the_actuator_restarts_it(m):
     check(m.main_pid(ACTUATOR) not in (0, actuator), "the old actuator runs on")
     check(m.show(ACTUATOR, "NRestarts") == "0", "the actuator had to be started more than once")
     check(m.worker.poll() is None, "the worker did not live through it")
+
+
+def upgrade_keeps_a_pause(m, as_found):
+    m.cofrisctl("pause", "--reason", "upgrade")
+    wait_for("the card is left alone", lambda: m.baseline() == as_found)
+    daemon = m.main_pid(DAEMON)
+    install(m, newer("99-3", "libcofris0", "cofris-tools", "cofris", cofris=another_actuator))
+    wait_for("the next daemon", lambda: m.main_pid(DAEMON) not in (0, daemon))
+    reasons = [pause["reason"] for pause in m.status()["pauses"]]
+    check(reasons == ["upgrade"], f"pauses after the upgrade: {reasons}")
+    check(m.baseline() == as_found, f"a paused card is {m.baseline()} after the upgrade")
+    m.cofrisctl("resume")
+    wait_for("a lower clock after the pause", m.lowered)
 
 
 def remove_gives_the_card_back(m, as_found):
