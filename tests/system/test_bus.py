@@ -143,6 +143,8 @@ def judge_user(m, uid, allowed, mode):
         status = m.status()
         check([h["cookie"] for h in status["holds"]] == [cookie], f"denied, yet {status['holds']}")
         check(status["pauses"] == [], f"denied, yet {status['pauses']}")
+    # Allowed ones came in any order.
+    check(owner.ask("Resume *") == "ok", "resumed")
     owner.leave()
 
 
