@@ -136,6 +136,12 @@ def top_shows_what_is_governed(m):
         terminal.tmux("resize-window", "-x", "60", "-y", "6")
         wait_for("a smaller screen", lambda: max(map(
             len, (s := terminal.screen()).splitlines())) <= 60 and BDF[0] in s)
+        check("WHAT CHANGED" not in terminal.screen(), "there is no room for the decisions")
+        terminal.tmux("send-keys", "Down", "Down", "PageDown")
+        wait_for("what is further down", lambda: "WHAT CHANGED" in (s := terminal.screen())
+                 and "SIMULATED" not in s)
+        terminal.tmux("send-keys", "PageUp", "PageUp")
+        wait_for("the top again", lambda: "SIMULATED" in terminal.screen())
         terminal.tmux("resize-window", "-x", "140", "-y", "40")
         wait_for("wider bars", lambda: re.search(r"resnet50 .*\[[#-]{20}\]", terminal.screen()))
         terminal.tmux("send-keys", "q")
