@@ -49,6 +49,8 @@ enum ctl_exit ctl_connect(struct ctl_client *c)
 	r = connect_bus(c->address, &c->bus);
 	if (r < 0)
 		return fail(c, CTL_UNREACHABLE, "Failed to connect to the bus: %s", strerror(-r));
+	/* Of what has none of its own. */
+	(void)sd_bus_set_method_call_timeout(c->bus, CTL_TIMEOUT);
 	/* Where somebody sits polkit's agent may ask for a password. */
 	(void)sd_bus_set_allow_interactive_authorization(c->bus, isatty(STDIN_FILENO));
 	return CTL_OK;

@@ -16,9 +16,7 @@ enum ctl_exit output_json(json_t *root)
 	return r < 0 || fflush(stdout) != 0 ? CTL_REFUSED : CTL_OK;
 }
 
-/* Names of processes and reasons of callers are anyone's: what moves a terminal's cursor, or more,
- * is not printed. JSON escapes it by itself. */
-static void make_printable(json_t *value)
+void output_make_printable(json_t *value)
 {
 	const char *key;
 	json_t *part;
@@ -33,8 +31,8 @@ static void make_printable(json_t *value)
 		if (text)
 			(void)json_string_set(value, text);
 	}
-	json_array_foreach(value, i, part) make_printable(part);
-	json_object_foreach(value, key, part) make_printable(part);
+	json_array_foreach(value, i, part) output_make_printable(part);
+	json_object_foreach(value, key, part) output_make_printable(part);
 }
 
 enum ctl_exit output(const struct ctl *ctl, json_t *root, int (*print)(const json_t *root))
@@ -43,7 +41,7 @@ enum ctl_exit output(const struct ctl *ctl, json_t *root, int (*print)(const jso
 
 	if (ctl_json(ctl))
 		return output_json(root);
-	make_printable(root);
+	output_make_printable(root);
 	if (!root || print(root) < 0 || fflush(stdout) != 0)
 		result = CTL_REFUSED;
 	json_decref(root);

@@ -10,3 +10,8 @@ enum ctl_exit output_json(json_t *root);
 enum ctl_exit output(const struct ctl *ctl, json_t *root, int (*print)(const json_t *root));
 /* Of a command that says nothing when it was done: {"schema":1,"ok":true} as JSON. */
 enum ctl_exit output_done(const struct ctl *ctl);
+
+/* Names of processes and reasons of callers are anyone's: what moves a terminal's cursor, or more,
+ * becomes
+ * '?' in all texts of a document that is printed as text. JSON escapes it by itself. */
+void output_make_printable(json_t *value);

@@ -233,6 +233,8 @@ static void draw_gpu(struct pen *p, const json_t *gpu)
 	    number(b, number_in(gpu, "temperature_c")), whole(c, number_in(gpu, "busy_percent")));
 	if (json_is_true(json_object_get(gpu, "simulated")))
 		put(p, STYLE_DIM, "  simulated");
+	if (!isnan(number_in(gpu, "retry_s")))
+		put(p, STYLE_WARNING, "  tried again in %.0f s", number_in(gpu, "retry_s"));
 	next_line(p);
 }
 
@@ -246,8 +248,8 @@ static void draw_model_header(struct pen *p)
 {
 	int bar = bar_width(p->s) + 2;
 
-	put_line(p, STYLE_DIM, "  %-13s %13s %-*s %3s %17s %-*s %s", "MODEL", "RPS OF", bar, "MOST",
-		 "CUS", "MS OF SLO", bar, "", "DECIDED");
+	put_line(p, STYLE_DIM, "  %-13s %13s %-*s %3s %17s %-*s %6s %s", "MODEL", "RPS OF", bar,
+		 "MOST", "CUS", "MS OF SLO", bar, "", "P99 MS", "DECIDED");
 }
 
 static void draw_model(struct pen *p, const json_t *model)
@@ -265,6 +267,7 @@ static void draw_model(struct pen *p, const json_t *model)
 	put(p, STYLE_PLAIN, "p%-2s %6s/%6s ", whole(a, number_in(model, "percentile")),
 	    number(b, tail_ms), number(c, slo_ms));
 	put_bar(p, bar_width(p->s), tail_ms, slo_ms, 0.9, 1);
+	put(p, STYLE_PLAIN, " %6s", number(a, number_in(model, "p99_ms")));
 	put(p, overload ? STYLE_BAD : STYLE_PLAIN, " %s", reason);
 	next_line(p);
 }

@@ -29,15 +29,22 @@ static char *cell_us(const json_t *o, const char *key)
 	return asprintf(&text, "%.0f", json_number_value(value) / 1000) < 0 ? NULL : text;
 }
 
-/* With why, where there is more to say: "yielding (paused)". */
+/* With why, and until when, where there is more to say: "quarantined (reset, 8 s)". */
 static char *cell_state(const json_t *o, const char *key)
 {
 	const char *reason = json_string_value(json_object_get(o, "state_reason"));
+	const json_t *retry = json_object_get(o, "retry_s");
 	char *text;
+	int r;
 
 	if (!reason || !*reason)
 		return cell_text(o, key);
-	return asprintf(&text, "%s (%s)", text_of(o, key), reason) < 0 ? NULL : text;
+	if (json_is_number(retry))
+		r = asprintf(&text, "%s (%s, %.0f s)", text_of(o, key), reason,
+			     json_number_value(retry));
+	else
+		r = asprintf(&text, "%s (%s)", text_of(o, key), reason);
+	return r < 0 ? NULL : text;
 }
 
 static const struct column gpu_columns[] = {

@@ -150,31 +150,38 @@ static int paint(const struct ctl *ctl, const struct documents *d)
 	return 0;
 }
 
-/* Until the time, painting anew if the size changes. Returns whether to go on, or a negative errno.
- */
+/* Whether to go on after the keys that were pressed, or a negative errno. */
+static int take_keys(const struct ctl *ctl, const struct documents *d)
+{
+	int key, r = 1;
+
+	while (r > 0 && (key = getch()) != ERR) {
+		if (key == 'q' || key == 'Q' || key == KEY_INTERRUPT)
+			return 0;
+		/* ncurses makes a key of the signal that tells of another size. */
+		if (key == KEY_RESIZE)
+			r = paint(ctl, d) < 0 ? -ENOMEM : 1;
+	}
+	return r;
+}
+
+/* Until the time, but not without a look at the keys. As take_keys(). */
 static int wait_until(const struct ctl *ctl, const struct documents *d, int64_t until_ms)
 {
 	for (;;) {
 		struct pollfd fd = {.fd = STDIN_FILENO, .events = POLLIN};
-		int64_t left_ms = until_ms - now_ms();
-		int key, r;
+		int64_t left_ms;
+		int r = take_keys(ctl, d);
 
+		if (r <= 0)
+			return r;
+		left_ms = until_ms - now_ms();
 		if (left_ms <= 0)
 			return 1;
-		/* A changed size is a signal, which ncurses turns into a key. */
 		if (poll(&fd, 1, (int)left_ms) < 0 && errno != EINTR)
 			return -errno;
 		if (fd.revents & (POLLHUP | POLLERR | POLLNVAL))
 			return 0;
-		while ((key = getch()) != ERR) {
-			if (key == 'q' || key == 'Q' || key == KEY_INTERRUPT)
-				return 0;
-			if (key != KEY_RESIZE)
-				continue;
-			r = paint(ctl, d);
-			if (r < 0)
-				return r;
-		}
 	}
 }
 

@@ -131,7 +131,8 @@ void manager_release_holds(struct manager *m)
 	if (m->holds.n == 0)
 		return;
 	while (m->holds.n > 0)
-		drop(m, &m->holds.entries[m->holds.n - 1], "has lost the bus");
+		drop(m, &m->holds.entries[m->holds.n - 1],
+		     m->stopping ? "ends with the daemon" : "has lost the bus");
 	obey(m);
 }
 

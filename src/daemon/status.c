@@ -47,6 +47,7 @@ static void add_model_decision(const struct unit *u, uint32_t i, json_t *model)
 	const struct governor_model_input *in = &u->input.models[i];
 	uint32_t cus = cu_shape_cus(d->shape);
 	bool latency = u->latencies && u->latencies[i].count > 0;
+	uint64_t p99_ns = 0;
 	struct cu_shape shape = cus > 0 ? d->shape : cu_shape_full(&u->topology);
 
 	(void)json_object_set_new(model, "workers", json_integer(in->workers));
@@ -71,6 +72,9 @@ static void add_model_decision(const struct unit *u, uint32_t i, json_t *model)
 	(void)json_object_set_new(model, "p95_ms",
 				  status_number_if(latency,
 						   latency ? u->latencies[i].p95_ms : NAN));
+	if (latency)
+		p99_ns = u->latencies[i].p99_ns;
+	(void)json_object_set_new(model, "p99_ms", status_number_if(p99_ns > 0, ms(p99_ns)));
 	(void)json_object_set_new(model, "tail_ms",
 				  status_number_if(latency,
 						   latency ? u->latencies[i].tail_ms : NAN));

@@ -19,8 +19,8 @@ WORKER = os.path.join(BUILD, "bin", "cofris-worker")
 NO_BUS = "unix:path=/nonexistent/bus"
 
 # What another card than the profiled one would show.
-CHANGES = {"product": "Radeon Instinct MI60", "sclk_mhz": "700 925 1282 1800", "sclk_mv": "741 741 825 1058",
-           "mclk_mhz": "350 1000", "vram_mib": "32752", "cus_per_array": "16", "cap_w": "250",
+CHANGES = {"product": "Radeon Instinct MI60", "sclk_mhz": "700 925 1282 1800",
+           "sclk_mv": "741 741 825 1058", "mclk_mhz": "350 1000", "vram_mib": "32752", "cus_per_array": "16", "cap_w": "250",
            "cap_max_w": "300", "throttle_c": "94", "emergency_c": "99"}
 
 # Prints {file: text} of the first card, but for what moves.

@@ -17,7 +17,7 @@ from watcher import (STRANGER_UID, Watcher, descriptors, end_flood, memory_kb,  
                      start_flood)
 
 POLL_S = 0.1
-WATCHED_S = 4
+WATCHED_S = 3
 
 
 def lowered(m):

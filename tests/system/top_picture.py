@@ -42,7 +42,7 @@ def picture(m):
     m.start_worker("--rate", "20", "--duration", "600s", "--seed", "2", gpu=BDF[1], name="second")
     m.start_worker("--rate", "25", "--duration", "600s", "--seed", "3", gpu=BDF[1], model="vgg19",
                    name="third")
-    with Terminal(m, CTL, "--bus", m.bus_address, "top", width=112, height=18) as terminal:
+    with Terminal(m, CTL, "--bus", m.bus_address, "top", width=120, height=18) as terminal:
         # Full of decisions, and past the first ones.
         wait_for("a screen full", lambda: terminal.screen().count(" MHz ") >= 5
                  and min(g["decisions"] for g in m.status()["gpus"]) > 80)

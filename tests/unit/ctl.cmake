@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 cofris_test(test-ctl SOURCES test-ctl.c USES cofris-base LABELS unit)
 add_dependencies(test-ctl cofrisctl)
-foreach(part health metrics screen)
+foreach(part health metrics output screen)
   cofris_test(test-ctl-${part} SOURCES test-ctl-${part}.c USES cofris-ctl LABELS unit)
 endforeach()
 

@@ -11,7 +11,7 @@ cofris_test(test-manager-masks SOURCES test-manager-masks.c USES cofris-daemon-c
 # Each of these waits in real time for the daemon's own intervals; apart, they wait side by side.
 foreach(part test-manager test-manager-cap test-manager-check test-manager-doubt
     test-manager-explain test-manager-follow test-manager-groups test-manager-orders
-    test-manager-reload)
+    test-manager-reload test-manager-verify)
   cofris_test(${part} SOURCES ${part}.c test-manager-fixture.c
     USES cofris-daemon-loop cofris-static LABELS unit TIMEOUT 120 WAITS COST 15)
 endforeach()

@@ -19,7 +19,8 @@ static const char status_text[] =
 	"  \"power_w\": 88.25, \"power_cap_w\": 225, \"cap\": {\"in_force_w\": null},"
 	"  \"temperature_c\": 45, \"busy_percent\": 37, \"models\": ["
 	"   {\"name\": \"resnet50\", \"workers\": 1, \"percentile\": 99, \"rate_rps\": 98,"
-	"    \"capacity_rps\": 196, \"slo_ms\": 20, \"tail_ms\": 12.5, \"cus\": 30,"
+	"    \"capacity_rps\": 196, \"slo_ms\": 20, \"tail_ms\": 12.5, \"p99_ms\": 14.25, \"cus\": "
+	"30,"
 	"    \"reason\": \"demand\"},"
 	"   {\"name\": \"vgg19\", \"workers\": 0}]},"
 	"  {\"bdf\": \"0000:63:00.0\", \"state\": \"yielding\", \"state_reason\": \"paused\","
@@ -94,7 +95,7 @@ static void test_shows_cards_models_orders_and_decisions(void **state _unused_)
 		"0000:43:00.0 governed                1032  1143   30/60  88.2   225  45.0    37",
 		"0000:63:00.0 yielding: paused           -     -     -/-  15.0     -     -     -",
 		"  resnet50        98.0/   196 [##########----------]  30 p99   12.5/  20.0 [####",
-		" 20.0 [#############-------] demand",
+		" 20.0 [#############-------]   14.2 demand",
 		"  1.50 s  0000:43:00.0   1143 MHz   90.0 W  resnet50 for 45.0 rps on 2x15 CUs",
 		" on 2x15 CUs, batches of 4: demand",
 		"  9.50 s  0000:43:00.0   1725 MHz    140 W  resnet50 for - rps on 4x15 CUs: ba",
@@ -108,6 +109,20 @@ static void test_shows_cards_models_orders_and_decisions(void **state _unused_)
 	assert_true(find(s, "1143 MHz") < find(s, "1725 MHz"));
 	/* One without workers has nothing to show. */
 	assert_false(shows(s, "  vgg19"));
+	screen_free(s);
+}
+
+static void test_a_quarantined_card_says_when_it_is_tried_again(void **state _unused_)
+{
+	struct screen *s =
+		drawn(120, 30,
+		      "{\"gpus\": [{\"bdf\": \"0000:43:00.0\", \"state\": "
+		      "\"quarantined\", \"state_reason\": \"reset\", \"retry_s\": 7.6}]}",
+		      NULL, NULL);
+	int y = find(s, "0000:43:00.0 quarantined: reset");
+
+	assert_int_equal(find(s, "  tried again in 8 s"), y);
+	assert_int_equal(screen_style(s, y, 13), STYLE_BAD);
 	screen_free(s);
 }
 
@@ -143,7 +158,7 @@ static void test_eighty_columns_hold_the_reason(void **state _unused_)
 {
 	struct screen *s = drawn(80, 24, status_text, decisions_text, NULL);
 
-	(void)find(s, "98.0/   196 [##-]  30 p99   12.5/  20.0 [##-] demand");
+	(void)find(s, "98.0/   196 [##-]  30 p99   12.5/  20.0 [##-]   14.2 demand");
 	(void)find(s, "225  45.0    37");
 	screen_free(s);
 }
@@ -188,6 +203,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shows_cards_models_orders_and_decisions),
+		cmocka_unit_test(test_a_quarantined_card_says_when_it_is_tried_again),
 		cmocka_unit_test(test_colours_tell_states),
 		cmocka_unit_test(test_whatever_the_size_nothing_is_drawn_outside),
 		cmocka_unit_test(test_eighty_columns_hold_the_reason),

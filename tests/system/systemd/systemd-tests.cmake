@@ -18,3 +18,8 @@ foreach(file IN LISTS systemd_tests)
     endif()
   endforeach()
 endforeach()
+# A flood, the bus and the daemon take two cores between them.
+foreach(name IN ITEMS a_flood_of_questions_on_the_system_bus_delays_no_tick
+    a_flood_of_denied_orders_with_polkit_delays_no_tick)
+  set_tests_properties(systemd-${name} PROPERTIES PROCESSORS 4)
+endforeach()

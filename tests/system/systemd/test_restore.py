@@ -170,16 +170,15 @@ def the_watchdog_ends_an_actuator_whose_loop_hangs(m):
     goes_on(m)
 
 
-# What takes a group over its limit, and is itself never chosen: so the kernel has but one choice.
+# Takes a group over its limit with memory that is no process's, so that of the two in the group the
+# service is the larger.
 HOG = """
 import sys
-with open("/proc/self/oom_score_adj", "w") as f:
-    f.write("-1000")
 with open(sys.argv[1] + "/cgroup.procs", "w") as f:
     f.write("0")
-kept = []
-for _ in range(256):
-    kept.append(bytearray(b"x") * (1 << 20))
+with open("/dev/shm/hog", "wb") as f:
+    for _ in range(64):
+        f.write(bytes(1 << 20))
 """
 
 
@@ -198,10 +197,13 @@ def out_of_memory(m, unit):
         room = int(f.read()) + (8 << 20)
     with open(f"{folder}/{limit}", "w") as f:
         f.write(str(room))
+    with open(f"/proc/{pid}/oom_score_adj", "w") as f:
+        f.write("1000")
     hog = m.spawn("/usr/bin/python3", "-c", HOG, folder)
     wait_for("the kernel's choice", lambda: m.main_pid(unit) != pid)
     hog.kill()
     hog.wait()
+    os.unlink("/dev/shm/hog")
     wait_for("another one", lambda: m.main_pid(unit) != 0 and m.active(unit))
     check("code=killed, status=9/KILL" in m.journal(unit), "killed")
 
@@ -215,11 +217,9 @@ def a_daemon_killed_out_of_memory_is_followed_by_another(m):
 
 @case()
 def an_actuator_killed_out_of_memory_gives_the_card_back(m):
-    found = under_load(m)
-    m.kill(DAEMON, signal.SIGSTOP)  # so that baseline stays
+    under_load(m)
     out_of_memory(m, ACTUATOR)
-    wait_for("baseline", is_restored(m, found))
-    m.kill(DAEMON, signal.SIGCONT)
+    check("restored after a predecessor" in m.journal(ACTUATOR), "given back")
     goes_on(m)
 
 

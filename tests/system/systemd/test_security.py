@@ -20,7 +20,7 @@ from watcher import Watcher, descriptors, end_flood, memory_kb, start_flood  # n
 
 SYSTEM_BUS = "/run/dbus/system_bus_socket"
 CONTROL = "/run/cofris-actuator/control.sock"
-WATCHED_S = 4
+WATCHED_S = 3
 
 
 def under_load(m, **config):
