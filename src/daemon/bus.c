@@ -214,8 +214,9 @@ void bus_tell(struct bus *b, uint64_t now_ns)
 	struct unit *u;
 	int r;
 
-	/* Some due time earlier than the next tick will be. */
-	if (!b || !b->owned || now_ns < b->told_ns + BUS_TELL_NS - m->config->daemon.poll_ns / 4)
+	/* Some due time earlier than the next tick will be; ticks may be further apart than that.
+	 */
+	if (!b || !b->owned || now_ns - b->told_ns + m->config->daemon.poll_ns / 4 < BUS_TELL_NS)
 		return;
 	if (bus_queue_is_busy(b->connection))
 		return;

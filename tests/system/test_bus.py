@@ -501,5 +501,16 @@ def changes_are_signalled(m):
             before[path, name] = value
 
 
+@case()
+def changes_are_signalled_between_ticks_that_are_far_apart(m):
+    start(m, daemon="poll_interval = 2500ms")
+    wait_for("a card", lambda: gpu(m)["name"])
+    watch = Watch(m)
+    peer = client(m)
+    check(peer.ask(f"Pause {BDF[0]} why yes 0") == "ok 0", "paused")
+    wait_for("the pause", lambda: watch.last("org.cofris1.Manager", "Paused") is True
+             and watch.last("org.cofris1.GPU", "StateReason") == "paused")
+
+
 if __name__ == "__main__":
     main()
