@@ -117,6 +117,8 @@ static void close_connection(struct bus *b)
 {
 	b->authorise = authorise_free(b->authorise);
 	verify_forget(b->verify);
+	/* Of those who knew the connection by its number while the name was not to be had. */
+	manager_release_holds(b->manager);
 	b->connection = sd_bus_close_unref(b->connection);
 }
 
@@ -178,7 +180,6 @@ struct bus *bus_free(struct bus *b)
 	if (!b)
 		return NULL;
 	sd_event_source_disable_unref(b->retry);
-	manager_release_holds(b->manager);
 	close_connection(b);
 	b->verify = verify_free(b->verify);
 	free(b->address);
