@@ -14,7 +14,7 @@ package="dpkg-dev file"
 run="fuse3 librocm-smi64-1 dbus util-linux"
 quickstart_plant="$run gnuplot-nox jq"
 quickstart="$quickstart_plant $hip"
-test="$quickstart $package python3 g++ procps rocminfo chromium lintian tmux polkitd"
+test="$quickstart $package python3 g++ procps rocminfo chromium lintian tmux polkitd systemd"
 lint="clang clang-format clang-tidy libclang-rt-14-dev git"
 bench="$run python3 g++ prometheus-cpp-dev"
 

@@ -7,3 +7,5 @@ cofris_test(test-actuator-io-thread SOURCES test-actuator-io-thread.c
   USES cofris-actuator-core Threads::Threads LABELS unit)
 cofris_test(test-actuator-state SOURCES test-actuator-state.c
   USES cofris-actuator-core gpu-fixture LABELS unit)
+cofris_test(test-actuator-notify SOURCES test-actuator-notify.c
+  USES cofris-actuator-core LABELS unit)

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -35,6 +36,7 @@ static struct {
 	bool running;
 	int result;
 	_Atomic bool no_answer;
+	_Atomic uint32_t n_alive;
 	struct actuator_client *clients[SERVER_MAX_CONNECTIONS + 1];
 } f;
 
@@ -60,6 +62,11 @@ static int run_alone_inline(_unused_ void *userdata, void (*job)(void *data), vo
 {
 	job(data);
 	return 0;
+}
+
+static void count_alive(void)
+{
+	atomic_fetch_add(&f.n_alive, 1);
 }
 
 static void *serve(_unused_ void *arg)
@@ -93,6 +100,8 @@ static int setup(_unused_ void **state)
 	config.sysfs_root = f.tree.root;
 	config.state_path = f.state_path;
 	f.config.clock_ns = monotonic_ns;
+	f.config.alive_ns = 5 * NSEC_PER_MSEC;
+	f.config.alive = count_alive;
 	f.config.signal_fd = eventfd(0, EFD_CLOEXEC);
 	if (actuator_core_new(&config, monotonic_ns(), &f.core) < 0 ||
 	    server_listen(f.socket_path, 0666, &f.config.listen_fd) < 0)
@@ -495,6 +504,26 @@ static void test_the_client_waits_no_longer_than_told(_unused_ void **state)
 	assert_int_equal(actuator_client_connect("/nonexistent/sock", &f.clients[1]), -ENOENT);
 }
 
+static void wait_for_alive(uint32_t n)
+{
+	uint64_t end_ns = monotonic_ns() + (uint64_t)WAIT_MS * NSEC_PER_MSEC;
+
+	while (atomic_load(&f.n_alive) < n) {
+		assert_true(monotonic_ns() < end_ns);
+		(void)sched_yield();
+	}
+}
+
+/* Without anybody to serve, and with nothing due; and never more often than it should. */
+static void test_says_that_it_is_alive(_unused_ void **state)
+{
+	uint64_t began_ns = monotonic_ns();
+
+	wait_for_alive(10);
+	assert_true(monotonic_ns() - began_ns >= 8 * f.config.alive_ns);
+	assert_int_equal(stop_server(), 0);
+}
+
 #define CASE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void)
@@ -515,6 +544,7 @@ int main(void)
 		CASE(test_takes_a_socket_from_the_service_manager),
 		CASE(test_the_client_refuses_what_is_no_reply),
 		CASE(test_the_client_waits_no_longer_than_told),
+		CASE(test_says_that_it_is_alive),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
