@@ -7,7 +7,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define CARD_COLUMNS 79 /* of a card's line */
+#define CARD_COLUMNS  79 /* of a card's line */
+#define MAX_DECISIONS 20
 
 int screen_new(int width, int height, struct screen **ret)
 {
@@ -369,8 +370,10 @@ static void draw_decisions(struct pen *p, const json_t *decisions)
 	next_line(p);
 	put_line(p, STYLE_HEADER, "%8s  %-12s  %9s %8s  %s", "AGO", "GPU", "LIMIT", "EXPECTED",
 		 "WHAT CHANGED");
-	for (; d && p->y < p->s->height; d = next_decision(decisions, &place, &bdf))
+	for (int i = 0; d && i < MAX_DECISIONS && p->y < p->s->height; i++) {
 		draw_decision(p, bdf, d);
+		d = next_decision(decisions, &place, &bdf);
+	}
 }
 
 void screen_draw(struct screen *s, const json_t *status, const json_t *decisions, const char *error)

@@ -14,11 +14,11 @@
 #define PERIOD_MS     1000
 #define N_DECISIONS   120 /* asked for: a minute of them */
 #define BATCH_WIDTH   120
-#define BATCH_HEIGHT  60
 #define KEY_INTERRUPT 3 /* Ctrl-C, where the terminal sends it as it is */
 
 struct documents {
 	json_t *status, *decisions; /* the last that there were, or NULL */
+	int first;		    /* line on top of the terminal */
 };
 
 static void documents_deinit(struct documents *d)
@@ -59,7 +59,7 @@ static int64_t now_ms(void)
 static int print_screen(const struct documents *d)
 {
 	_cleanup_(screen_freep) struct screen *s = NULL;
-	int r = screen_new(BATCH_WIDTH, BATCH_HEIGHT, &s);
+	int r = screen_new(BATCH_WIDTH, SCREEN_MAX_HEIGHT, &s);
 
 	if (r < 0)
 		return r;
@@ -129,44 +129,66 @@ static chtype attributes(enum style style)
 	return fixed[style] | (coloured && has_colors() ? COLOR_PAIR(style) : 0);
 }
 
-static int paint(const struct ctl *ctl, const struct documents *d)
+/* Drawn whole, and as much of it shown as the terminal has lines, but for the last one. */
+static int paint(const struct ctl *ctl, struct documents *d)
 {
-	static const char keys[] = " q quits ";
 	_cleanup_(screen_freep) struct screen *s = NULL;
-	int r = screen_new(COLS, LINES, &s);
+	int lines = MAX(LINES - 1, 1), r = screen_new(COLS, SCREEN_MAX_HEIGHT, &s);
 
 	if (r < 0)
 		return r;
 	screen_draw(s, d->status, d->decisions, ctl->client.error);
+	d->first = CLAMP(d->first, 0, MAX(s->used - lines, 0));
 	(void)erase();
-	for (int y = 0; y < MIN(s->height, LINES); y++)
+	for (int y = 0; y < MIN(s->used - d->first, lines); y++)
 		for (int x = 0; x < MIN(s->width, COLS); x++)
 			(void)mvaddch(y, x,
-				      (chtype)(unsigned char)screen_char(s, y, x) |
-					      attributes(screen_style(s, y, x)));
-	if (LINES > s->used)
-		(void)mvaddnstr(LINES - 1, 0, keys, COLS);
+				      (chtype)(unsigned char)screen_char(s, d->first + y, x) |
+					      attributes(screen_style(s, d->first + y, x)));
+	(void)mvaddnstr(LINES - 1, 0, s->used > lines ? " q quits, arrows scroll " : " q quits ",
+			COLS);
 	(void)refresh();
 	return 0;
 }
 
+/* By how many lines a key moves the screen. */
+static int scrolls(int key)
+{
+	switch (key) {
+	case KEY_UP:
+	case 'k':
+		return -1;
+	case KEY_DOWN:
+	case 'j':
+		return 1;
+	case KEY_PPAGE:
+		return -(LINES - 1);
+	case KEY_NPAGE:
+	case ' ':
+		return LINES - 1;
+	default:
+		return 0;
+	}
+}
+
 /* Whether to go on after the keys that were pressed, or a negative errno. */
-static int take_keys(const struct ctl *ctl, const struct documents *d)
+static int take_keys(const struct ctl *ctl, struct documents *d)
 {
 	int key, r = 1;
 
 	while (r > 0 && (key = getch()) != ERR) {
 		if (key == 'q' || key == 'Q' || key == KEY_INTERRUPT)
 			return 0;
+		d->first += scrolls(key);
 		/* ncurses makes a key of the signal that tells of another size. */
-		if (key == KEY_RESIZE)
+		if (key == KEY_RESIZE || scrolls(key) != 0)
 			r = paint(ctl, d) < 0 ? -ENOMEM : 1;
 	}
 	return r;
 }
 
 /* Until the time, but not without a look at the keys. As take_keys(). */
-static int wait_until(const struct ctl *ctl, const struct documents *d, int64_t until_ms)
+static int wait_until(const struct ctl *ctl, struct documents *d, int64_t until_ms)
 {
 	for (;;) {
 		struct pollfd fd = {.fd = STDIN_FILENO, .events = POLLIN};

@@ -23,6 +23,8 @@
 
 /* Calls are refused while too many answers wait to be taken. 0 or a negative errno. */
 int bus_bound_queue(sd_bus *connection);
+/* What nobody has asked for can wait as well. */
+bool bus_queue_is_busy(sd_bus *connection);
 int bus_add_manager(sd_bus *connection, struct manager *m);
 int bus_add_gpus(sd_bus *connection, struct manager *m);
 int bus_add_models(sd_bus *connection, struct manager *m);

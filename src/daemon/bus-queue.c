@@ -39,6 +39,13 @@ static int on_message(sd_bus_message *message, void *userdata _unused_,
 	return 1;
 }
 
+bool bus_queue_is_busy(sd_bus *connection)
+{
+	uint64_t n = 0;
+
+	return sd_bus_get_n_queued_write(connection, &n) < 0 || n >= QUEUE_BUSY;
+}
+
 int bus_bound_queue(sd_bus *connection)
 {
 	return sd_bus_add_filter(connection, NULL, on_message, NULL);

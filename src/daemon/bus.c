@@ -217,6 +217,8 @@ void bus_tell(struct bus *b, uint64_t now_ns)
 	/* Some due time earlier than the next tick will be. */
 	if (!b || !b->owned || now_ns < b->told_ns + BUS_TELL_NS - m->config->daemon.poll_ns / 4)
 		return;
+	if (bus_queue_is_busy(b->connection))
+		return;
 	b->told_ns = now_ns;
 	r = bus_tell_manager(b->connection, m, &b->told);
 	TAILQ_FOREACH(u, &m->units, entry)

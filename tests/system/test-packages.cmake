@@ -17,3 +17,4 @@ set_tests_properties(system-packages-contents system-packages-lintian
   systemd-packages_from_installation_to_purge systemd-packages_where_services_may_not_start
   systemd-packages_whatever_stands_in_etc systemd-tutorial
   PROPERTIES FIXTURES_REQUIRED packages)
+set_tests_properties(systemd-tutorial PROPERTIES COST 60)

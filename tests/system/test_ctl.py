@@ -34,7 +34,7 @@ def governed(m, **config):
     m.setup(**config)
     m.start_worker("--rate", "40", "--duration", "600s", "--seed", "1")
     wait_for("a governed card", lambda: m.card()["perf_level"] == "manual"
-             and m.status()["gpus"][0]["models"][0].get("rate_rps"))
+             and m.card()["soft_high_mhz"] < 1725 and m.status()["gpus"][0]["models"][0].get("rate_rps"))
 
 
 class Terminal:
@@ -136,6 +136,12 @@ def top_shows_what_is_governed(m):
         terminal.tmux("resize-window", "-x", "60", "-y", "6")
         wait_for("a smaller screen", lambda: max(map(
             len, (s := terminal.screen()).splitlines())) <= 60 and BDF[0] in s)
+        check("WHAT CHANGED" not in terminal.screen(), "there is no room for the decisions")
+        terminal.tmux("send-keys", "Down", "Down", "PageDown")
+        wait_for("what is further down", lambda: "WHAT CHANGED" in (s := terminal.screen())
+                 and "SIMULATED" not in s)
+        terminal.tmux("send-keys", "PageUp", "PageUp")
+        wait_for("the top again", lambda: "SIMULATED" in terminal.screen())
         terminal.tmux("resize-window", "-x", "140", "-y", "40")
         wait_for("wider bars", lambda: re.search(r"resnet50 .*\[[#-]{20}\]", terminal.screen()))
         terminal.tmux("send-keys", "q")
@@ -188,10 +194,10 @@ def top_without_a_terminal_is_text(m):
 def health_tells_what_is_wrong(m):
     actuator, daemon = m.setup()
     m.start_worker("--rate", "40", "--duration", "600s", "--seed", "1")
-    wait_for("good", lambda: json.loads(subprocess.run(
-        [CTL, "--bus", m.bus_address, "health", "--json"], capture_output=True,
-        check=False).stdout)["verdict"] == "good" and m.status()["gpus"][0]["decisions"] > 5)
-    check(ctl(m, "health") == "cofris OK: 1 card governed (simulated)\n", ctl(m, "health"))
+    line = wait_for("good", lambda: m.status()["gpus"][0]["decisions"] > 5 and (
+        done := subprocess.run([CTL, "--bus", m.bus_address, "health"], capture_output=True,
+                               text=True)).returncode == 0 and done.stdout)
+    check(line == "cofris OK: 1 card governed (simulated)\n", line)
     stranger = m.start_worker("--rate", "5", "--duration", "600s", governed=False, name="stranger")
     wait_for("a warning", lambda: subprocess.run([CTL, "--bus", m.bus_address, "health"],
                                                  capture_output=True).returncode == 1)
@@ -221,8 +227,8 @@ def hold_lasts_as_long_as_its_command(m):
     script = f"until test -e {gone}; do sleep 0.05; done; exit 7"
     held = m.spawn("hold", [CTL, "--bus", m.bus_address, "hold", "resnet50", "--reason", "demo",
                             "--json", "--", "sh", "-c", script])
+    hold, = wait_for("the hold", lambda: orders(m, "holds"))
     wait_for("full speed", lambda: m.card()["soft_high_mhz"] == 1725)
-    hold, = orders(m, "holds")
     check((hold["model"], hold["level"], hold["reason"], hold["pid"]) ==
           ("resnet50", "full-speed", "demo", held.pid), f"{hold}")
     root = json.loads(m.log("hold").splitlines()[0])
@@ -321,6 +327,7 @@ def verify_tells_when_the_card_differs(m):
 @case()
 def every_command_has_a_document(m):
     m.setup()
+    wait_for("the card", lambda: m.status()["gpus"][0]["state"] == "governed")
     for words in (["status"], ["table", "resnet50"], ["explain"], ["verify"], ["cap"],
                   ["cap", BDF[0], "150W"], ["reload"], ["metrics"], ["top", "--once"], ["version"],
                   ["help"], ["health"], ["config", "check", os.path.join(m.dir, "cofris.conf")],
@@ -339,6 +346,7 @@ def every_command_has_a_document(m):
 @case()
 def reload_of_a_bad_file_names_its_line(m):
     m.setup()
+    wait_for("the card", lambda: m.status()["gpus"][0]["state"] == "governed")
     before = m.status()["gpus"][0]["state"]
     m.write_config(text="[daemon]\nallow_simulated = yes\nmode = goven\n")
     done = subprocess.run([CTL, "--bus", m.bus_address, "reload"], capture_output=True, text=True)

@@ -115,7 +115,7 @@ def files():
 # -- from the first installation to the last trace ---------------------------------------------------
 
 
-@case(installed=False)
+@case(installed=False, timeout=250)
 def packages_from_installation_to_purge(m):
     # A bus that runs already has to be told of the policy.
     m.systemctl("start", "dbus.service")

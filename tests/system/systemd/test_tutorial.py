@@ -103,7 +103,7 @@ def run_and_compare(shell, number, text, shown):
         time.sleep(0.2)
 
 
-@case(installed=False, timeout=240)
+@case(installed=False, timeout=280)
 def tutorial(_m):
     the_packages()
     if os.path.exists("/var/lib/man-db/auto-update"):
