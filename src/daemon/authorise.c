@@ -5,6 +5,7 @@
 #include "daemon/authorise.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "daemon/admission.h"
 #include "daemon/bus-internal.h"
 #include <errno.h>
 #include <string.h>
@@ -43,6 +44,7 @@ struct authorise {
 	unsigned int n;
 	uint64_t n_asked;
 	bool logged;
+	struct admission_log refused;
 };
 
 int authorise_new(sd_bus *bus, struct authorise **ret)
@@ -86,6 +88,9 @@ unsigned int authorise_pending(const struct authorise *a)
 /* A caller that has vanished gets no answer, which is nobody's fault. */
 static void refuse(struct pending *p, const char *name, const char *text)
 {
+	if (p->asking && admission_log_once(&p->owner->refused, p->who.uid))
+		log_warning("Refused %s to uid %u (pid %d): %s", sd_bus_message_get_member(p->call),
+			    p->who.uid, p->who.pid, text);
 	(void)sd_bus_reply_method_errorf(p->call, name, "%s", text);
 	pending_free(p);
 }

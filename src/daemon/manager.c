@@ -15,6 +15,7 @@
 
 #define MANAGER_ASK_NS	     (10 * NSEC_PER_SEC)
 #define MANAGER_ASK_FIRST_NS (500 * NSEC_PER_MSEC)
+#define MANAGER_RELEASE_NS   (2 * NSEC_PER_SEC)
 
 uint64_t manager_now_ns(const struct manager *m)
 {
@@ -233,6 +234,26 @@ static const struct actuator_card *find_listed(const struct unit *u,
 	return NULL;
 }
 
+static void ignore_reply(void *userdata _unused_, int error _unused_,
+			 const struct actuator_reply *reply _unused_)
+{
+}
+
+/* A predecessor's setting is taken over, unless the configuration has changed so that the card is
+ * not to be governed: that one goes back at once, for others to claim. */
+static void take_over(struct manager *m, const char *bdf)
+{
+	struct actuator_request request = {.op = ACTUATOR_RELEASE};
+	struct unit *u = manager_find_unit(m, bdf);
+
+	if (u)
+		unit_adopt(u);
+	if (u && u->claim != UNIT_FREE)
+		return;
+	(void)snprintf(request.bdf, sizeof(request.bdf), "%s", bdf);
+	(void)link_call(m->link, &request, MANAGER_RELEASE_NS, ignore_reply, NULL);
+}
+
 void manager_on_cards(void *userdata, const struct actuator_card *cards, const char (*bdfs)[16],
 		      uint32_t n)
 {
@@ -250,9 +271,9 @@ void manager_on_cards(void *userdata, const struct actuator_card *cards, const c
 			unit_found(u, card);
 		else if (u->present)
 			unit_gone(u);
-		if (card && m->adopting)
-			unit_adopt(u);
 	}
+	for (uint32_t i = 0; i < n && m->adopting; i++)
+		take_over(m, bdfs[i]);
 	m->adopting = false;
 	m->cards_known = true;
 	/* Without device events this is how a card that comes or goes is noticed. */

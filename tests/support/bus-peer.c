@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Both ends that a daemon on a bus meets.
  *
- *	bus-peer ADDRESS client [interactive]	calls org.cofris1.Manager's methods, a line of stdin
- *						each: METHOD ARGUMENT...; or "flood N METHOD
- *						ARGUMENT..." without waiting between them
- *	bus-peer ADDRESS polkit			answers as polkit would; each line of stdin has how:
- *						yes, no, challenge, slow, error, garbage, or a
- *user's number for whom it is yes
+ * bus-peer ADDRESS client [interactive] calls methods of org.cofris1.Manager, a line of stdin each:
+ * METHOD ARGUMENT..., or "flood N METHOD ARGUMENT..." without waiting between them. It answers each
+ * with "ok VALUE" or "error NAME: TEXT".
  *
- * A client answers each line with "ok VALUE" or "error NAME: TEXT"; polkit tells of each question
- * ("asked NAME FLAGS", "cancelled") and says "ready" when it takes another mode. */
+ * bus-peer ADDRESS polkit answers as polkit would, by the last line of stdin: yes, no, challenge,
+ * slow, error, garbage, a user's number for whom it is yes, or later: as the next line says, when
+ * it comes. It tells of each question ("asked NAME FLAGS", "cancelled") and says "ready" when it
+ * has taken a line. */
 #include "base/macros.h"
 #include <errno.h>
 #include <stdbool.h>
@@ -19,6 +18,7 @@
 
 #define LINE_MAX_BYTES 4096
 #define FLOOD_MAX      100000
+#define LATER_MAX      16
 
 static const struct method {
 	const char *name, *in;
@@ -165,6 +165,8 @@ struct polkit {
 	char mode[64];
 	char line[64];
 	size_t n;
+	sd_bus_message *later[LATER_MAX];
+	size_t n_later;
 };
 
 static int answer(struct polkit *p, sd_bus_message *call, const char *name, bool interacts)
@@ -205,6 +207,10 @@ static int on_check(sd_bus_message *call, void *userdata, sd_bus_error *error)
 		return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "asked of %s", action);
 	(void)printf("asked %s %u\n", name, flags);
 	(void)fflush(stdout);
+	if (strcmp(p->mode, "later") == 0 && p->n_later < LATER_MAX) {
+		p->later[p->n_later++] = sd_bus_message_ref(call);
+		return 1;
+	}
 	if (strcmp(p->mode, "slow") == 0)
 		return 1;
 	if (strcmp(p->mode, "error") == 0)
@@ -244,6 +250,12 @@ static int on_stdin(sd_event_source *s, int fd, uint32_t revents _unused_, void 
 	p->line[p->n] = '\0';
 	(void)memcpy(p->mode, p->line, sizeof(p->mode));
 	p->n = 0;
+	while (p->n_later > 0) {
+		sd_bus_message *call = p->later[--p->n_later];
+
+		(void)answer(p, call, "", false);
+		sd_bus_message_unref(call);
+	}
 	(void)puts("ready");
 	(void)fflush(stdout);
 	return 0;

@@ -3,11 +3,11 @@
 
 from machine import check
 
-LEVELS, SHAPE = ("930", "1282", "1725"), ["4", "15"]
+LEVELS, SHAPE = ("1282", "1725"), ["4", "15"]
 
 
 def shrink(path):
-    """Keeps three clocks, with all CUs, of the MI50's surface in this file."""
+    """Keeps two clocks, with all CUs, of the MI50's surface in this file."""
     with open(path) as f:
         lines = f.readlines()
 

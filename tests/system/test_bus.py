@@ -212,6 +212,13 @@ def a_slow_polkit_holds_up_nobody_else(m):
     # Each question is taken back.
     for _ in range(9):
         wait_for("a cancelled question", lambda: polkit.read() == "cancelled")
+    # And 8 of a user, however many connections it has.
+    peers = [client(m, WORKER) for _ in range(10)]
+    for peer in peers:
+        peer.send("Hold * why full-speed")
+    replies = sorted(peer.read().split(":")[0].split(".")[-1] for peer in peers)
+    check(replies == ["AccessDenied"] * 8 + ["TooMany"] * 2, str(replies))
+    check(m.log("cofrisd").count(f"Refused Hold to uid {WORKER} ") == 1, "told once of a user")
     polkit.answers("yes")
     check(other.ask("Hold * why full-speed").startswith("ok"), "and it works again")
 
@@ -228,7 +235,16 @@ def callers_and_buses_that_vanish(m):
     polkit.leave(kill=True)
     check(client_ok(m), "after a caller and polkit have vanished")
     check(m.status()["holds"] == [], "a hold of nobody")
+    # One that polkit allows when it is not there any more.
     polkit = Polkit(m)
+    polkit.answers("later")
+    peer = client(m, ADMIN)
+    peer.send("Hold * why full-speed")
+    wait_for("polkit is asked", lambda: "asked" in polkit.read())
+    peer.leave(kill=True)
+    polkit.answers("yes")
+    check(client(m, ADMIN).ask("Reload") == "ok", "polkit has answered")
+    check(m.status()["holds"] == [], "a hold of nobody")
     polkit.answers("slow")
     peer, owner = client(m, ADMIN), client(m)
     peer.send("Hold * why full-speed")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens in a card's life, on idle and on governed cards: resets, drivers and devices that come
-and go, memory errors, others' hands, files that fail, processes that die. After each the clock is
-not left low while the fault lasts, and once it is healed the card is governed again.
+"""What happens in a card's life, on idle and on governed cards: resets, drivers and devices that
+come and go, memory errors, others' hands, files that fail, processes that die. After each the clock
+is not left low while the fault lasts, and once it is healed the card is governed again.
 
 Most events are put on cards in turn, one after the other, while the other cards are governed: with
 each further failure of one card its quarantine is twice as long.
@@ -186,6 +186,9 @@ def end_stranger(s, i):
     s.stranger.wait()
 
 
+LEVEL = "power_dpm_force_performance_level"
+to_auto = by_hand(LEVEL, "auto")
+
 RESET, WEDGED = ["quarantined reset"], ["quarantined wedged"]
 NO_ANSWER, GONE = ["quarantined no-answer"], ["absent"]
 DRIFT, LOST = ["degraded drift"], ["degraded sensors-lost", "degraded readback-failed"]
@@ -209,18 +212,21 @@ EVENTS = [
     Event("bound anew in no time", fault("rebind"), REFUSED),
     Event("every file gives ENODEV", fault("absent"), REFUSED, low=True,
           heal=heal("absent", tell("change"))),
-    Event("another level by hand", by_hand("power_dpm_force_performance_level", "auto"), DRIFT, ours=True),
-    Event("a fixed level by hand", by_hand("power_dpm_force_performance_level", "high"), DRIFT, ours=True),
+    Event("another level by hand", to_auto, DRIFT, ours=True),
+    Event("a fixed level by hand", by_hand(LEVEL, "high"), DRIFT, ours=True),
     Event("a process that is no worker", strange_process, ["degraded foreign-load"],
           heal=end_stranger, ours=True),
     Event("the sensor of power fails", fault("errno:power1_average:EIO"), LOST,
           heal=heal("errno")),
     Event("the sensor of power is busy", fault("errno:power1_average:EBUSY"), LOST,
           heal=heal("errno")),
-    Event("the level cannot be read or written", fault("errno:power_dpm_force_performance_level:EIO"),
+    Event("the level cannot be read or written", fault(f"errno:{LEVEL}:EIO"),
           LOST, heal=heal("errno"), low=True),
     Event("the busy share is rubbish", fault("content:gpu_busy_percent:lots"), LOST,
           heal=heal("content")),
+    *[Event(f"levels that answer {name}", all_of(fault(f"errno:pp_dpm_sclk:{name}"), to_auto),
+            [*DRIFT, *LOST, *REFUSED], heal=heal("errno"), ours=True)
+      for name in ("EBUSY", "EINVAL", "EPERM")],
     Event("a read that hangs", fault("hang:power1_average"), NO_ANSWER, heal=heal("hang")),
     Event("the actuator is killed", to_actuator(signal.SIGKILL), RESTART),
     Event("the actuator aborts, as its library may", to_actuator(signal.SIGABRT), RESTART),
@@ -412,7 +418,7 @@ def a_cap_by_hand_over_ours_is_written_anew(m):
 @case(count=1)
 def drift_that_is_yielded_to_lasts_until_a_reload_or_a_reset(m):
     s = Server(m, STEADY, cards=1, extra="on_drift = yield")
-    set_high = by_hand("power_dpm_force_performance_level", "high")
+    set_high = by_hand(LEVEL, "high")
     for end in (lambda: s.daemon.send_signal(signal.SIGHUP),
                 lambda: uevent.send("change", BDF[0], RESET=1)):
         set_high(s, 0)
@@ -429,7 +435,7 @@ def drift_that_is_yielded_to_lasts_until_a_reload_or_a_reset(m):
 @case(count=1)
 def drift_of_which_is_only_told_stands(m):
     s = Server(m, STEADY, cards=1, extra="on_drift = alert")
-    by_hand("power_dpm_force_performance_level", "high")(s, 0)
+    by_hand(LEVEL, "high")(s, 0)
     s.wait_state(0, ["degraded drift"])
     before = s.gpu(0)["decisions"]
     wait_for("further decisions", lambda: s.gpu(0)["decisions"] > before + 2)
@@ -444,7 +450,7 @@ def a_culprit_is_named(m):
     program = os.path.join(m.dir, "corectrl_helper")
     os.symlink("/usr/bin/sleep", program)
     stranger = m.spawn("stranger", [program, "600"])
-    by_hand("power_dpm_force_performance_level", "high")(s, 0)
+    by_hand(LEVEL, "high")(s, 0)
     s.wait_state(0, ["degraded drift"])
     check(f"likely by corectrl_helper (pid {stranger.pid})" in m.log("cofrisd"), "named")
     s.wait_governed(0)
@@ -459,7 +465,7 @@ def a_clock_that_follows_nothing_is_drift(m):
     m.heal()
     s.wait_governed(0)
     m.fault("drop-writes:0:pp_dpm_sclk")
-    by_hand("power_dpm_force_performance_level", "auto")(s, 0)
+    to_auto(s, 0)
     s.wait_state(0, ["degraded drift"])
     m.heal()
     s.wait_governed(0)

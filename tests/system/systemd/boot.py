@@ -106,7 +106,8 @@ class Cgroups:
         """Where version 2 has the memory controller, it goes down to the case as well."""
         with open(os.path.join(top, "cgroup.controllers")) as f:
             wanted = {"memory", "pids"} & set(f.read().split())
-        with contextlib.suppress(OSError), open(os.path.join(top, "cgroup.subtree_control"), "w") as f:
+        path = os.path.join(top, "cgroup.subtree_control")
+        with contextlib.suppress(OSError), open(path, "w") as f:
             f.write(" ".join(f"+{c}" for c in wanted))
 
     def join(self):
@@ -135,8 +136,9 @@ class Cgroups:
             while not self._remove_tree(path):
                 if time.monotonic() > deadline:
                     print(f"left behind: cgroup {path}", file=sys.stderr)
-                    break
+                    return False
                 time.sleep(0.02)
+        return True
 
     @staticmethod
     def _remove_tree(path):
@@ -212,6 +214,7 @@ ExecStart={command}
 StandardOutput=append:/out/console
 StandardError=inherit
 {environment}
+RuntimeMaxSec={timeout}
 ExecStopPost=-sh -c 'journalctl --sync; journalctl -o short-monotonic --no-pager >/out/journal'
 """
 
@@ -286,7 +289,8 @@ class Boot:
         _write(f"{root}/etc/systemd/journald.conf.d/case.conf", JOURNAL)
         _write(f"{root}/etc/systemd/system.conf.d/case.conf", MANAGER)
         _write(f"{root}/etc/systemd/system/case.service", SERVICE.format(
-            command=" ".join(_quote(word) for word in self.command), environment=environment))
+            command=" ".join(_quote(word) for word in self.command), environment=environment,
+            timeout=self.timeout))
         for path, text in self.files.items():
             _write(f"{root}{path}", text)
 
@@ -318,9 +322,10 @@ class Boot:
         mount("tmpfs", folder, "tmpfs", 0, "mode=755")
         cgroups = Cgroups(f"{folder}/cgroups", f"cofris-test.{os.getpid()}")
         try:
-            return self._run_systemd(folder, out, cgroups)
+            status = self._run_systemd(folder, out, cgroups)
         finally:
-            cgroups.remove()
+            removed = cgroups.remove()
+        return status if removed else 125
 
     def _run_systemd(self, folder, out, cgroups):
         _call("unshare", CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET)
@@ -333,7 +338,8 @@ class Boot:
             except BaseException as e:  # noqa: B902: nothing may get past the fork
                 print(f"cannot boot: {e}", file=sys.stderr)
             os._exit(125)
-        deadline = time.monotonic() + self.timeout
+        # By then systemd has ended the command itself and written the journal.
+        deadline = time.monotonic() + self.timeout + 30
         while True:
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
@@ -408,7 +414,8 @@ def stage(build):
     with open(f"{folder}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         result = subprocess.run([cache_value(build, "CMAKE_COMMAND"), "--install", build],
-                                env={**os.environ, "DESTDIR": folder}, capture_output=True, text=True)
+                                env={**os.environ, "DESTDIR": folder}, capture_output=True,
+                                text=True)
         if result.returncode != 0:
             raise RuntimeError(f"cannot install the build: {result.stdout}{result.stderr}")
         # A folder would hide the host's link to the one below /usr.

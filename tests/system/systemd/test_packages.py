@@ -141,7 +141,11 @@ def starts_at_the_first_try(m):
     check(complaints(m) == [], f"after the installation: {complaints(m)}")
     conffiles = m.run("dpkg-query", "--show", "--showformat=${Conffiles}", "cofris").stdout
     check(conffiles == "", f"the package has configuration files: {conffiles}")
-    process = read(f"/proc/{m.main_pid(DAEMON)}/status")
+    pid = m.main_pid(DAEMON)
+    for path in ("/etc/cofris.conf", "/usr/lib/cofris/cofris.conf"):
+        said = m.run("nsenter", "--target", str(pid), "--mount", "touch", path, check_exit=False)
+        check("Read-only file system" in said.stderr, f"cofrisd could write {path}: {said}")
+    process = read(f"/proc/{pid}/status")
     uid = m.run("id", "--user", "cofris").stdout.strip()
     check(re.search(rf"(?m)^Uid:\t{uid}\t", process), "cofrisd runs as another user")
 

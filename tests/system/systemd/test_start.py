@@ -172,6 +172,19 @@ def a_restart_under_load_is_not_seen_on_the_card(m):
     check("restored" not in m.journal(ACTUATOR), "never given back")
 
 
+@case()
+def a_restart_gives_a_card_back_that_is_governed_no_more(m):
+    found = m.baseline()
+    m.govern()
+    m.start_worker("--rate", "40")
+    wait_for("a lower clock limit", m.lowered)
+    with open("/etc/cofris.conf") as f:
+        m.configure(f.read().replace("enabled = yes", "enabled = no"))
+    m.systemctl("restart", DAEMON)
+    wait_for("baseline", lambda: m.baseline() == found)
+    wait_for("no claim on it", lambda: "restored (released)" in m.journal(ACTUATOR))
+
+
 def first_decision_ns(m):
     """When the daemon that runs decided for the first time."""
 

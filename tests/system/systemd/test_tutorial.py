@@ -12,9 +12,8 @@ import os
 import re
 import shutil
 import subprocess
-import time
 
-from booted import BUILD, PATIENCE_S, SOURCE, Failure, case, check, main
+from booted import BUILD, SOURCE, Failure, case, check, main, wait_for
 from test_packages import the_packages
 
 PAGE = os.path.join(SOURCE, "docs", "tutorial.md")
@@ -64,19 +63,19 @@ class Shell:
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
-    def run(self, number, text):
+    def run(self, number, text, may_fail=False):
+        """Returns what it printed; or None where a command fails that may."""
         path = "/run/block"
         with open(path, "w", encoding="utf-8") as f:
             f.write(text)
-        self._send(f". {path} </dev/null; echo '{DONE}'")
+        # On the left of || the shell does not end at a failure.
+        self._send(f". {path} </dev/null{' || echo no' if may_fail else ''}; echo '{DONE}'")
         output = ""
         for line in self.process.stdout:
-            if line.rstrip("\n") == DONE:
-                return output
-            # Without a line's end in front, too.
-            if line.rstrip("\n").endswith(DONE):
-                return output + line.rstrip("\n")[:-len(DONE)] + "\n"
             output += line
+            if output.endswith(DONE + "\n"):
+                output = output[:-len(DONE) - 1]
+                return None if may_fail and output.endswith("no\n") else output
         raise Failure(f"{PAGE}:{number}: a command fails:\n{text}\n{output}")
 
     def close(self):
@@ -84,23 +83,25 @@ class Shell:
         self.process.wait()
 
 
-def may_be_repeated(text):
-    return all(re.match(r"cofrisctl (status|health|verify|explain)$", line)
-               for line in text.splitlines())
+def only_asks(text):
+    return re.fullmatch(r"cofrisctl (status|health|verify|explain)\n", text)
 
 
 def run_and_compare(shell, number, text, shown):
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        last = time.monotonic() > deadline
+    if not only_asks(text):
         output = shell.run(number, text)
         lacks = missing(shown, output)
-        if lacks is None:
-            print(f"{text}{output}", flush=True)
-            return
-        if last or not may_be_repeated(text):
-            raise Failure(f"{PAGE}:{number}: no line '{lacks}' in its place:\n{text}\n{output}")
-        time.sleep(0.2)
+        check(lacks is None, f"{PAGE}:{number}: no line '{lacks}' in its place:\n{text}\n{output}")
+    else:
+        output = wait_for(f"{PAGE}:{number}: success of {text}with {shown}", lambda: asked(
+            shell, number, text, shown), period=0.2)
+    print(f"{text}{output}", flush=True)
+
+
+def asked(shell, number, text, shown):
+    """What was answered, if it is what is shown."""
+    output = shell.run(number, text, may_fail=True)
+    return output if output is not None and missing(shown, output) is None else None
 
 
 @case(installed=False, timeout=280)
