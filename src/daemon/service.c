@@ -8,9 +8,9 @@
 
 #define WATCHDOG_LEAST_NS (5 * NSEC_PER_SEC)
 #define WATCHDOG_POLLS	  4
-/* Of a reload: it derives the tables of every model anew, and no tick ends meanwhile. As long as
- * cofrisctl waits for it. */
-#define WATCHDOG_RELOAD_NS (120 * NSEC_PER_SEC)
+/* Of a reload, or a card that has come: the tables of every model are derived, and no tick ends
+ * meanwhile. As long as cofrisctl waits for it. */
+#define WATCHDOG_TABLES_NS (120 * NSEC_PER_SEC)
 
 void service_init(struct manager *m)
 {
@@ -34,7 +34,16 @@ void service_ready(struct manager *m)
 
 void service_reloading(struct manager *m)
 {
-	tell(m, "RELOADING=1", WATCHDOG_RELOAD_NS);
+	tell(m, "RELOADING=1", WATCHDOG_TABLES_NS);
+}
+
+void service_derives(struct manager *m, bool begins)
+{
+	uint64_t watchdog_ns = begins ? WATCHDOG_TABLES_NS : m->watchdog_ns;
+
+	/* Before we are ready nobody watches. */
+	if (m->watched && m->ready)
+		(void)sd_notifyf(0, "WATCHDOG_USEC=%" PRIu64, watchdog_ns / NSEC_PER_USEC);
 }
 
 void service_feed(struct manager *m, uint64_t now_ns)

@@ -10,6 +10,8 @@ void service_init(struct manager *m);
 /* Both tell the watchdog's time, which follows the poll interval. */
 void service_ready(struct manager *m);
 void service_reloading(struct manager *m);
+/* Before and after tables are derived outside of a reload. */
+void service_derives(struct manager *m, bool begins);
 /* From a tick that has come to its end: nothing else says that the daemon lives. */
 void service_feed(struct manager *m, uint64_t now_ns);
 /* Of the connection to the actuator; fd: if it is up. */

@@ -4,6 +4,7 @@
 #include "base/units.h"
 #include "daemon/early.h"
 #include "daemon/group.h"
+#include "daemon/service.h"
 #include "daemon/unit-internal.h"
 #include <errno.h>
 #include <string.h>
@@ -117,7 +118,9 @@ void unit_found(struct unit *u, const struct actuator_card *card)
 		return;
 	topology_of(card, &u->topology);
 	u->placement = (struct placement){0};
+	service_derives(u->manager, /* begins= */ true);
 	r = unit_plan_new(u, u->manager->config, &u->config, &plan);
+	service_derives(u->manager, /* begins= */ false);
 	if (r < 0) {
 		log_error_errno(r, "%s: cannot be governed: %m", u->bdf);
 		return;

@@ -9,6 +9,7 @@ cofris_test(test-culprit SOURCES test-culprit.c USES cofris-daemon-core LABELS u
 cofris_test(test-manager-foreign SOURCES test-manager-foreign.c USES cofris-daemon-core LABELS unit)
 cofris_test(test-manager-pieces SOURCES test-manager-pieces.c USES cofris-daemon-core LABELS unit)
 cofris_test(test-manager-masks SOURCES test-manager-masks.c USES cofris-daemon-core LABELS unit)
+cofris_test(test-service SOURCES test-service.c USES cofris-daemon-loop LABELS unit)
 # Each of these waits in real time for the daemon's own intervals; apart, they wait side by side.
 foreach(part test-manager test-manager-cap test-manager-check test-manager-doubt test-manager-events
     test-manager-explain test-manager-follow test-manager-groups test-manager-orders
