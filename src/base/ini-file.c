@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/ini-file.h"
 #include "base/macros.h"
+#include "base/parse.h"
 #include <ctype.h>
 #include <errno.h>
 #include <ini.h>
@@ -23,6 +24,7 @@ int ini_error_set(struct ini_error *error, int r, const char *format, ...)
 	va_start(ap, format);
 	(void)vsnprintf(error->text, sizeof(error->text), format, ap);
 	va_end(ap);
+	make_printable(error->text);
 	return r;
 }
 

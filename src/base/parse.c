@@ -199,6 +199,13 @@ const char *quotable(const char *s)
 	return model_name_is_valid(s) || pci_bdf_is_valid(s) ? s : "?";
 }
 
+void make_printable(char *s)
+{
+	for (; *s; s++)
+		if (*s < ' ' || *s > '~')
+			*s = '?';
+}
+
 static unsigned int edit_distance(const char *a, const char *b)
 {
 	enum { MAX_LENGTH = 63 };

@@ -31,6 +31,10 @@ bool model_name_is_valid(const char *s);
  * Half a character is no text that the bus carries, and others are meant for a terminal. */
 const char *quotable(const char *s);
 
+/* Makes '?' of what is no printable ASCII, for messages that quote a file: the bus carries no bytes
+ * that are no UTF-8, as a character is that was cut in the middle. */
+void make_printable(char *s);
+
 /* The candidate closest to word by edit distance, or NULL if none is near (distance at most a
  * third of the word's length, at least 1). For "unknown key 'pol_interval', did you mean ...". */
 const char *nearest_name(const char *word, const char *const *candidates, unsigned int n);

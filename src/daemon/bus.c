@@ -117,6 +117,8 @@ static void close_connection(struct bus *b)
 {
 	b->authorise = authorise_free(b->authorise);
 	verify_forget(b->verify);
+	/* Of those who knew the connection by its number while the name was not to be had. */
+	manager_release_holds(b->manager);
 	b->connection = sd_bus_close_unref(b->connection);
 }
 
@@ -178,7 +180,6 @@ struct bus *bus_free(struct bus *b)
 	if (!b)
 		return NULL;
 	sd_event_source_disable_unref(b->retry);
-	manager_release_holds(b->manager);
 	close_connection(b);
 	b->verify = verify_free(b->verify);
 	free(b->address);
@@ -214,8 +215,9 @@ void bus_tell(struct bus *b, uint64_t now_ns)
 	struct unit *u;
 	int r;
 
-	/* Some due time earlier than the next tick will be. */
-	if (!b || !b->owned || now_ns < b->told_ns + BUS_TELL_NS - m->config->daemon.poll_ns / 4)
+	/* Some due time earlier than the next tick will be; ticks may be further apart than that.
+	 */
+	if (!b || !b->owned || now_ns - b->told_ns + m->config->daemon.poll_ns / 4 < BUS_TELL_NS)
 		return;
 	if (bus_queue_is_busy(b->connection))
 		return;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reads the files and puts each value where the table of keys says. */
 #include "base/ini-file.h"
+#include "base/parse.h"
 #include "daemon/config-rows.h"
 #include "governor/policy.h"
 #include <dirent.h>
@@ -436,6 +437,8 @@ void config_error_format(const struct config_error *e, char *buffer, size_t size
 		(void)snprintf(buffer, size, "%s:%u: %s", e->file, e->line, e->text);
 	else
 		(void)snprintf(buffer, size, "%s: %s", e->file, e->text);
+	/* A file may have any name. */
+	make_printable(buffer);
 }
 
 const struct config_gpu *config_find_gpu(const struct config *c, const char *bdf)

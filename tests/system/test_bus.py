@@ -517,5 +517,37 @@ def changes_are_signalled(m):
             before[path, name] = value
 
 
+@case()
+def changes_are_signalled_between_ticks_that_are_far_apart(m):
+    start(m, daemon="poll_interval = 2500ms")
+    wait_for("a card", lambda: gpu(m)["name"])
+    watch = Watch(m)
+    peer = client(m)
+    check(peer.ask(f"Pause {BDF[0]} why yes 0") == "ok 0", "paused")
+    wait_for("the pause", lambda: watch.last("org.cofris1.Manager", "Paused") is True
+             and watch.last("org.cofris1.GPU", "StateReason") == "paused")
+
+
+@case()
+def a_reload_of_no_text_is_answered(m):
+    """A file's bytes are quoted in the answer, and a bus carries UTF-8 alone."""
+    start(m)
+    peer = client(m)
+    path = m.write_config()
+    with open(path, "rb") as f:
+        good = f.read()
+    for line in (b"pol\xf6 = 1", b"mode = " + 39 * b"x" + 21 * "\u00f6".encode(), b"mode = \x1b[31m"):
+        with open(path, "wb") as f:
+            f.write(good.replace(b"allow_simulated", line + b"\nallow_simulated"))
+        answer = peer.ask("Reload")
+        check(answer.startswith("error org.cofris1.Error.Config: "), f"{line}: {answer}")
+        error = m.status()["config_error"]
+        check(f"{path}:2: " in error and error.isascii() and error.isprintable(), error)
+    with open(path, "wb") as f:
+        f.write(good)
+    check(peer.ask("Reload") == "ok", "a good one again")
+    check(m.status()["config_error"] is None, "no error any more")
+
+
 if __name__ == "__main__":
     main()

@@ -130,6 +130,21 @@ static void addresses_and_model_names_are_checked(void **state _unused_)
 	assert_string_equal(quotable("12345678901234567890123456789012345678901"), "?");
 }
 
+static void a_message_becomes_plain_text(void **state _unused_)
+{
+	char latin[] = "unknown key 'gr\366\337e'", cut[] = "value r\303", clean[] = "a = ~ b",
+	     terminal[] = "\033[31m\n\x7f";
+
+	make_printable(latin);
+	assert_string_equal(latin, "unknown key 'gr??e'");
+	make_printable(cut);
+	assert_string_equal(cut, "value r?");
+	make_printable(clean);
+	assert_string_equal(clean, "a = ~ b");
+	make_printable(terminal);
+	assert_string_equal(terminal, "?[31m??");
+}
+
 static void nearest_name_only_suggests_what_is_near(void **state _unused_)
 {
 	static const char *const keys[] = {"poll_interval", "mode", "log_decisions"};
@@ -157,6 +172,7 @@ int main(void)
 		cmocka_unit_test(units_are_required),
 		cmocka_unit_test(booleans_have_four_spellings),
 		cmocka_unit_test(addresses_and_model_names_are_checked),
+		cmocka_unit_test(a_message_becomes_plain_text),
 		cmocka_unit_test(nearest_name_only_suggests_what_is_near),
 		cmocka_unit_test(macros_nest_and_evaluate_once),
 	};
