@@ -63,6 +63,35 @@ static void test_an_actuator_that_dies_of_a_request_has_it_counted(void **state)
 	RUN_UNTIL(f, unit_is(unit(f), "governed", "") && f->actuator.last_set.max_mhz == 925);
 }
 
+static struct unit *other(const struct fixture *f)
+{
+	return manager_find_unit(f->manager, OTHER_BDF);
+}
+
+static void test_an_actuator_that_gives_up_on_one_card_is_not_the_others_fault(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t sets;
+
+	f->actuator.second = &f->second;
+	start(f, DAEMON "[gpu *]\n" MODEL PROMPT);
+	start_worker(f);
+	f->other_worker = open_worker(f, &both_cards[1], 1);
+	RUN_UNTIL(f, unit(f) && other(f) && unit_is(unit(f), "governed", "") &&
+			     unit_is(other(f), "governed", ""));
+	/* The other card's request waits for its turn. */
+	f->second.mute = true;
+	sets = f->second.counts[ACTUATOR_SET];
+	RUN_UNTIL(f, f->second.counts[ACTUATOR_SET] > sets);
+	f->actuator.set_error = -EPERM;
+	RUN_UNTIL(f, unit(f)->machine.retry_ns > 0);
+	assert_true(other(f)->in_flight);
+	fake_unlisten(&f->actuator);
+	RUN_UNTIL(f, f->manager->actuator_error < 0);
+	assert_int_equal(other(f)->machine.retry_ns, 0);
+	assert_true(unit_is(other(f), "probing", "no-actuator"));
+}
+
 static void test_an_actuator_that_goes_between_requests_is_nobodys_fault(void **state)
 {
 	struct fixture *f = *state;
@@ -115,6 +144,7 @@ int main(void)
 		CASE(test_a_card_that_was_reset_is_given_back_and_tried_again),
 		CASE(test_a_claim_that_fails_is_not_repeated_at_once),
 		CASE(test_an_actuator_that_dies_of_a_request_has_it_counted),
+		CASE(test_an_actuator_that_gives_up_on_one_card_is_not_the_others_fault),
 		CASE(test_an_actuator_that_goes_between_requests_is_nobodys_fault),
 		CASE(test_memory_errors_mean_full_speed),
 		CASE(test_drift_has_its_state),
