@@ -41,20 +41,27 @@ static int write_clock(struct card_job *j)
 	return r;
 }
 
-/* What is written to a new driver would never be given back: it is not the one of the record. */
-static bool is_bound_anew(const struct card_job *j)
+/* No driver has the card, or another one than that of the record, to which nothing that is written
+ * would ever be given back. */
+static bool is_gone(const struct card_job *j)
 {
 	uint64_t bind;
+	int r;
 
-	return (j->write_clock || j->write_cap) &&
-	       gpu_bind_identity(j->sysfs_root, j->bdf, &bind) == 0 && bind != j->bind;
+	r = gpu_bind_identity(j->sysfs_root, j->bdf, &bind);
+	return r == -ENODEV || (r == 0 && bind != j->bind);
+}
+
+static bool has_failed(const struct card_job *j)
+{
+	return j->write_error < 0 || j->sample_error < 0 || !(j->sample.fields & GPU_HAS_PERF);
 }
 
 static void card_job_run(void *data)
 {
 	struct card_job *j = data;
 
-	if (is_bound_anew(j)) {
+	if ((j->write_clock || j->write_cap) && is_gone(j)) {
 		j->write_error = j->sample_error = -ENODEV;
 		return;
 	}
@@ -64,6 +71,9 @@ static void card_job_run(void *data)
 		j->write_error = j->cap_first ? write_clock(j) : write_cap(j);
 	j->sample_error = j->gpu->ops->sample(j->gpu, j->now_ns, &j->sample);
 	j->n_processes = j->gpu->ops->processes(j->gpu, j->processes, GPU_MAX_PROCESSES);
+	/* Files that vanish one by one fail in many ways. */
+	if (has_failed(j) && is_gone(j))
+		j->write_error = j->sample_error = -ENODEV;
 }
 
 bool core_is_lost_error(int r)

@@ -88,10 +88,16 @@ static void restore_job_run(void *data)
 {
 	struct restore_job *j = data;
 	uint64_t bind;
+	int r;
 
-	if (j->full_range_only)
+	if (j->full_range_only) {
 		j->result = gpu_full_range(j->writer);
-	else if (gpu_bind_identity(j->sysfs_root, j->bdf, &bind) == 0 && bind != j->bind)
+		return;
+	}
+	r = gpu_bind_identity(j->sysfs_root, j->bdf, &bind);
+	if (r == -ENODEV)
+		j->result = r;
+	else if (r == 0 && bind != j->bind)
 		j->result = -ESTALE; /* bound anew, it knows nothing of what we wrote */
 	else
 		j->result = gpu_restore(j->writer, &j->baseline);

@@ -240,17 +240,23 @@ static void test_answers_once_where_there_is_no_card(_unused_ void **state)
 	assert_int_equal(f.replies[0].card.count, 0);
 }
 
-static void test_list_follows_cards_that_come_and_go(_unused_ void **state)
+/* Card 0 loses its driver, or has it back. */
+static void move_card(bool there)
 {
 	char link[160], aside[160];
 
 	(void)snprintf(link, sizeof(link), "%s/class/drm/card0", f.tree.root);
 	(void)snprintf(aside, sizeof(aside), "%s/aside", f.tree.root);
-	assert_int_equal(rename(link, aside), 0);
+	assert_int_equal(there ? rename(aside, link) : rename(link, aside), 0);
+}
+
+static void test_list_follows_cards_that_come_and_go(_unused_ void **state)
+{
+	move_card(false);
 	assert_int_equal(list(0), 1);
 	assert_string_equal(f.replies[0].bdf, TREE_BDF2);
 	assert_int_equal(claim(1).error, -ENODEV);
-	assert_int_equal(rename(aside, link), 0);
+	move_card(true);
 	assert_int_equal(list(0), 2);
 	assert_int_equal(claim(1).error, 0);
 }
@@ -1044,6 +1050,29 @@ static void test_a_card_bound_anew_is_not_written(_unused_ void **state)
 	govern(925);
 }
 
+static void
+test_files_that_vanish_one_by_one_are_those_of_a_card_that_is_gone(_unused_ void **state)
+{
+	govern(1143);
+	move_card(false);
+	fake_expect("io sample", -EIO);
+	assert_int_equal(sensors().error, -ENODEV);
+	assert_true(actuator_core_is_lost(f.core));
+}
+
+static void test_a_card_that_is_gone_is_kept_on_record_and_not_tried(_unused_ void **state)
+{
+	govern(925);
+	move_card(false);
+	pass(LEASE);
+	assert_writes("");
+	assert_true(state_file_exists());
+	move_card(true);
+	pass(2000);
+	assert_int_equal(fake_cards[0].level, GPU_PERF_AUTO);
+	assert_false(state_file_exists());
+}
+
 static void test_a_card_bound_anew_is_not_given_what_the_old_one_had(_unused_ void **state)
 {
 	govern(925);
@@ -1268,6 +1297,8 @@ int main(void)
 		CASE(test_without_a_record_nothing_is_written),
 		CASE(test_a_card_bound_anew_is_not_given_what_the_old_one_had),
 		CASE(test_a_card_bound_anew_is_not_written),
+		CASE(test_files_that_vanish_one_by_one_are_those_of_a_card_that_is_gone),
+		CASE(test_a_card_that_is_gone_is_kept_on_record_and_not_tried),
 		CASE(test_state_of_another_card_or_bind_is_thrown_away),
 		CASE(test_state_of_another_boot_is_thrown_away),
 		CASE(test_a_start_that_cannot_restore_goes_on_trying),
