@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What tree.c, which has the folders, tree-rows.c, which has the fixed files, and tree-processes.c
- * share. */
+/* What the parts of the tree share: tree.c has the folders and links, tree-rows.c and
+ * tree-topology.c the fixed files, tree-processes.c those that come and go. */
 #pragma once
 
 #include "sim/tree.h"
@@ -60,6 +60,15 @@ struct row {
 
 extern const struct row tree_rows[]; /* folders list in this order */
 extern const size_t tree_n_rows;
+
+/* ---- tree-topology.c ---- */
+
+void topology_show_gpu_properties(const struct tree *t, struct card *card, int arg,
+				  struct text *out);
+void topology_show_cpu_properties(const struct tree *t, struct card *card, int arg,
+				  struct text *out);
+void topology_show_link(const struct tree *t, struct card *card, int from_gpu, struct text *out);
+void topology_show_vram_bank(const struct tree *t, struct card *card, int arg, struct text *out);
 
 /* ---- tree.c ---- */
 
