@@ -207,10 +207,10 @@ static json_t *summary(struct ctl *ctl, const struct bundle *b, const char *path
 	(void)uname(&kernel);
 	if (gmtime_r(&t, &utc))
 		(void)strftime(now, sizeof(now), "%Y-%m-%dT%H:%M:%SZ", &utc);
-	return json_pack("{s:i, s:s, s:s, s:s, s:s?, s:s, s:s, s:o, s:O, s:O}", "schema", 1, "file",
-			 path, "created", now, "cofrisctl", COFRIS_VERSION, "cofrisd", daemon,
-			 "kernel", kernel.release, "machine", kernel.machine, "os", os_name(),
-			 "members", b->members, "missing", b->missing);
+	return json_pack("{s:i, s:o, s:s, s:s, s:s?, s:s, s:s, s:o, s:O, s:O}", "schema", 1, "file",
+			 output_text(path), "created", now, "cofrisctl", COFRIS_VERSION, "cofrisd",
+			 daemon, "kernel", kernel.release, "machine", kernel.machine, "os",
+			 os_name(), "members", b->members, "missing", b->missing);
 }
 
 static int print_summary(const json_t *root)

@@ -187,9 +187,9 @@ enum ctl_exit run_config_check(struct ctl *ctl)
 		(void)output_json(json_pack("{s:i, s:b, s:i, s:i}", "schema", 1, "ok", 1, "gpus",
 					    (int)c->n_gpus, "models", (int)c->n_models));
 	else if (ctl_json(ctl))
-		(void)output_json(json_pack("{s:i, s:b, s:s, s:i, s:s}", "schema", 1, "ok", 0,
-					    "file", error.file, "line", (int)error.line, "error",
-					    error.text));
+		(void)output_json(json_pack("{s:i, s:b, s:o, s:i, s:o}", "schema", 1, "ok", 0,
+					    "file", output_text(error.file), "line",
+					    (int)error.line, "error", output_text(error.text)));
 	else if (c)
 		(void)printf("ok: %u [gpu] and %u [model] section%s\n", c->n_gpus, c->n_models,
 			     c->n_models == 1 ? "" : "s");

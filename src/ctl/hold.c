@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cofrisctl hold: an order to the daemon that lasts as long as this process, and with it the
  * command that it runs. The daemon drops it when this connection to the bus ends, whatever ends it.
- * A daemon that comes anew knows nothing of it, so it is told again. */
+ * A daemon that comes anew knows nothing of it, so it is told again; so it is behind a bus that
+ * comes anew, on a connection of its own. */
 #include "base/log.h"
 #include "base/parse.h"
 #include "ctl/commands.h"
@@ -22,6 +23,8 @@ struct hold {
 	char **command; /* empty: until a signal */
 	pid_t child;
 	bool held;
+	bool watched;	/* what happens on this connection reaches this program */
+	char said[512]; /* why it is not held, if that was said */
 	uint32_t cookie;
 	int status; /* to exit with */
 	sd_event *event;
@@ -43,17 +46,6 @@ static void try_later(struct hold *h)
 	(void)sd_event_source_set_enabled(h->retry, SD_EVENT_ONESHOT);
 }
 
-static int on_retry(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata)
-{
-	struct hold *h = userdata;
-
-	if (take(h) == CTL_OK)
-		log_info("cofrisd is back: held again");
-	else
-		try_later(h);
-	return 0;
-}
-
 static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error _unused_)
 {
 	struct hold *h = userdata;
@@ -61,12 +53,80 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *err
 
 	if (sd_bus_message_read(m, "sss", &name, &before, &now) < 0 || strcmp(name, CTL_NAME) != 0)
 		return 0;
-	if (*before && h->held)
+	/* A daemon that the bus has started for the call that it held by. */
+	if (!*before && h->held)
+		return 0;
+	if (h->held)
 		log_warning("cofrisd has left the bus: nothing is held until it is back");
 	h->held = false;
 	/* Not from in here: its answer may be behind messages that are still to be dispatched. */
 	if (*now && sd_event_source_set_time_relative(h->retry, 0) >= 0)
 		(void)sd_event_source_set_enabled(h->retry, SD_EVENT_ONESHOT);
+	return 0;
+}
+
+/* A bus that ends does not tell of the names that end with it. */
+static int on_disconnected(sd_bus_message *m _unused_, void *userdata, sd_bus_error *error _unused_)
+{
+	struct hold *h = userdata;
+
+	if (h->held)
+		log_warning("the bus is gone: nothing is held until it is back");
+	h->held = h->watched = false;
+	try_later(h);
+	return 0;
+}
+
+/* Connects if there is no connection, and hears of what ends a hold on it. */
+static enum ctl_exit watch(struct hold *h)
+{
+	struct ctl_client *c = h->client;
+	enum ctl_exit result;
+	int r;
+
+	if (!c->bus || sd_bus_is_open(c->bus) <= 0)
+		h->watched = false;
+	result = ctl_connect(c);
+	if (result != CTL_OK || h->watched)
+		return result;
+	r = sd_bus_match_signal(c->bus, NULL, "org.freedesktop.DBus.Local", NULL,
+				"org.freedesktop.DBus.Local", "Disconnected", on_disconnected, h);
+	if (r >= 0)
+		r = sd_bus_match_signal(c->bus, NULL, "org.freedesktop.DBus",
+					"/org/freedesktop/DBus", "org.freedesktop.DBus",
+					"NameOwnerChanged", on_owner_changed, h);
+	if (r >= 0)
+		r = sd_bus_attach_event(c->bus, h->event, 0);
+	if (r < 0) {
+		(void)snprintf(c->error, sizeof(c->error), "Failed to watch the bus: %s",
+			       strerror(-r));
+		ctl_client_deinit(c);
+		return CTL_UNREACHABLE;
+	}
+	h->watched = true;
+	return CTL_OK;
+}
+
+/* Each reason once, however often it is tried. */
+static void say_not_held(struct hold *h)
+{
+	if (strcmp(h->said, h->client->error) == 0)
+		return;
+	(void)snprintf(h->said, sizeof(h->said), "%s", h->client->error);
+	log_warning("not held, tried again each second: %s", h->said);
+}
+
+static int on_retry(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata)
+{
+	struct hold *h = userdata;
+
+	if (watch(h) == CTL_OK && take(h) == CTL_OK) {
+		log_info("cofrisd is back: held again");
+		h->said[0] = '\0';
+	} else {
+		say_not_held(h);
+		try_later(h);
+	}
 	return 0;
 }
 
@@ -119,12 +179,10 @@ static int prepare(struct hold *h)
 				      h);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(h->retry, SD_EVENT_OFF);
-	if (r >= 0)
-		r = sd_bus_match_signal(h->client->bus, NULL, "org.freedesktop.DBus",
-					"/org/freedesktop/DBus", "org.freedesktop.DBus",
-					"NameOwnerChanged", on_owner_changed, h);
-	if (r >= 0)
-		r = sd_bus_attach_event(h->client->bus, h->event, 0);
+	if (r >= 0 && watch(h) != CTL_OK) {
+		log_error("%s", h->client->error);
+		r = -ENOTCONN;
+	}
 	return r;
 }
 
@@ -159,7 +217,8 @@ static int keep(const struct ctl *ctl, struct hold *h, const sigset_t *mask)
 		r = sd_event_loop(h->event);
 	if (h->held)
 		(void)ctl_call(h->client, "Release", CTL_TIMEOUT, "u", h->cookie);
-	(void)sd_bus_detach_event(h->client->bus);
+	if (h->client->bus)
+		(void)sd_bus_detach_event(h->client->bus);
 	sd_event_source_unref(h->retry);
 	sd_event_unref(h->event);
 	return r < 0 ? log_error_errno(r, "Failed to hold: %m") : 0;

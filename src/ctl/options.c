@@ -166,16 +166,23 @@ int options_parse(int argc, char **argv, struct ctl *ctl)
 {
 	struct option options[N_OPTIONS + 1];
 	char letters[N_OPTIONS + 1];
+	bool bad = false;
 	int value;
 
 	getopt_tables(options, letters);
 	while ((value = getopt_long(argc, argv, letters, options, NULL)) >= 0) {
 		enum option_id id = option_of(value);
 
-		/* getopt_long() has said what is wrong. */
 		if (id == N_OPTIONS)
-			return -EINVAL;
-		ctl->values[id] = optarg ? optarg : "";
+			bad = true;
+		else
+			ctl->values[id] = optarg ? optarg : "";
+	}
+	/* getopt_long() has said what is wrong; the command is for the exit status. */
+	if (bad) {
+		ctl->command =
+			command_find((const char *const *)argv + optind, (size_t)(argc - optind));
+		return -EINVAL;
 	}
 	ctl->client.address = ctl->values[OPTION_BUS];
 	return find_command(ctl, argv + optind, argc - optind);

@@ -70,7 +70,8 @@ const struct command *command_find(const char *const *words, size_t n_words);
 const struct option_row *option_at(enum option_id id);
 bool command_takes(const struct command *command, enum option_id id);
 
-/* Fills ctl. argv is reordered, and must outlive ctl. 0, or -EINVAL after saying what is wrong. */
+/* Fills ctl. argv is reordered, and must outlive ctl. 0, or -EINVAL after saying what is wrong,
+ * with the command if it was known already, else NULL. */
 int options_parse(int argc, char **argv, struct ctl *ctl);
 
 static inline bool ctl_json(const struct ctl *ctl)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ctl/output.h"
 #include "base/macros.h"
+#include "base/parse.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -14,6 +15,18 @@ enum ctl_exit output_json(json_t *root)
 	(void)putchar('\n');
 	json_decref(root);
 	return r < 0 || fflush(stdout) != 0 ? CTL_REFUSED : CTL_OK;
+}
+
+json_t *output_text(const char *s)
+{
+	json_t *text = json_string(s);
+	_cleanup_(freep) char *copy = text ? NULL : strdup(s);
+
+	if (copy) {
+		make_printable(copy);
+		text = json_string(copy);
+	}
+	return text;
 }
 
 void output_make_printable(json_t *value)

@@ -211,21 +211,7 @@ static int print_gpu(const json_t *gpu)
 
 int show_explanation(const json_t *explanation)
 {
-	const json_t *gpu, *gpus = json_object_get(explanation, "gpus");
-	size_t i;
-	int r = 0;
-
-	if (json_array_size(gpus) == 0)
-		(void)puts("no governed card yet");
-	json_array_foreach(gpus, i, gpu)
-	{
-		if (i > 0)
-			(void)puts("");
-		r = print_gpu(gpu);
-		if (r < 0)
-			break;
-	}
-	return r;
+	return show_each_gpu(explanation, print_gpu);
 }
 
 static const struct column decision_columns[] = {

@@ -144,19 +144,5 @@ static int print_checks(const json_t *gpu)
 
 int show_verification(const json_t *verification)
 {
-	const json_t *gpu, *gpus = json_object_get(verification, "gpus");
-	size_t i;
-	int r = 0;
-
-	if (json_array_size(gpus) == 0)
-		(void)puts("no governed card yet");
-	json_array_foreach(gpus, i, gpu)
-	{
-		if (i > 0)
-			(void)puts("");
-		r = print_checks(gpu);
-		if (r < 0)
-			break;
-	}
-	return r;
+	return show_each_gpu(verification, print_checks);
 }

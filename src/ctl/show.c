@@ -360,3 +360,22 @@ int show_caps(const json_t *caps)
 		r = columns_lines(t, cap_columns, ARRAY_SIZE(cap_columns), cards);
 	return r < 0 ? r : scols_print_table(t);
 }
+
+int show_each_gpu(const json_t *root, int (*print)(const json_t *gpu))
+{
+	const json_t *gpu, *gpus = json_object_get(root, "gpus");
+	size_t i;
+	int r = 0;
+
+	if (json_array_size(gpus) == 0)
+		(void)puts("no governed card yet");
+	json_array_foreach(gpus, i, gpu)
+	{
+		if (i > 0)
+			(void)puts("");
+		r = print(gpu);
+		if (r < 0)
+			break;
+	}
+	return r;
+}

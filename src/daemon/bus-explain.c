@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* org.cofris1.Manager: why cards run as they do, what they would do, what was decided, and whether
- * the hardware is so. Anyone
- * may ask; nothing here changes anything. */
+ * the hardware is so. Anyone may ask; nothing here changes anything. */
 #include "base/parse.h"
 #include "daemon/bus-internal.h"
 #include "daemon/status.h"

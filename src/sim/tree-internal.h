@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What tree.c, which has the fixed files, and tree-processes.c share. */
+/* What the parts of the tree share: tree.c has the folders and links, tree-rows.c and
+ * tree-topology.c the fixed files, tree-processes.c those that come and go. */
 #pragma once
 
 #include "sim/tree.h"
@@ -36,6 +37,38 @@ static inline uint64_t tree_gpu_id(uint32_t index)
 {
 	return TREE_FIRST_GPU_ID + TREE_GPU_ID_STEP * index;
 }
+
+/* ---- tree-rows.c ---- */
+
+#define TREE_KFD "devices/virtual/kfd/kfd"
+
+/* A file, link or folder. In its path and in a link's target "%b" stands for the card's address,
+ * "%c" for its number, "%h" and "%r" for those of its hwmon and render node, "%n" for its KFD node.
+ */
+struct row {
+	const char *path;
+	mode_t mode;
+	/* One of these gives the contents, or the target of a link. */
+	const char *text;
+	uint64_t (*value)(struct card *card);
+	void (*show)(const struct tree *t, struct card *card, int arg, struct text *out);
+	int (*write)(struct card *card, int arg, const char *text);
+	int arg;
+	bool of_device; /* there without a driver, too */
+	bool is_driver; /* the link to it, whose inode is another for each binding */
+};
+
+extern const struct row tree_rows[]; /* folders list in this order */
+extern const size_t tree_n_rows;
+
+/* ---- tree-topology.c ---- */
+
+void topology_show_gpu_properties(const struct tree *t, struct card *card, int arg,
+				  struct text *out);
+void topology_show_cpu_properties(const struct tree *t, struct card *card, int arg,
+				  struct text *out);
+void topology_show_link(const struct tree *t, struct card *card, int from_gpu, struct text *out);
+void topology_show_vram_bank(const struct tree *t, struct card *card, int arg, struct text *out);
 
 /* ---- tree.c ---- */
 

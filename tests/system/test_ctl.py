@@ -266,6 +266,42 @@ def hold_ends_with_its_process_and_survives_the_daemons(m):
 
 
 @case()
+def hold_is_taken_again_on_another_bus_and_says_once_what_refuses_it(m):
+    m.surface("resnet50", 1)
+    m.write_config()
+    bus = m.start_bus()
+    m.start_actuator()
+    daemon = m.start_daemon()
+    held = m.spawn("hold", [CTL, "--bus", m.bus_address, "hold", "resnet50"])
+    wait_for("a hold", lambda: orders(m, "holds"))
+    bus.kill()
+    bus.wait()
+    wait_for("its loss is said", lambda: "the bus is gone" in m.log("hold"))
+    os.unlink(os.path.join(m.dir, "bus"))
+    m.start_bus()
+    wait_for("it again, on another bus", lambda: "held again" in m.log("hold"))
+    hold, = orders(m, "holds")
+    check(hold["pid"] == held.pid, f"{hold}")
+    # This connection is watched, too.
+    daemon.kill()
+    daemon.wait()
+    wait_for("the daemon's end is said", lambda: "cofrisd has left the bus" in m.log("hold"))
+    m.write_config(model="vgg19")
+    m.start_daemon()
+    m.spawn("monitor", ["dbus-monitor", "--address", m.bus_address, "member='Hold'"])
+    wait_for("that it is tried again", lambda: m.log("monitor").count("member=Hold") >= 3)
+    refusal = "not held, tried again each second: no section [model resnet50]"
+    check(refusal in m.log("hold"), m.log("hold"))
+    m.write_config()
+    ctl(m, "reload")
+    wait_for("held again", lambda: m.log("hold").count("held again") == 2)
+    check(m.log("hold").count(refusal) == 1, m.log("hold"))
+    held.terminate()
+    check(held.wait(60) == 0, "a signal is its end")
+    wait_for("no hold", lambda: not orders(m, "holds"))
+
+
+@case()
 def names_that_control_a_terminal_are_not_printed(m):
     m.setup()
     # A process has the name of its file.
