@@ -162,6 +162,8 @@ static void judge_daemon(struct judge *j, const json_t *status)
 	if (json_is_string(json_object_get(status, "config_error")))
 		say(j, HEALTH_WARNING, "configuration not loaded: %s",
 		    text_of(status, "config_error"));
+	if (json_is_string(json_object_get(status, "pauses_error")))
+		say(j, HEALTH_WARNING, "pauses are lost: %s", text_of(status, "pauses_error"));
 	json_array_foreach(json_object_get(status, "pauses"), i, pause)
 		say(j, HEALTH_WARNING, "paused: %s by uid %.0f: %s", text_of(pause, "gpu"),
 		    json_number_value(json_object_get(pause, "uid")), text_of(pause, "reason"));

@@ -213,7 +213,7 @@ void bus_tell(struct bus *b, uint64_t now_ns)
 {
 	struct manager *m = b ? b->manager : NULL;
 	struct unit *u;
-	int r;
+	int r, k;
 
 	/* Some due time earlier than the next tick will be; ticks may be further apart than that.
 	 */
@@ -223,11 +223,16 @@ void bus_tell(struct bus *b, uint64_t now_ns)
 		return;
 	b->told_ns = now_ns;
 	r = bus_tell_manager(b->connection, m, &b->told);
+	/* What fails for one is still told of the others. */
 	TAILQ_FOREACH(u, &m->units, entry)
-	if (r >= 0)
-		r = bus_tell_gpu(b->connection, u);
-	for (uint32_t i = 0; r >= 0 && i < m->config->n_models; i++)
-		r = bus_tell_model(b->connection, m, i, &b->models[i]);
+	{
+		k = bus_tell_gpu(b->connection, u);
+		r = r < 0 ? r : k;
+	}
+	for (uint32_t i = 0; i < m->config->n_models; i++) {
+		k = bus_tell_model(b->connection, m, i, &b->models[i]);
+		r = r < 0 ? r : k;
+	}
 	if (r < 0)
 		log_errno(LOG_DEBUG, r, "What has changed cannot be told: %m");
 }

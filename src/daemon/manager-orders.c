@@ -162,6 +162,7 @@ int manager_keep_pause(struct manager *m, const struct pause *pause)
 		r = change_pauses(m, &changed);
 	if (r < 0)
 		return r;
+	m->pauses_error[0] = '\0';
 	log_info("Paused %s, %s, by uid %u: %s", pause->gpu,
 		 pause->until_usec > 0 ? "for a time" : "until it is resumed", pause->uid,
 		 pause->reason);
@@ -199,6 +200,7 @@ int manager_resume(struct manager *m, const char *gpu)
 		    (strcmp(gpu, "*") == 0 || strcmp(h->subject, gpu) == 0))
 			drop(m, h, "was resumed");
 	}
+	m->pauses_error[0] = '\0';
 	log_info("Resumed %s", gpu);
 	obey(m);
 	return 0;
@@ -221,10 +223,12 @@ void manager_load_pauses(struct manager *m)
 		return;
 	}
 	if (r == -EBADMSG)
-		log_warning("%s:%u: no line of a pause: no card is paused by this file", path,
-			    line);
+		(void)snprintf(m->pauses_error, sizeof(m->pauses_error),
+			       "%s:%u: no line of a pause", path, line);
 	else
-		log_errno(LOG_WARNING, r, "%s: no card is paused by this file: %m", path);
+		(void)snprintf(m->pauses_error, sizeof(m->pauses_error), "%s: %s", path,
+			       strerror(-r));
+	log_warning("%s: no card is paused by this file", m->pauses_error);
 	if (asprintf(&aside, "%s.bad", path) >= 0 && rename(path, aside) < 0)
 		log_errno(LOG_WARNING, -errno, "Failed to set %s aside: %m", path);
 }

@@ -63,6 +63,9 @@ struct manager {
 	struct model_totals totals;
 	struct holds holds;
 	struct pauses pauses;
+	/* Why those of before the start are not in force, until pauses are ordered anew; or empty.
+	 */
+	char pauses_error[160];
 	struct bus *bus; /* NULL without one */
 	bool bus_settled, cards_settled, ready, stopping;
 	uint64_t last_tick_ns;

@@ -233,6 +233,9 @@ struct manager *manager_free(struct manager *m)
 {
 	if (!m)
 		return NULL;
+	/* A loop that failed was never told to stop; what ends here is not to be obeyed any more.
+	 */
+	m->stopping = true;
 	m->bus = bus_free(m->bus);
 	while (!TAILQ_EMPTY(&m->units))
 		unit_free(TAILQ_FIRST(&m->units));

@@ -279,6 +279,8 @@ char *status_json(const struct manager *m)
 	(void)json_object_set_new(root, "models", status_totals(m));
 	(void)json_object_set_new(root, "holds", status_holds(m));
 	(void)json_object_set_new(root, "pauses", status_pauses(m));
+	(void)json_object_set_new(root, "pauses_error",
+				  status_text(m->pauses_error[0] ? m->pauses_error : NULL));
 	TAILQ_FOREACH(u, &m->units, entry)
 	(void)json_array_append_new(gpus, gpu_json(u));
 	(void)json_object_set_new(root, "gpus", gpus);

@@ -240,8 +240,8 @@ static bool holds_adopted(struct unit *u, uint64_t now_ns)
 
 	if (u->adopted_ns == 0)
 		return false;
-	/* A pause does not wait for workers. */
-	if (u->input.flags & GOVERNOR_CARD_PAUSED) {
+	/* Neither a pause nor a card in trouble waits for workers. */
+	if ((u->input.flags & GOVERNOR_CARD_PAUSED) || unit_left_alone(u)) {
 		u->adopted_ns = 0;
 		return false;
 	}

@@ -5,6 +5,7 @@
 #include "daemon/status-json.h"
 #include "daemon/verify-internal.h"
 #include "gpu/gpu.h"
+#include <errno.h>
 #include <string.h>
 
 struct checks {
@@ -121,6 +122,14 @@ static void check_masks(const struct unit *u, uint64_t now_ns, struct checks *c)
 	}
 }
 
+/* Takes the checks over. */
+static json_t *card_json(const char *bdf, bool simulated, int error, const struct checks *c)
+{
+	return json_pack("{s:s, s:b, s:b, s:o, s:o}", "bdf", bdf, "simulated", (int)simulated, "ok",
+			 (int)c->ok, "error", status_text(error < 0 ? strerror(-error) : NULL),
+			 "checks", c->array);
+}
+
 json_t *verify_card(const struct unit *u, int error, const struct actuator_state *state)
 {
 	struct checks c = {.array = json_array(), .ok = error == 0};
@@ -133,7 +142,12 @@ json_t *verify_card(const struct unit *u, int error, const struct actuator_state
 		check_write(u, now_ns, &c);
 		check_masks(u, now_ns, &c);
 	}
-	return json_pack("{s:s, s:b, s:b, s:o, s:o}", "bdf", u->bdf, "simulated",
-			 (int)unit_simulated(u), "ok", (int)c.ok, "error",
-			 status_text(error < 0 ? strerror(-error) : NULL), "checks", c.array);
+	return card_json(u->bdf, unit_simulated(u), error, &c);
+}
+
+json_t *verify_no_card(const char *bdf)
+{
+	struct checks c = {.array = json_array()};
+
+	return card_json(bdf, /* simulated= */ false, -ENODEV, &c);
 }

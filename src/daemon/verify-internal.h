@@ -10,3 +10,5 @@ struct unit;
 
 /* A card's part of the answer; error: of reading it, 0 with the state that was read. */
 json_t *verify_card(const struct unit *u, int error, const struct actuator_state *state);
+/* The same of a card that is not governed any more. */
+json_t *verify_no_card(const char *bdf);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Anybody may ask, and the actuator serves one request after the other: so one card at a time, that
+ * a setting waits behind no more than one reading, and no more often than ticks read them. */
 #include "base/units.h"
 #include "daemon/bus-internal.h"
 #include "daemon/manager-internal.h"
@@ -10,7 +12,6 @@
 #include <sys/queue.h>
 
 #define VERIFY_REPLY_NS	      (2 * NSEC_PER_SEC)
-#define VERIFY_SPACING_USEC   (100 * 1000)
 #define VERIFY_MAX	      256
 #define VERIFY_MAX_PER_SENDER 2
 
@@ -26,14 +27,14 @@ TAILQ_HEAD(asker_list, asker);
 struct reading {
 	struct verify *verify;
 	char bdf[16];
-	bool awaited;
 	json_t *result;
 };
 
 struct verify {
 	struct manager *manager;
 	struct asker_list askers;
-	uint32_t n_askers, n_readings, n_awaited;
+	uint32_t n_askers, n_readings, n_started;
+	int error; /* the actuator did not answer: nor will it for the rest */
 	struct reading readings[MANAGER_MAX_UNITS];
 	sd_event_source *timer;
 	uint64_t again_usec; /* not read before */
@@ -83,7 +84,8 @@ static void drop_readings(struct verify *v)
 		json_decref(v->readings[i].result);
 		v->readings[i] = (struct reading){0};
 	}
-	v->n_readings = v->n_awaited = 0;
+	v->n_readings = v->n_started = 0;
+	v->error = 0;
 	v->reading = false;
 }
 
@@ -100,7 +102,13 @@ struct verify *verify_free(struct verify *v)
 
 /* --- the answer ----------------------------------------------------------------------------- */
 
-static char *answer(const struct verify *v, const char *gpu)
+static bool asks_for(const struct asker *a, const char *bdf)
+{
+	return strcmp(a->gpu, "*") == 0 || strcmp(a->gpu, bdf) == 0;
+}
+
+/* Without a card nothing is as wanted, unless nothing is wanted. */
+static char *answer(const struct verify *v, const struct asker *a)
 {
 	json_t *root = json_object(), *gpus = json_array();
 	bool ok = true;
@@ -108,11 +116,13 @@ static char *answer(const struct verify *v, const char *gpu)
 	for (uint32_t i = 0; i < v->n_readings; i++) {
 		const struct reading *r = &v->readings[i];
 
-		if (!r->result || (strcmp(gpu, "*") != 0 && strcmp(gpu, r->bdf) != 0))
+		if (!asks_for(a, r->bdf))
 			continue;
 		ok &= json_is_true(json_object_get(r->result, "ok"));
 		(void)json_array_append(gpus, r->result);
 	}
+	if (json_array_size(gpus) == 0)
+		ok = v->manager->config->n_models == 0;
 	(void)json_object_set_new(root, "schema", json_integer(STATUS_SCHEMA));
 	(void)json_object_set_new(root, "ok", json_boolean(ok));
 	(void)json_object_set_new(root, "gpus", gpus);
@@ -129,7 +139,7 @@ static void finish(struct verify *v)
 		next = TAILQ_NEXT(a, entry);
 		if (!a->served)
 			continue;
-		(void)bus_reply_text(a->call, answer(v, a->gpu));
+		(void)bus_reply_text(a->call, answer(v, a));
 		asker_free(v, a);
 	}
 	drop_readings(v);
@@ -138,12 +148,39 @@ static void finish(struct verify *v)
 
 /* --- reading -------------------------------------------------------------------------------- */
 
+/* A card that goes meanwhile is one that is not as wanted. */
 static void take(struct reading *r, int error, const struct actuator_state *state)
 {
 	const struct unit *u = manager_find_unit(r->verify->manager, r->bdf);
 
-	if (u)
-		r->result = verify_card(u, error, state);
+	r->result = u ? verify_card(u, error, state) : verify_no_card(r->bdf);
+}
+
+static void on_sensors(void *userdata, int error, const struct actuator_reply *reply);
+
+/* Whether an answer will come. */
+static bool read_card(struct reading *r)
+{
+	struct actuator_request request = {.op = ACTUATOR_SENSORS};
+	struct verify *v = r->verify;
+	const struct unit *u = manager_find_unit(v->manager, r->bdf);
+	int error = u && u->present ? v->error : -ENODEV;
+
+	(void)snprintf(request.bdf, sizeof(request.bdf), "%s", r->bdf);
+	if (error == 0)
+		error = link_call(v->manager->link, &request, VERIFY_REPLY_NS, on_sensors, r);
+	if (error == 0)
+		return true;
+	take(r, error, NULL);
+	return false;
+}
+
+static void read_on(struct verify *v)
+{
+	while (v->n_started < v->n_readings)
+		if (read_card(&v->readings[v->n_started++]))
+			return;
+	finish(v);
 }
 
 static void on_sensors(void *userdata, int error, const struct actuator_reply *reply)
@@ -151,27 +188,20 @@ static void on_sensors(void *userdata, int error, const struct actuator_reply *r
 	struct reading *r = userdata;
 	struct verify *v = r->verify;
 
-	r->awaited = false;
 	take(r, error < 0 ? error : MIN(reply->error, 0), reply ? &reply->state : NULL);
-	if (--v->n_awaited == 0)
-		finish(v);
+	if (error < 0)
+		v->error = error;
+	read_on(v);
 }
 
-static void read_card(struct verify *v, const struct unit *u)
+static bool is_asked_for(const struct verify *v, const char *bdf)
 {
-	struct actuator_request request = {.op = ACTUATOR_SENSORS};
-	struct reading *r = &v->readings[v->n_readings++];
-	int error = -ENODEV;
+	const struct asker *a;
 
-	r->verify = v;
-	(void)snprintf(r->bdf, sizeof(r->bdf), "%s", u->bdf);
-	(void)snprintf(request.bdf, sizeof(request.bdf), "%s", u->bdf);
-	if (u->present)
-		error = link_call(v->manager->link, &request, VERIFY_REPLY_NS, on_sensors, r);
-	r->awaited = error == 0;
-	v->n_awaited += r->awaited;
-	if (!r->awaited)
-		take(r, error, NULL);
+	TAILQ_FOREACH(a, &v->askers, entry)
+	if (asks_for(a, bdf))
+		return true;
+	return false;
 }
 
 static void start(struct verify *v)
@@ -183,10 +213,13 @@ static void start(struct verify *v)
 	TAILQ_FOREACH(a, &v->askers, entry)
 	a->served = true;
 	TAILQ_FOREACH(u, &v->manager->units, entry)
-	if (v->n_readings < MANAGER_MAX_UNITS)
-		read_card(v, u);
-	if (v->n_awaited == 0)
-		finish(v);
+	if (v->n_readings < MANAGER_MAX_UNITS && is_asked_for(v, u->bdf)) {
+		struct reading *r = &v->readings[v->n_readings++];
+
+		r->verify = v;
+		(void)snprintf(r->bdf, sizeof(r->bdf), "%s", u->bdf);
+	}
+	read_on(v);
 }
 
 static void start_when_due(struct verify *v)
@@ -201,7 +234,8 @@ static int on_timer(sd_event_source *s _unused_, uint64_t usec _unused_, void *u
 {
 	struct verify *v = userdata;
 
-	v->again_usec = manager_now_ns(v->manager) / NSEC_PER_USEC + VERIFY_SPACING_USEC;
+	v->again_usec =
+		(manager_now_ns(v->manager) + v->manager->config->daemon.poll_ns) / NSEC_PER_USEC;
 	if (!v->reading && !TAILQ_EMPTY(&v->askers))
 		start(v);
 	return 0;

@@ -60,6 +60,9 @@ static void test_each_trouble_has_its_verdict(void **state _unused_)
 		 "configuration not loaded: /etc/cofris.conf:3: bad"},
 		{"{\"pauses\": [{\"gpu\": \"*\", \"uid\": 0, \"reason\": \"fan\"}]}", "{}", "{}",
 		 HEALTH_WARNING, "paused: * by uid 0: fan"},
+		{"{\"pauses_error\": \"/x/pauses:2: no line of a pause\"}", "{}", "{}",
+		 HEALTH_WARNING, "pauses are lost: /x/pauses:2: no line of a pause"},
+		{"{\"pauses_error\": null}", "{}", "{}", HEALTH_GOOD, NULL},
 		/* An operator asked for speed: nothing is wrong. */
 		{"{\"holds\": [{\"model\": \"*\", \"uid\": 0}]}", "{}", "{}", HEALTH_GOOD, NULL},
 		{"{\"gpus\": []}", "{}", "{}", HEALTH_GOOD, NULL},

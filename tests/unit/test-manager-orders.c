@@ -247,6 +247,19 @@ static void test_what_was_over_before_the_start_pauses_nothing(void **state)
 	assert_string_equal(f->manager->pauses.entries[0].reason, "not over");
 }
 
+/* end: of the text; NULL: there is none. */
+static void check_pauses_error(const struct fixture *f, const char *end)
+{
+	_cleanup_(freep) char *text = status_json(f->manager);
+	json_t *root = json_loads(text, 0, NULL), *error = json_object_get(root, "pauses_error");
+
+	assert_non_null(error);
+	assert_int_equal(json_is_null(error), !end);
+	if (end)
+		assert_non_null(strstr(json_string_value(error), end));
+	json_decref(root);
+}
+
 static void test_a_file_that_is_not_believed_is_set_aside(void **state)
 {
 	struct fixture *f = *state;
@@ -262,9 +275,18 @@ static void test_a_file_that_is_not_believed_is_set_aside(void **state)
 	assert_int_equal(stat(f->options.pauses_file, &st), -1);
 	(void)snprintf(aside, sizeof(aside), "%s.bad", f->options.pauses_file);
 	assert_int_equal(stat(aside, &st), 0);
+	/* The status says so until pauses are ordered anew. */
+	check_pauses_error(f, "/daemon/pauses:3: no line of a pause");
+	assert_int_equal(manager_resume(f->manager, BDF), 0);
+	check_pauses_error(f, NULL);
+	assert_int_equal(rename(aside, f->options.pauses_file), 0);
+	restart(f);
+	check_pauses_error(f, "/daemon/pauses:3: no line of a pause");
 	assert_int_equal(keep(f, "*", 0), 0);
+	check_pauses_error(f, NULL);
 	restart(f);
 	assert_int_equal(f->manager->pauses.n, 1);
+	check_pauses_error(f, NULL);
 }
 
 /* A pause that would be forgotten is none, and one that cannot be forgotten goes on. */

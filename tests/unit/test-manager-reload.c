@@ -125,6 +125,21 @@ static void test_a_predecessors_setting_is_given_back_if_no_worker_comes(void **
 	assert_int_equal(f->actuator.counts[ACTUATOR_RELEASE], 1);
 }
 
+static void test_a_predecessors_setting_on_a_card_in_trouble_is_given_back_at_once(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t sets;
+
+	start_adopted(f);
+	RUN_UNTIL(f, !unit(f)->in_flight);
+	sets = f->actuator.counts[ACTUATOR_SET];
+	unit_event(unit(f), CARD_EVENT_RESET);
+	assert_true(unit_left_alone(unit(f)));
+	RUN_UNTIL(f, unit(f)->claim == UNIT_FREE);
+	assert_int_equal(f->actuator.counts[ACTUATOR_SET], sets);
+	assert_int_equal(f->actuator.counts[ACTUATOR_RELEASE], 1);
+}
+
 /* As many models take to derive; the loop's time stands still meanwhile. */
 static int reload_for_long(sd_event_source *s _unused_, void *userdata)
 {
@@ -199,6 +214,7 @@ int main(void)
 		CASE(test_a_reload_without_the_model_hangs_its_workers_up),
 		CASE(test_a_predecessors_setting_is_held_until_its_workers_are_back),
 		CASE(test_a_predecessors_setting_is_given_back_if_no_worker_comes),
+		CASE(test_a_predecessors_setting_on_a_card_in_trouble_is_given_back_at_once),
 		CASE(test_a_reload_that_takes_long_does_not_lose_the_actuator),
 		CASE(test_reloads_without_a_pause_put_off_no_tick),
 		CASE(test_a_term_signal_gives_the_card_back_and_exits),

@@ -99,6 +99,12 @@ static void test_a_card_that_cannot_be_read_is_not_as_wanted(void **state)
 	assert_true(json_is_false(json_object_get(card, "ok")));
 	assert_int_equal(json_array_size(json_object_get(card, "checks")), 0);
 	json_decref(card);
+	/* Nor is one that has gone meanwhile. */
+	card = verify_no_card(BDF);
+	assert_string_equal(json_string_value(json_object_get(card, "bdf")), BDF);
+	assert_string_equal(json_string_value(json_object_get(card, "error")), strerror(ENODEV));
+	assert_true(json_is_false(json_object_get(card, "ok")));
+	json_decref(card);
 }
 
 static void test_a_card_that_cannot_be_taken_is_not_as_wanted(void **state)

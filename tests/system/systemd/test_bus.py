@@ -85,7 +85,7 @@ def orders_by_those_whom_polkit_knows(m):
     m.add_user("server")
     m.govern()
     wait_for("the card", lambda: m.status()["gpus"][0]["name"])
-    judge(m, ["root", "operator"], ["server", "nobody"], "present")
+    judge(m, ["root", "operator"], ["server", "nobody", "cofris"], "present")
     check(m.active(POLKIT), "polkit was not asked")
 
     polkit = m.main_pid(POLKIT)
