@@ -120,7 +120,12 @@ static int on_retry(sd_event_source *s _unused_, uint64_t usec _unused_, void *u
 {
 	struct hold *h = userdata;
 
-	if (watch(h) == CTL_OK && take(h) == CTL_OK) {
+	enum ctl_exit result = watch(h);
+
+	/* Nobody is asked for a password each second. */
+	if (result == CTL_OK && h->said[0])
+		(void)sd_bus_set_allow_interactive_authorization(h->client->bus, 0);
+	if (result == CTL_OK && take(h) == CTL_OK) {
 		log_info("cofrisd is back: held again");
 		h->said[0] = '\0';
 	} else {
