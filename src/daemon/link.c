@@ -66,7 +66,8 @@ static void end_call(struct call *call, int error, const struct actuator_reply *
 
 	/* Free before the callback, which may well send the next request. */
 	call->used = false;
-	ended.reply(ended.userdata, error, reply);
+	if (ended.reply)
+		ended.reply(ended.userdata, error, reply);
 }
 
 /* Requests are served in order: the one that an actuator died of is the oldest, unless it ended on

@@ -43,7 +43,8 @@ void link_ask_cards(struct link *l);
 bool link_connected(const struct link *l);
 /* Drops all requests with this userdata, whose owner ends: their replies find nobody. */
 void link_forget(struct link *l, const void *userdata);
-/* Sends a request; reply is called exactly once, later, unless this fails: -ENOTCONN, -EAGAIN
- * (the socket is full or too many are under way), or an error of sending. */
+/* Sends a request; reply (NULL: nobody waits for it) is called exactly once, later, unless this
+ * fails: -ENOTCONN, -EAGAIN (the socket is full or too many are under way), or an error of sending.
+ */
 int link_call(struct link *l, struct actuator_request *request, uint64_t timeout_ns,
 	      link_reply_fn reply, void *userdata);

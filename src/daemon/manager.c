@@ -234,11 +234,6 @@ static const struct actuator_card *find_listed(const struct unit *u,
 	return NULL;
 }
 
-static void ignore_reply(void *userdata _unused_, int error _unused_,
-			 const struct actuator_reply *reply _unused_)
-{
-}
-
 /* A predecessor's setting is taken over, unless the configuration has changed so that the card is
  * not to be governed: that one goes back at once, for others to claim. */
 static void take_over(struct manager *m, const char *bdf)
@@ -251,7 +246,7 @@ static void take_over(struct manager *m, const char *bdf)
 	if (u && u->claim != UNIT_FREE)
 		return;
 	(void)snprintf(request.bdf, sizeof(request.bdf), "%s", bdf);
-	(void)link_call(m->link, &request, MANAGER_RELEASE_NS, ignore_reply, NULL);
+	(void)link_call(m->link, &request, MANAGER_RELEASE_NS, /* reply= */ NULL, NULL);
 }
 
 void manager_on_cards(void *userdata, const struct actuator_card *cards, const char (*bdfs)[16],

@@ -146,11 +146,6 @@ void unit_release(struct unit *u)
 		(void)call_release(u);
 }
 
-static void ignore_reply(void *userdata _unused_, int error _unused_,
-			 const struct actuator_reply *reply _unused_)
-{
-}
-
 void unit_abandon_claim(struct unit *u)
 {
 	struct actuator_request request = {.op = ACTUATOR_RELEASE};
@@ -159,7 +154,7 @@ void unit_abandon_claim(struct unit *u)
 		return;
 	(void)snprintf(request.bdf, sizeof(request.bdf), "%s", u->bdf);
 	/* The claim's own answer may still be under way; requests are served in order. */
-	(void)link_call(u->manager->link, &request, UNIT_REPLY_NS, ignore_reply, NULL);
+	(void)link_call(u->manager->link, &request, UNIT_REPLY_NS, /* reply= */ NULL, NULL);
 }
 
 /* --- replies -------------------------------------------------------------------------------- */
